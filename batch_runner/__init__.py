@@ -1,0 +1,1 @@
+"""Turns a manifest of prompts into finished Kling AI videos and a ledger of the credits they cost."""

@@ -1,0 +1,183 @@
+"""The nouns that every room shares: items, prices, Kling's tasks and the outcomes of asking for one. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Pack(StrEnum):
+    """The currencies credits come from."""
+
+    VIDEO = "video"
+    IMAGE = "image"
+    TRY_ON = "try_on"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one item is expected to consume.
+
+    Attributes:
+        pack: the currency.
+        credits: decimal credits (one API unit is one credit).
+        source: the price row it comes from, with its document and date.
+    """
+
+    pack: Pack
+    credits: Decimal
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One checked line of a manifest.
+
+    Attributes:
+        id: the item's name, safe as a file name.
+        line: 1-based line number in the manifest.
+        kind: the product (``text2video``, ``image2video``).
+        priority: higher is submitted first; equal ones in manifest order.
+        body: canonical JSON of the API fields as they will be sent; a local media path stays a path here
+            and is read when it is sent, so that no image waits in memory.
+        fingerprint: SHA-256 hex over kind, body and the content of local media.
+        price: what it is expected to consume.
+    """
+
+    id: str
+    line: int
+    kind: str
+    priority: int
+    body: str
+    fingerprint: str
+    price: Price
+
+
+class TaskStatus(StrEnum):
+    """Where Kling says a task stands; both API generations' words are normalised to these."""
+
+    SUBMITTED = "submitted"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the task has ended and its slot is free again."""
+        return self in {TaskStatus.SUCCEEDED, TaskStatus.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that a task made. The URL is a signed secret: never logged, never stored.
+
+    Attributes:
+        url: where it can be fetched for a while.
+        suffix: the file name's ending with its dot, such as ``.mp4``.
+        duration_s: length the server states, in seconds, or None.
+    """
+
+    url: str = field(repr=False)
+    suffix: str
+    duration_s: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What Kling works on, as one answer of the API describes it.
+
+    Attributes:
+        task_id: the server's id, kept as text.
+        external_task_id: our id, or None when the answer does not carry it.
+        status: where it stands.
+        message: the server's text for a failed task, else empty.
+        assets: the files of a succeeded task.
+        charged: credits the server says it deducted (``final_unit_deduction``), or None if it does not say.
+    """
+
+    task_id: str
+    external_task_id: str | None
+    status: TaskStatus
+    message: str = ""
+    assets: tuple[Asset, ...] = ()
+    charged: Decimal | None = None
+
+
+class Verdict(StrEnum):
+    """What a refusal asks of us (plans-and-prices F and kling-api 5.1); decided by code, not HTTP status."""
+
+    RATE = "rate"
+    """Too many requests: the whole run backs off; no task was made."""
+    SLOT = "slot"
+    """The account's slots are full: wait for one; no task was made and no attempt is used up."""
+    REJECTED = "rejected"
+    """This request can never succeed as it is; no task was made."""
+    POLICY = "policy"
+    """Content policy; no task was made."""
+    ACCOUNT = "account"
+    """Keys, permission, arrears, empty pack: stop submitting."""
+    TOKEN = "token"  # noqa: S105 - a word, not a password
+    """The token is not yet or no longer valid: mint another and ask once more."""
+    EXISTS = "exists"
+    """This external id already has a task: adopt it."""
+    NOT_FOUND = "not_found"
+    """No task has this id, at least not visibly."""
+    SERVER = "server"
+    """Server trouble: a create may or may not have made a task."""
+    ODD = "odd"
+    """A code nobody documented: a create may or may not have made a task, and repeating it is pointless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is not a success.
+
+    Attributes:
+        verdict: what to do about it.
+        code: Kling's code, or None when the body carried none.
+        http_status: the HTTP status.
+        message: the server's text, shortened and free of secrets.
+        retry_after_s: seconds of a ``Retry-After`` header, or None.
+    """
+
+    verdict: Verdict
+    code: int | None
+    http_status: int
+    message: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A create was answered with a task of ours."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A create was definitely refused: no task was made by it (or, for EXISTS, an earlier one made it)."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A create may or may not have made a task: the answer is lost, late, cut or another's.
+
+    ``refusal`` is set when there was an answer, but one that settles nothing (5xx, an undocumented code).
+    """
+
+    why: str
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No byte of the request reached the server (no connection): definitely no task."""
+
+    why: str
+
+
+CreateOutcome = Accepted | Refused | Unknown | NotSent
