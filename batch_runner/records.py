@@ -1,0 +1,134 @@
+"""The rows of the derived files, field by field as contract.md names them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from typing import Any
+
+
+def credits_text(credits_: Decimal) -> str:
+    """Credits as people and files read them: plain decimal, no exponent, no trailing zeros (``"3.5"``)."""
+    text = format(credits_, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _plain(value: Any) -> Any:
+    """The JSON value of a record's field: credits as text, containers element by element."""
+    if isinstance(value, Decimal):
+        return credits_text(value)
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    def as_json(self) -> dict[str, Any]:
+        """The record as a JSON object, fields in the contract's order."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One finished file: ``path`` is relative to the output folder, with forward slashes."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """What the server (or the runner) said about a failed item; ``code`` is Kling's, or null."""
+
+    code: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRecord(_Record):
+    """One line of ``results.jsonl``. Times are ISO 8601 UTC text or None."""
+
+    id: str
+    line: int
+    kind: str
+    status: str
+    reason: str | None
+    task_id: str | None
+    external_task_id: str | None
+    attempts: int
+    credits_estimated: Decimal
+    credits_charged: Decimal | None
+    pack: str
+    files: tuple[FileRecord, ...]
+    error: ErrorRecord | None
+    submitted_at: str | None
+    finished_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRecord(_Record):
+    """One line of ``ledger.jsonl``; ``consumed``, ``held`` and ``budget`` stand as after the entry."""
+
+    seq: int
+    at: str
+    entry: str
+    pack: str
+    credits: Decimal
+    item: str
+    attempt: int
+    external_task_id: str
+    task_id: str | None
+    consumed: Decimal
+    held: Decimal
+    budget: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreditsRecord:
+    """Credits of one pack; ``available`` and ``budget`` are None where no budget was given."""
+
+    budget: Decimal | None
+    consumed: Decimal
+    held: Decimal
+    available: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """How many items stand where; the last four add up to ``total``."""
+
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    pending: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """API requests of one run; ``total`` counts every one, ``refused`` those the server turned away."""
+
+    total: int = 0
+    submit: int = 0
+    poll: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRecord(_Record):
+    """``summary.json``, what ``--json`` prints, and what ``batch_runner.run`` returns."""
+
+    batch: str
+    manifest: str
+    sandbox: bool
+    exit_code: int
+    items: ItemCounts
+    credits: dict[str, CreditsRecord] = field(default_factory=dict)
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    started_at: str = ""
+    finished_at: str = ""
+    wall_s: float = 0.0
