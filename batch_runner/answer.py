@@ -1,0 +1,25 @@
+"""What a command says: lines for people, an object for programs, an exit code. Nothing here prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batch_runner.errors import ExitCode
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command says: lines for people, an object for programs, and the exit code."""
+
+    lines: Sequence[str]
+    data: dict[str, Any]
+    exit_code: ExitCode = ExitCode.OK
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as aligned lines; the first row is the heading."""
+    cells = list(rows)
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

@@ -1,0 +1,77 @@
+"""What Kling offers, as data: products, fields, models, rules, prices and tiers, each with source and date.
+
+Everything in ``data/*.toml`` is read once, at the first question. Adding a model, a field, a rule, a price or
+a tier is an edit there. Pure: no clock, no network, no asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from batch_runner.catalog.book import Book, Checked, Product
+from batch_runner.catalog.load import CatalogError, load
+from batch_runner.catalog.normal import says_nothing
+from batch_runner.catalog.problems import FieldProblem
+from batch_runner.catalog.tiers import Tier, default_tier, tiers
+from batch_runner.model import Price
+
+__all__ = [
+    "CatalogError",
+    "Checked",
+    "FieldProblem",
+    "Product",
+    "Tier",
+    "check",
+    "default_kind",
+    "default_tier",
+    "expected_duration_s",
+    "kinds",
+    "price",
+    "product",
+    "tiers",
+]
+
+
+@cache
+def _books() -> dict[str, Book]:
+    data = load()
+    return {row.kind: Book(row, data) for row in data.products.product}
+
+
+def kinds() -> tuple[str, ...]:
+    """The products a manifest can ask for."""
+    return tuple(_books())
+
+
+def default_kind(fields: Mapping[str, object]) -> str:
+    """The product that fields without a ``kind`` mean: implied by a field they fill, else the common one."""
+    data = load().products
+    for row in data.product:
+        if any(name in fields and not says_nothing(fields[name]) for name in row.implied_by):
+            return row.kind
+    return data.default_kind
+
+
+def product(kind: str) -> Product:
+    """The facts of a product; KeyError for an unknown one."""
+    return _books()[kind].product
+
+
+def check(kind: str, fields: Mapping[str, object], also: tuple[str, ...] = ()) -> Checked:
+    """The canonical API body of these fields and everything wrong with them; KeyError for an unknown kind.
+
+    Canonical: a duration is text, ``"true"`` is true, null, blank text and empty lists are left out; defaults
+    are not filled in. ``also`` names further words that an unknown field may have been meant to be.
+    """
+    return _books()[kind].check(fields, also)
+
+
+def price(kind: str, body: Mapping[str, object]) -> Price | None:
+    """Credits a canonical body is expected to consume, None when no price is known; KeyError as above."""
+    return _books()[kind].price(body)
+
+
+def expected_duration_s(kind: str, body: Mapping[str, object]) -> float:
+    """Mean wall seconds from submission to the task's end, to order and forecast by; KeyError as above."""
+    return _books()[kind].expected_duration_s(body)

@@ -1,0 +1,209 @@
+"""Names and types of a product's fields: data rows as pydantic models, their errors in our words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import GenericAlias
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints, ValidationError, create_model
+from pydantic import Field as PydanticField
+from pydantic_core import ErrorDetails
+
+from batch_runner.catalog.conditions import Body
+from batch_runner.catalog.normal import normaliser, says_nothing
+from batch_runner.catalog.problems import FieldProblem, json_type, listed, nearest, shown
+from batch_runner.catalog.schema import FieldRow, FieldType
+
+# The API reads seconds as text; no clip is longer than a few hundred of them.
+_SECONDS = r"^[1-9][0-9]{0,3}$"
+
+
+class Fields:
+    """The fields of one product.
+
+    ``owned`` are names the runner writes itself, with a hint each; ``elsewhere`` the names other products
+    have, with those products.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        rows: Mapping[str, FieldRow],
+        owned: Mapping[str, str],
+        elsewhere: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self._kind = kind
+        self._rows = rows
+        self._owned = owned
+        self._elsewhere = elsewhere
+        self._normalisers = {name: normal for name, row in rows.items() if (normal := normaliser(row)) is not None}
+        self._validator = _model(kind, rows).__pydantic_validator__
+
+    def normal(self, fields: Body) -> dict[str, Any]:
+        """The known fields that say something, in canonical form; wrong values stay as they are."""
+        body = {}
+        for name, value in fields.items():
+            if name in self._rows and not says_nothing(value):
+                normal = self._normalisers.get(name)
+                body[name] = value if normal is None else normal(value)
+        return body
+
+    def unknown(self, fields: Body, also: tuple[str, ...]) -> list[FieldProblem]:
+        """A problem for every name that is no field here; ``also`` are names a typo may have meant."""
+        strange = [name for name in fields if name not in self._rows]
+        return [self._unknown(name, also) for name in strange if not self._means_nothing(name, fields[name])]
+
+    def _means_nothing(self, name: str, value: object) -> bool:
+        """Whether it is the empty cell of a table that serves several products."""
+        return name in self._elsewhere and says_nothing(value)
+
+    def _unknown(self, name: str, also: tuple[str, ...]) -> FieldProblem:
+        if name in self._owned:
+            return FieldProblem(name, "is not for a manifest to set", self._owned[name])
+        if name in self._elsewhere:
+            return FieldProblem(
+                name, f"{self._kind} has no such field", f"it is a field of {listed(self._elsewhere[name])}"
+            )
+        hint = nearest(name, (*self._rows, *also))
+        return FieldProblem(_label(name), f"{self._kind} has no such field", hint)
+
+    def problems(self, body: Body) -> list[FieldProblem]:
+        """What is wrong with the types and values of a canonical body, field by field."""
+        try:
+            self._validator.validate_python(body)
+        except ValidationError as error:
+            return [self._translated(found) for found in error.errors(include_url=False)]
+        return []
+
+    def _translated(self, error: ErrorDetails) -> FieldProblem:
+        place = _path(error["loc"])
+        if error["type"] == "extra_forbidden":
+            parent = _row_at(self._rows, error["loc"][:-1])
+            hint = nearest(error["loc"][-1], parent.fields if parent else ())
+            return FieldProblem(place, "no such field", hint)
+        row = _row_at(self._rows, error["loc"])
+        if row is None:
+            return FieldProblem(place, error["msg"])
+        return FieldProblem(place, _what(row, error), _hint(row, error))
+
+
+def _label(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 60 else shown(name)  # noqa: PLR2004 - as long as a message bears
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{_label(step)}" for step in loc)
+    return text.removeprefix(".")
+
+
+def _row_at(rows: Mapping[str, FieldRow], loc: tuple[int | str, ...]) -> FieldRow | None:
+    row: FieldRow | None = None
+    for depth, step in enumerate(loc):
+        if isinstance(step, int):
+            row = row.item if row else None
+        else:
+            row = (row.fields if row else {} if depth else rows).get(step)
+    return row
+
+
+def _what(row: FieldRow, error: ErrorDetails) -> str:
+    kind, value = error["type"], error["input"]
+    if kind == "missing":
+        return "is required"
+    if kind == "string_unicode":
+        return "holds half of a surrogate pair, which no text can hold"
+    if kind in {"string_too_long", "too_long", "too_short"}:
+        return f"has {len(value)} {_LENGTH_WORDS[kind]} {_length(row, kind)}"
+    if kind in {"greater_than_equal", "less_than_equal"}:
+        return f"{shown(value)} is outside {_bounds(row)}"
+    return _expected(row, value)
+
+
+_LENGTH_WORDS = {
+    "string_too_long": "characters; at most",
+    "too_long": "entries; at most",
+    "too_short": "entries; at least",
+}
+
+
+def _length(row: FieldRow, kind: str) -> int | None:
+    return {"string_too_long": row.max_chars, "too_long": row.max_items, "too_short": row.min_items}[kind]
+
+
+def _expected(row: FieldRow, value: object) -> str:
+    match row.type:
+        case FieldType.ENUM:
+            return f"{shown(value)} is none of {listed(row.values, 'and')}"
+        case FieldType.SECONDS:
+            return f"{shown(value)} is no whole number of seconds"
+        case FieldType.MEDIA:
+            return f"must be a path, an http(s) address or raw base64, as text; this is {json_type(value)}"
+        case _:
+            return f"must be {_TYPE_WORDS[row.type]}, not {json_type(value)}"
+
+
+_TYPE_WORDS = {
+    FieldType.TEXT: "text",
+    FieldType.BOOL: "true or false",
+    FieldType.INTEGER: "a whole number",
+    FieldType.NUMBER: "a number",
+    FieldType.OBJECT: "an object",
+    FieldType.LIST: "a list",
+}
+
+
+def _bounds(row: FieldRow) -> str:
+    low = "any" if row.min is None else str(row.min)
+    return f"{low} to {row.max}" if row.max is not None else f"{low} and above"
+
+
+def _hint(row: FieldRow, error: ErrorDetails) -> str:
+    if error["type"] == "missing":
+        return ""
+    if row.type is FieldType.ENUM:
+        return nearest(error["input"], row.values)
+    return 'such as 5 or "5"' if row.type is FieldType.SECONDS else ""
+
+
+def _model(name: str, rows: Mapping[str, FieldRow]) -> type[BaseModel]:
+    """A strict model of these fields; an optional one that is absent is never looked at."""
+    definitions: dict[str, Any] = {
+        field: (_type(f"{name}.{field}", row), ... if row.required else None) for field, row in rows.items()
+    }
+    config = ConfigDict(extra="forbid", protected_namespaces=())
+    return create_model(name, __config__=config, **definitions)
+
+
+def _type(name: str, row: FieldRow) -> Any:
+    if row.type is FieldType.OBJECT:
+        return _model(name, row.fields)
+    if row.type is FieldType.LIST:
+        assert row.item is not None
+        items = GenericAlias(list, (_type(f"{name}.item", row.item),))
+        return Annotated[items, PydanticField(strict=True, min_length=row.min_items, max_length=row.max_items)]
+    return _scalar(row)
+
+
+def _scalar(row: FieldRow) -> Any:
+    match row.type:
+        case FieldType.ENUM:
+            return Literal[row.values]
+        case FieldType.BOOL:
+            return StrictBool
+        case FieldType.SECONDS:
+            return Annotated[str, StringConstraints(strict=True, pattern=_SECONDS)]
+        case FieldType.INTEGER:
+            return Annotated[int, PydanticField(strict=True, ge=_number(row.min), le=_number(row.max))]
+        case FieldType.NUMBER:
+            bounds = PydanticField(strict=True, allow_inf_nan=False, ge=_number(row.min), le=_number(row.max))
+            return Annotated[float, bounds]
+        case _:
+            return Annotated[str, StringConstraints(strict=True, max_length=row.max_chars)]
+
+
+def _number(bound: Any) -> Any:
+    """A bound as pydantic compares it: whole ones as int, so that 64-bit bounds stay exact."""
+    if bound is None:
+        return None
+    return int(bound) if bound == int(bound) else float(bound)

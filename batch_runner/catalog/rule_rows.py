@@ -1,0 +1,89 @@
+"""The shape of ``rules.toml``: one class for each kind of combination rule."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from batch_runner.catalog.conditions import Condition, Row
+
+
+class _RuleBase(Row):
+    kinds: tuple[str, ...]
+    what: str
+    hint: str = ""
+    source: str
+
+
+class NeedsRule(_RuleBase):
+    """When the condition holds, every one of ``fields`` must be there."""
+
+    rule: Literal["needs"]
+    fields: tuple[str, ...]
+    when: Condition = ()
+
+
+class ForbidsRule(_RuleBase):
+    """When the condition holds, none of ``fields`` may be there."""
+
+    rule: Literal["forbids"]
+    fields: tuple[str, ...]
+    when: Condition = ()
+
+
+class AnyOfRule(_RuleBase):
+    """At least one of ``fields`` must be there."""
+
+    rule: Literal["any_of"]
+    fields: tuple[str, ...]
+
+
+class AtMostOneRule(_RuleBase):
+    """Fields of at most one of ``groups`` may be there."""
+
+    rule: Literal["at_most_one"]
+    groups: tuple[tuple[str, ...], ...]
+
+
+class SumRule(_RuleBase):
+    """The whole numbers at ``addends`` add up to the one at ``total``."""
+
+    rule: Literal["sum"]
+    addends: str
+    total: str
+
+
+class OneNonzeroRule(_RuleBase):
+    """Exactly one number in the object at ``field`` differs from 0."""
+
+    rule: Literal["one_nonzero"]
+    field: str
+
+
+class DistinctRule(_RuleBase):
+    """The values at ``field`` differ from one another."""
+
+    rule: Literal["distinct"]
+    field: str
+
+
+class ReferencesRule(_RuleBase):
+    """Every ``<<<name_n>>>`` in ``texts`` has an n-th entry in the list."""
+
+    rule: Literal["references"]
+    name: str
+    list_: str = Field(alias="list")
+    texts: tuple[str, ...]
+
+
+RuleRow = Annotated[
+    NeedsRule | ForbidsRule | AnyOfRule | AtMostOneRule | SumRule | OneNonzeroRule | DistinctRule | ReferencesRule,
+    Field(discriminator="rule"),
+]
+
+
+class RulesFile(Row):
+    """``rules.toml``."""
+
+    rule: tuple[RuleRow, ...]

@@ -1,0 +1,42 @@
+"""Named limits: request tiers and the packages that bring a number of concurrent tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+from batch_runner.catalog.load import load
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A named row of limits.
+
+    Attributes:
+        name: what ``--tier`` takes.
+        max_concurrent: tasks in flight, per account.
+        rpm: requests in any 60 seconds; 0 is no limit.
+        source: where the figures come from, and when.
+    """
+
+    name: str
+    max_concurrent: int
+    rpm: int
+    source: str
+
+
+@cache
+def tiers() -> Mapping[str, Tier]:
+    """Every tier and package by name."""
+    data = load().tiers
+    rows = (*data.tier, *data.package)
+    return MappingProxyType(
+        {row.name: Tier(row.name, row.max_concurrent, row.rpm, f"{row.source}, {row.dated}") for row in rows}
+    )
+
+
+def default_tier() -> Tier:
+    """The polite one: fits every paying account."""
+    return tiers()[load().tiers.default]

@@ -1,0 +1,132 @@
+"""``doctor``: keys, clock, disk, versions and the account's packs, each with what to do when it is not well."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from batch_runner.answer import Answer
+from batch_runner.clock import Clock, SystemClock, iso_utc
+from batch_runner.errors import AccountError, ExitCode
+from batch_runner.kling import KlingClient, TokenSource, Trouble, open_session
+from batch_runner.limits import RateLimitMonitor
+from batch_runner.records import credits_text
+from batch_runner.service import limits_of, open_service
+from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys
+
+_LITTLE_DISK_BYTES = 2_000_000_000
+_CLOCK_WORRY_S = 5.0
+"""``nbf`` allows our clock to be 5 s fast (kling-api 2.1)."""
+_PACK_WINDOW_S = 90 * 86_400
+_LIBRARIES = ("aiohttp", "PyJWT", "aiofiles", "tqdm")
+
+
+class _Findings:
+    """Lines, data and the worst exit code so far."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.data: dict[str, Any] = {}
+        self.exit_code = ExitCode.OK
+
+    def add(self, name: str, text: str, *, bad: ExitCode | None = None) -> None:
+        self.lines.append(f"{'!!' if bad else 'ok'}  {name}: {text}")
+        self.data[name] = {"ok": bad is None, "text": text}
+        if bad is not None and self.exit_code is ExitCode.OK:
+            self.exit_code = bad
+
+
+async def examine(settings: Settings, environ: Mapping[str, str]) -> Answer:
+    """Look at everything a run needs; the first thing that is not well gives the exit code (5 account, 6 disk)."""
+    findings = _Findings()
+    _versions(findings)
+    _disk(findings, settings.output_dir)
+    try:
+        await _account(findings, settings, environ)
+    except AccountError as error:
+        findings.add("account", str(error), bad=error.exit_code)
+    return Answer(findings.lines, findings.data, findings.exit_code)
+
+
+def _versions(findings: _Findings) -> None:
+    names = [f"{name} {version(name)}" for name in _LIBRARIES]
+    own = f"batch_runner {version('batch-runner')}, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}"
+    findings.add("versions", ", ".join([own, *names]))
+
+
+def _disk(findings: _Findings, output_dir: Path) -> None:
+    folder = output_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:.1f} GB free for {output_dir}"
+    if free < _LITTLE_DISK_BYTES:
+        findings.add("disk", f"{text}; a 5 s clip is 5 to 30 MB, make room first", bad=ExitCode.DISK)
+    else:
+        findings.add("disk", text)
+
+
+async def _account(findings: _Findings, settings: Settings, environ: Mapping[str, str]) -> None:
+    clock = SystemClock()
+    keys = None if settings.sandbox else load_keys(environ, settings.keys_path)
+    if keys is None and not settings.sandbox:
+        raise AccountError(NO_KEYS_TEXT)
+    async with open_service(settings, limits_of(settings), keys, clock, journal_path=None) as service:
+        findings.add("address", service.base_url + (" (SIMULATED)" if settings.sandbox else ""))
+        await _clock(findings, service.base_url, clock)
+        async with _client(service.base_url, TokenSource(service.credentials, clock)) as client:
+            await _packs(findings, client, clock)
+
+
+@asynccontextmanager
+async def _client(base_url: str, tokens: TokenSource) -> AsyncIterator[KlingClient]:
+    async with open_session(base_url) as session:
+        gate = RateLimitMonitor(0, rng=random.Random())  # noqa: S311 - jitter, not cryptography
+        yield KlingClient(session, base_url, tokens, gate)
+
+
+async def _clock(findings: _Findings, base_url: str, clock: Clock) -> None:
+    """Compare with the service's ``Date`` header; asked without keys."""
+    try:
+        timeout = aiohttp.ClientTimeout(total=20)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(base_url, allow_redirects=False) as response,
+        ):
+            date = response.headers.get("Date", "")
+        offset_s = clock.wall_s() - parsedate_to_datetime(date).timestamp()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        findings.add("connection", f"no answer ({type(error).__name__}); check network and address", bad=ExitCode.STOPPED)
+    except (ValueError, TypeError):
+        findings.add("clock", "the service does not state its time")
+    else:
+        text = f"{abs(offset_s):.0f} s {'ahead of' if offset_s >= 0 else 'behind'} the service"
+        late = abs(offset_s) > _CLOCK_WORRY_S
+        findings.add("clock", f"{text}; the runner allows for it, but set the clock right" if late else text)
+
+
+async def _packs(findings: _Findings, client: KlingClient, clock: Clock) -> None:
+    now_ms = int(clock.wall_s() * 1000)
+    try:
+        packs = await client.packs(now_ms - _PACK_WINDOW_S * 1000, now_ms)
+    except Trouble as trouble:
+        findings.add("account", f"packs cannot be read now: {trouble}", bad=ExitCode.STOPPED)
+        return
+    findings.add("keys", "accepted")
+    if not packs:
+        findings.add("packs", "none in the last 90 days; buy one in the console", bad=ExitCode.ACCOUNT)
+    for pack in packs:
+        remaining, total = (None if each is None else credits_text(each) for each in (pack.remaining, pack.total))
+        until = "not said" if pack.expires_at_s is None else iso_utc(pack.expires_at_s)
+        left = f"{remaining or 'unknown'} of {total or 'unknown'} credits left"
+        findings.add(f"pack {pack.name}", f"{pack.status}, {left}, valid until {until}")

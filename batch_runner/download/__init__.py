@@ -1,0 +1,37 @@
+"""Result files: which links may be followed, one try at a download, and files under their final names."""
+
+from batch_runner.download.atomic import write_atomically
+from batch_runner.download.failures import (
+    BadDownload,
+    BadLink,
+    DownloadFailure,
+    LinkExpired,
+    MissingFileError,
+    TargetExists,
+)
+from batch_runner.download.files import free_bytes, make_batch_folder, publish, sha256_of
+from batch_runner.download.links import LinkPolicy, PublicResolver, open_download_session
+from batch_runner.download.mp4 import check_mp4
+from batch_runner.download.part import sidecar_of
+from batch_runner.download.stream import Downloaded, Downloader
+
+__all__ = [
+    "BadDownload",
+    "BadLink",
+    "DownloadFailure",
+    "Downloaded",
+    "Downloader",
+    "LinkExpired",
+    "LinkPolicy",
+    "MissingFileError",
+    "PublicResolver",
+    "TargetExists",
+    "check_mp4",
+    "free_bytes",
+    "make_batch_folder",
+    "open_download_session",
+    "publish",
+    "sha256_of",
+    "sidecar_of",
+    "write_atomically",
+]

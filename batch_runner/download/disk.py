@@ -1,0 +1,105 @@
+"""The few ways this program touches a local file: never through a symbolic link, always a regular file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+
+from batch_runner.download.failures import MissingFileError
+from batch_runner.errors import DiskError
+
+SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Without O_NONBLOCK a named pipe planted under a file's name would hold the thread for ever."""
+_FILE_MODE = 0o644
+
+_WORDS = {
+    errno.ENOSPC: "the disk is full; free some space and run it again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run it again",
+    errno.EFBIG: "the file is larger than the file system or a resource limit allows",
+    errno.EROFS: "the file system is read-only; choose another output folder",
+    errno.EACCES: "permission denied; check the owner and mode of the output folder",
+    errno.EPERM: "not permitted; check the owner and mode of the output folder",
+    errno.EIO: "the disk reported an error; check it before running again",
+    errno.ELOOP: "it is a symbolic link, and links are not followed; remove it",
+    errno.ENAMETOOLONG: "the name is too long for this file system; shorten the item's id",
+}
+
+
+@contextmanager
+def disk_errors(action: str, path: Path) -> Iterator[None]:
+    """Map an ``OSError`` of local file work to ``DiskError`` with words; ``action`` is like "write"."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingFileError(f"cannot {action} {path}: it does not exist") from error
+    except OSError as error:
+        words = _WORDS.get(error.errno or 0) or error.strerror or type(error).__name__
+        raise DiskError(f"cannot {action} {path}: {words}") from error
+
+
+def require_regular(status: os.stat_result, path: Path) -> None:
+    """Raise ``DiskError`` unless the status is that of a regular file."""
+    if stat.S_ISLNK(status.st_mode):
+        raise DiskError(f"{path} is a symbolic link, and links are not followed; remove it")
+    if not stat.S_ISREG(status.st_mode):
+        raise DiskError(f"{path} is not a regular file; remove it")
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """The status of what stands under this name (a link itself, not its target), or None."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BufferedReader]:
+    """The regular file, open for reading. Raises ``MissingFileError`` or ``DiskError``."""
+    with disk_errors("read", path), open(path, "rb", opener=_open_safely) as file:
+        require_regular(os.fstat(file.fileno()), path)
+        yield file
+
+
+def _open_safely(path: str, flags: int) -> int:
+    return os.open(path, flags | SAFE_FLAGS)
+
+
+def digest(file: BufferedReader) -> tuple[int, str]:
+    """Size in bytes and SHA-256 hex of an open file, from its beginning."""
+    file.seek(0)
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return file.tell(), sha256
+
+
+def open_new(path: str, flags: int) -> int:
+    """An ``opener`` for mode ``x``: the name must be free, not even taken by a dangling link."""
+    return os.open(path, flags | SAFE_FLAGS, _FILE_MODE)
+
+
+def remove(path: Path) -> None:
+    """Delete the name, if it is there."""
+    with disk_errors("delete", path), suppress(FileNotFoundError):
+        path.unlink()
+
+
+def sync_file(descriptor: int, path: Path) -> None:
+    """Make the file's bytes durable. A failure is final: the kernel may have dropped the bytes already."""
+    with disk_errors("make durable", path):
+        os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Raises ``DiskError``, after which nothing may be retried."""
+    with disk_errors("make durable", folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

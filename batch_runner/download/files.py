@@ -1,0 +1,102 @@
+"""Files under their final names: how a whole one gets there, how it is read again. Call in an executor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from batch_runner.download.disk import (
+    digest,
+    disk_errors,
+    reading,
+    remove,
+    require_regular,
+    status_of,
+    sync_folder,
+)
+from batch_runner.download.failures import TargetExists
+from batch_runner.download.part import sidecar_of
+from batch_runner.errors import DiskError
+
+_NO_LINKS_HERE = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+
+
+def publish(part_path: Path, final_path: Path) -> None:
+    """Give a whole, synced part its final name in the same folder; nothing is ever overwritten.
+
+    A run killed half way leaves both names on one file, and publishing again finishes that.
+
+    Raises:
+        TargetExists: another file (or anything else) has the final name; both were left alone.
+        MissingFileError: there is no part.
+        DiskError: the disk refused; a failed sync of the folder must not be retried.
+    """
+    with disk_errors("publish", part_path):
+        require_regular(part_path.lstat(), part_path)
+    with disk_errors("create", final_path):
+        _give_name(part_path, final_path)
+    remove(part_path)
+    remove(sidecar_of(part_path))
+    sync_folder(final_path.parent)
+
+
+def _give_name(part_path: Path, final_path: Path) -> None:
+    try:
+        os.link(part_path, final_path, follow_symlinks=False)
+    except FileExistsError:
+        if not os.path.samestat(part_path.lstat(), final_path.lstat()):
+            raise TargetExists(final_path) from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS_HERE:
+            raise
+        _rename(part_path, final_path)
+
+
+def _rename(part_path: Path, final_path: Path) -> None:
+    # Where links are unsupported, check and rename are two steps; the output folder's lock keeps other
+    # runs out of the moment between them.
+    if status_of(final_path) is not None:
+        raise TargetExists(final_path)
+    part_path.rename(final_path)
+
+
+def sha256_of(path: Path) -> tuple[int, str]:
+    """Size in bytes and SHA-256 hex of a regular file. Raises ``MissingFileError`` or ``DiskError``."""
+    with reading(path) as file:
+        return digest(file)
+
+
+def make_batch_folder(output_dir: Path, name: str) -> Path:
+    """The batch's folder ``output_dir/name``, made if need be, durable. Raises ``DiskError``.
+
+    Parents are made for the output folder alone, which may itself be a link: the user named it.
+    """
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        raise DiskError(f"{name!r} cannot be the name of a batch folder; choose another --name")
+    folder = output_dir / name
+    with disk_errors("create", folder):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            _require_folder(folder)
+        else:
+            sync_folder(output_dir)
+    return folder
+
+
+def _require_folder(folder: Path) -> None:
+    mode = folder.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        raise DiskError(f"{folder} is a symbolic link; remove it or choose another --name")
+    if not stat.S_ISDIR(mode):
+        raise DiskError(f"{folder} is not a folder; remove it or choose another --name")
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes an ordinary user may still write to the file system of ``path``. Raises ``DiskError``."""
+    with disk_errors("look at", path):
+        return shutil.disk_usage(path).free

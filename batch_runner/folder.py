@@ -1,0 +1,56 @@
+"""The output folder as one run's own: its lock, and the name of its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from batch_runner.errors import DiskError, OutputFolderLockedError, UsageError
+from batch_runner.manifest import name_problem
+from batch_runner.settings import Settings
+
+SANDBOX_SUFFIX = "-sandbox"
+
+
+@contextmanager
+def held_folder(output_dir: Path) -> Iterator[None]:
+    """Make the folder if need be and hold it alone; the kernel lets go of the lock when the process dies.
+
+    Raises:
+        OutputFolderLockedError: another run holds it.
+        DiskError: it cannot be made or written.
+    """
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(output_dir / ".lock", timeout=0, fallback_to_soft=False)
+        lock.acquire()
+    except Timeout:
+        raise OutputFolderLockedError(
+            f"another run holds {output_dir}; wait for it, or choose another --output-dir"
+        ) from None
+    except OSError as error:
+        raise DiskError(f"{output_dir} cannot be used as the output folder: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def batch_name(manifest_path: Path, settings: Settings) -> str:
+    """The folder of the batch below the output folder. A simulated batch lives apart from a real one.
+
+    Raises:
+        UsageError: the name cannot be a folder's.
+    """
+    name = settings.name if settings.name is not None else manifest_path.stem
+    problem = name_problem(name)
+    if problem is None and name.endswith(SANDBOX_SUFFIX):
+        problem = f"the ending {SANDBOX_SUFFIX} is kept for simulated batches"
+    if problem is None and name == "state.db":
+        problem = "that is the name of the store"
+    if problem is not None:
+        raise UsageError(f"the batch's name {name[:80]!r} will not do: {problem}; choose one with --name")
+    return name + SANDBOX_SUFFIX if settings.sandbox else name

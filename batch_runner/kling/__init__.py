@@ -1,0 +1,23 @@
+"""Kling's HTTP API: keys, requests, the wire's forms, and what each refusal asks of us."""
+
+from batch_runner.kling.address import api_origin
+from batch_runner.kling.auth import Credentials, TokenSource
+from batch_runner.kling.client import Gate, KlingClient, Trouble
+from batch_runner.kling.failures import Failure, failure_of
+from batch_runner.kling.packs import AccountPack
+from batch_runner.kling.refusals import for_person
+from batch_runner.kling.session import open_session
+
+__all__ = [
+    "AccountPack",
+    "Credentials",
+    "Failure",
+    "Gate",
+    "KlingClient",
+    "TokenSource",
+    "Trouble",
+    "api_origin",
+    "failure_of",
+    "for_person",
+    "open_session",
+]

@@ -1,0 +1,91 @@
+"""What every answer of the API has in common: ``code``, ``message`` and ``data`` around the matter. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+_PLAIN_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,12})?")
+_LARGEST = Decimal(10) ** 12
+_FINEST_EXPONENT = -12
+_LONGEST_ID = 256
+
+
+class MalformedAnswer(Exception):  # noqa: N818 - it names what arrived; the error is the server's
+    """An answer's shape is not what the API documents. The text names the field, never its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An answer's outer object. ``code`` is as it came, ``data`` is None when the answer has none."""
+
+    code: Any
+    message: str
+    data: Any
+
+
+def parse_envelope(body: bytes) -> Envelope:
+    """Read a JSON body; fractions become ``Decimal``. Raises MalformedAnswer if it is no JSON object."""
+    try:
+        answer = json.loads(body, parse_float=Decimal, parse_constant=Decimal)
+    except (ValueError, RecursionError, ArithmeticError):
+        answer = None
+    # Raised out here so that the parser's exception, which carries the whole body, is not attached to it.
+    if not isinstance(answer, dict):
+        raise MalformedAnswer("the body is not a JSON object")
+    message = answer.get("message")
+    return Envelope(answer.get("code"), message if isinstance(message, str) else "", answer.get("data"))
+
+
+def object_at(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object under ``key``; an absent or null one is empty. Raises MalformedAnswer for anything else."""
+    value = parent.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise MalformedAnswer(f"{key} is not an object")
+    return value
+
+
+def list_at(parent: dict[str, Any], key: str) -> list[Any]:
+    """The list under ``key``; an absent or null one is empty. Raises MalformedAnswer for anything else."""
+    value = parent.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise MalformedAnswer(f"{key} is not a list")
+    return value
+
+
+def id_at(parent: dict[str, Any], key: str) -> str | None:
+    """The id under ``key`` as text; None if there is none. Raises MalformedAnswer if it is no id."""
+    value = parent.get(key)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**40:
+        value = str(value)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > _LONGEST_ID or not value.isprintable():
+        raise MalformedAnswer(f"{key} is not an id")
+    return value
+
+
+def quantity(value: Any) -> Decimal | None:
+    """A count of credits or seconds from a number or its text; None if it is absent or cannot be one."""
+    if isinstance(value, str):
+        text = value.strip()
+        value = Decimal(text) if text.isascii() and _PLAIN_NUMBER.fullmatch(text) else None
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    return _plausible(Decimal(value)) if not isinstance(value, int) or abs(value) < _LARGEST else None
+
+
+def _plausible(number: Decimal) -> Decimal | None:
+    # A number like 1e999999 is exact as a Decimal and would fill the memory as soon as it is written out.
+    if not number.is_finite() or not 0 <= number < _LARGEST:
+        return None
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return abs(number) if exponent >= _FINEST_EXPONENT else None

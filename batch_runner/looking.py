@@ -1,0 +1,154 @@
+"""Commands that look at what runs left: status, ledger, verify, report. They return what is to be printed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from batch_runner import catalog
+from batch_runner.answer import Answer, table
+from batch_runner.download import sha256_of
+from batch_runner.errors import DiskError, ExitCode, UsageError
+from batch_runner.folder import batch_name
+from batch_runner.manifest import Manifest
+from batch_runner.media import inspect_image
+from batch_runner.model import Item
+from batch_runner.records import ResultRecord, credits_text
+from batch_runner.report import inert
+from batch_runner.runner import write_files
+from batch_runner.service import limits_of
+from batch_runner.settings import Settings
+from batch_runner.store import Batch, StoreReader
+
+
+def _reader_path(settings: Settings) -> Path:
+    path = settings.output_dir / "state.db"
+    if not path.is_file():
+        raise UsageError(f"there is no run in {settings.output_dir} yet (no state.db); start one with: run MANIFEST")
+    return path
+
+
+def _batches(reader: StoreReader, manifest: Path | None, settings: Settings) -> list[Batch]:
+    """The batch of the manifest, or all of the output folder.
+
+    Raises:
+        UsageError: the manifest has no batch here.
+    """
+    if manifest is None:
+        return reader.batches()
+    name = batch_name(manifest, settings)
+    batch = reader.batch(name)
+    if batch is None:
+        known = ", ".join(each.name for each in reader.batches()) or "none"
+        raise UsageError(f"{settings.output_dir} has no batch {name!r}; it has: {known}")
+    return [batch]
+
+
+def status(manifest: Path | None, settings: Settings) -> Answer:
+    """Where every item stands; without a manifest, one line a batch."""
+    with StoreReader.open(_reader_path(settings)) as reader:
+        batches = _batches(reader, manifest, settings)
+        data = [{"batch": batch.name, "sandbox": batch.sandbox, **_standing(reader, batch)} for batch in batches]
+        if manifest is None:
+            lines = [_batch_line(row) for row in data] or ["no batch yet"]
+            return Answer(lines, {"batches": data})
+        rows = reader.results(batches[0])
+        lines = [*table(_item_rows(rows)), _batch_line(data[0])]
+        return Answer(lines, {**data[0], "results": [row.as_json() for row in rows]})
+
+
+def _standing(reader: StoreReader, batch: Batch) -> dict[str, Any]:
+    credits_ = {
+        pack: {key: None if value is None else credits_text(value) for key, value in asdict(record).items()}
+        for pack, record in reader.credits(batch).items()
+    }
+    return {"items": asdict(reader.counts(batch)), "credits": credits_}
+
+
+def _batch_line(row: dict[str, Any]) -> str:
+    items = row["items"]
+    counts = ", ".join(f"{items[word]} {word}" for word in ("succeeded", "failed", "pending", "unknown") if items[word])
+    simulated = " (SIMULATED)" if row["sandbox"] else ""
+    credits_ = ", ".join(f"{pack} {record['consumed']} consumed" for pack, record in row["credits"].items())
+    return f"{row['batch']}{simulated}: {items['total']} items: {counts or 'none'}; credits: {credits_ or 'none'}"
+
+
+def _item_rows(rows: Iterable[ResultRecord]) -> Iterator[tuple[str, ...]]:
+    yield ("line", "id", "status", "reason", "credits", "file or message")
+    for row in rows:
+        last = ", ".join(file.path for file in row.files) or (row.error.message if row.error else "")
+        credits_ = row.credits_charged if row.credits_charged is not None else row.credits_estimated
+        about = "" if row.credits_charged is not None else "~"
+        yield (str(row.line), inert(row.id), row.status, row.reason or "", about + credits_text(credits_), inert(last))
+
+
+def ledger(manifest: Path | None, settings: Settings) -> Answer:
+    """Credits consumed, held and available against each budget; with a manifest, every entry too."""
+    with StoreReader.open(_reader_path(settings)) as reader:
+        batches = _batches(reader, manifest, settings)
+        data: list[dict[str, Any]] = []
+        lines = [("batch", "pack", "consumed", "held", "budget", "available")]
+        for batch in batches:
+            standing = _standing(reader, batch)["credits"]
+            entries = [entry.as_json() for entry in reader.ledger(batch)] if manifest is not None else []
+            data.append({"batch": batch.name, "sandbox": batch.sandbox, "credits": standing, "entries": entries})
+            name = f"{batch.name} (SIMULATED)" if batch.sandbox else batch.name
+            lines += [
+                (name, pack, row["consumed"], row["held"], row["budget"] or "none", row["available"] or "no limit")
+                for pack, row in standing.items()
+            ]
+        shown = table(lines)
+        if manifest is not None:
+            shown += ["", *table(_entry_rows(data[0]["entries"]))]
+        return Answer(shown, {"batches": data})
+
+
+def _entry_rows(entries: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    yield ("seq", "at", "entry", "credits", "item", "attempt", "consumed", "held")
+    for entry in entries:
+        item = inert(entry["item"])
+        fixed = (str(entry["seq"]), entry["at"], entry["entry"], entry["credits"])
+        yield (*fixed, item, str(entry["attempt"]), entry["consumed"], entry["held"])
+
+
+def verify(manifest: Path, settings: Settings) -> Answer:
+    """Every finished file against its recorded size and SHA-256; exit 6 when one is missing or altered."""
+    with StoreReader.open(_reader_path(settings)) as reader:
+        batch = _batches(reader, manifest, settings)[0]
+        files = [file for row in reader.results(batch) for file in row.files]
+    wrong = {}
+    for file in files:
+        fault = _fault_of(settings.output_dir / file.path, file.bytes, file.sha256)
+        if fault:
+            wrong[file.path] = fault
+    lines = [f"{path}: {fault}" for path, fault in wrong.items()]
+    lines.append(f"{len(files) - len(wrong)} of {len(files)} files are as recorded")
+    data = {"batch": batch.name, "files": len(files), "wrong": wrong}
+    return Answer(lines, data, ExitCode.DISK if wrong else ExitCode.OK)
+
+
+def _fault_of(path: Path, size: int, digest: str) -> str | None:
+    try:
+        found = sha256_of(path)
+    except DiskError as error:
+        return str(error)
+    if found[0] != size:
+        return f"is {found[0]} bytes, recorded were {size}"
+    return None if found[1] == digest else "has other content than recorded"
+
+
+def report(manifest: Path, settings: Settings) -> Answer:
+    """Write the derived files anew from ``state.db`` and say where the page is."""
+    with StoreReader.open(_reader_path(settings)) as reader:
+        batch = _batches(reader, manifest, settings)[0]
+        summary = reader.summary(batch)
+        if summary is None:
+            raise UsageError(f"no run of {batch.name!r} has ended yet; there is nothing to report")
+        results, entries = reader.results(batch), reader.ledger(batch)
+    path = write_files(settings.output_dir, summary, results, entries)
+    return Answer([str(path)], {"batch": batch.name, "report": str(path)})

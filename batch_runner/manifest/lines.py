@@ -1,0 +1,103 @@
+"""The lines of a manifest file and the JSON objects on them, or what keeps them from being read."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from batch_runner.catalog.problems import json_type, shown
+from batch_runner.errors import Problem
+
+MAX_LINE_BYTES: Final = 64 * 1024 * 1024
+"""A line carries at most a few images of 10 MB; without a bound one endless line would fill the memory."""
+EXAMPLE: Final = 'one object a line, such as {"prompt": "..."}'
+
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def lines(path: Path) -> Iterator[tuple[int, str | Problem]]:
+    """Every line that is not blank, with its number; a problem in place of what cannot be read."""
+    if (trouble := _not_a_file(path)) is not None:
+        yield 0, trouble
+        return
+    try:
+        with path.open("rb") as file:
+            yield from _decoded(file)
+    except OSError as error:
+        yield 0, Problem(None, None, f"cannot be read: {error.strerror}")
+
+
+def _not_a_file(path: Path) -> Problem | None:
+    try:
+        if path.is_dir():
+            return Problem(None, None, "is a folder, not a file", f"name a file: {EXAMPLE}")
+        if not path.exists():
+            return Problem(None, None, "no such file", "check the path, and the folder you are in")
+    except (OSError, ValueError) as error:
+        return Problem(None, None, f"cannot be read: {error}")
+    return None if path.is_file() else Problem(None, None, "is no regular file, and it is read more than once")
+
+
+def _decoded(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
+    line = 0
+    while raw := file.readline(MAX_LINE_BYTES + 1):
+        line += 1
+        if line == 1 and raw.startswith(_UTF16):
+            yield line, Problem(line, None, "is UTF-16, not UTF-8", "save the manifest as UTF-8")
+            return
+        if len(raw) > MAX_LINE_BYTES:
+            _skip_line(file, raw)
+            yield line, Problem(line, None, f"is longer than {MAX_LINE_BYTES // 1024**2} MiB")
+        elif (text := _text(line, raw)) and (isinstance(text, Problem) or not text.isspace()):
+            yield line, text
+
+
+def _skip_line(file: BinaryIO, raw: bytes) -> None:
+    while raw and not raw.endswith(b"\n"):
+        raw = file.readline(MAX_LINE_BYTES)
+
+
+def _text(line: int, raw: bytes) -> str | Problem:
+    try:
+        return raw.decode("utf-8-sig" if line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 at byte {error.start + 1} of the line"
+        return Problem(line, None, what, "save the manifest as UTF-8")
+
+
+class _RefusedJsonError(ValueError):
+    """JSON that Python would read and we do not: a key twice, NaN, Infinity."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _RefusedJsonError(f"the key {shown(twice)} stands twice in one object")
+    return table
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _RefusedJsonError(f"{name} is no JSON number")
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant).decode
+
+
+def parsed(line: int, text: str) -> dict[str, Any] | Problem:
+    """The object on a line, or why there is none."""
+    try:
+        record = _decode(text)
+    except json.JSONDecodeError as error:
+        return Problem(line, None, f"is not JSON: {error.msg}, column {error.colno}", EXAMPLE)
+    except _RefusedJsonError as error:
+        return Problem(line, None, str(error))
+    except (ValueError, RecursionError):
+        return Problem(line, None, "is JSON with a number too long or with too many levels")
+    if isinstance(record, dict):
+        return record
+    return Problem(line, None, f"must be an object, not {json_type(record)}", EXAMPLE)

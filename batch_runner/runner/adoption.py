@@ -1,0 +1,71 @@
+"""Searches the account for tasks of this batch that the store does not know: a lost ``state.db`` pays nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+from batch_runner import catalog
+from batch_runner.errors import StoppedError
+from batch_runner.kling import Trouble
+from batch_runner.lifecycle import ExternalId
+from batch_runner.limits import Backoff
+from batch_runner.model import Task
+from batch_runner.runner.context import Context
+from batch_runner.schedule import MAX_PAGE_SIZE, MIN_PAGE_SIZE
+from batch_runner.store import FoundTask
+
+_LAST_PAGE = 1000
+"""kling-api 4.3: ``pageNum`` is 1..1000."""
+
+
+async def adopt_from_account(context: Context) -> None:
+    """Take up every task of this batch that the account has, then let the items be submitted.
+
+    One request a product on a quiet account; only items that were never searched for ask for it.
+
+    Raises:
+        ManifestError: the account has a live or finished task of a line that was edited since.
+        StoppedError: the API does not answer.
+        AccountError: the keys are refused.
+    """
+    kinds = await context.store.unlooked_kinds(context.batch)
+    if not kinds:
+        return
+    found: list[FoundTask] = []
+    for kind in kinds:
+        found += await _tasks_of_batch(context, kind)
+    count = await context.store.adopt(context.batch, found, context.budgets)
+    if count:
+        context.notice(f"{count} tasks of this batch were found on the account and are taken up, not paid again")
+
+
+async def _tasks_of_batch(context: Context, kind: str) -> list[FoundTask]:
+    ours = ExternalId.of(context.batch.name, "", 1, "").batch
+    found: dict[str, FoundTask] = {}
+    seen: set[str] = set()
+    for number in range(1, _LAST_PAGE + 1):
+        rows = await _page(context, kind, number)
+        for row in rows:
+            name = ExternalId.parse(row.external_task_id)
+            if name is not None and name.batch == ours:
+                found[str(name)] = FoundTask(name, row)
+        ids = {row.task_id for row in rows}
+        if len(rows) < MIN_PAGE_SIZE or ids <= seen:  # a server may hand out fewer rows than asked for
+            break
+        seen |= ids
+    return list(found.values())
+
+
+async def _page(context: Context, kind: str, number: int) -> list[Task]:
+    backoff = Backoff(2.0, 30.0, context.rng)
+    while True:
+        try:
+            rows = await context.client.page(catalog.product(kind).create_path, number, MAX_PAGE_SIZE)
+        except Trouble as trouble:
+            context.trouble(str(trouble))
+        else:
+            context.well()
+            return rows
+        if context.halt.is_set:
+            raise context.halt.error or StoppedError("stopped")
+        await asyncio.sleep(backoff.next_s())

@@ -1,0 +1,194 @@
+"""Brings a succeeded task's files under their final names; a bad download never causes a second generation.
+
+The order, each step durable before the next: part file whole and fsynced, its digest in the store, the final
+name, the folder, the event. A crash between any two of them is finished by the next run without a request to
+the account where the bytes are already here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+from batch_runner import catalog
+from batch_runner.download import (
+    BadDownload,
+    BadLink,
+    LinkExpired,
+    TargetExists,
+    make_batch_folder,
+    publish,
+    sha256_of,
+)
+from batch_runner.errors import AccountError, DiskError
+from batch_runner.events import ItemFinished
+from batch_runner.kling import Trouble
+from batch_runner.lifecycle import Event
+from batch_runner.limits import Backoff
+from batch_runner.model import Asset, Task
+from batch_runner.runner.context import Context
+from batch_runner.store import Attempt, Facts, StoredFile
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_TRIES = 8
+_FRESH_LINKS = 4
+"""So many fresh links in a row that the server does not honour mean that the file is gone for ever."""
+
+
+class AssetGoneError(Exception):
+    """The server does not hand out the file any more."""
+
+
+class AssetLaterError(Exception):
+    """The file could not be had now; the next run tries again."""
+
+
+class Collector:
+    """Downloads and publishes, a few at a time; holds no task slot.
+
+    Args:
+        context: the run's parts.
+        at_once: downloads under way at the same time.
+    """
+
+    def __init__(self, context: Context, at_once: int = 8) -> None:
+        self._context = context
+        self._room = asyncio.Semaphore(at_once)
+
+    async def collect(self, attempt: Attempt, task: Task | None) -> None:
+        """Publish every file of a succeeded attempt, or say where it stands.
+
+        ``task`` is None when an earlier run saw the success: links are never stored, so it is asked for again.
+        """
+        context = self._context
+        try:
+            async with self._room:
+                await self._collect(attempt, task)
+        except AssetGoneError as error:
+            facts = Facts(reason="asset", error_message=str(error))
+            await context.apply(attempt, Event.LOSE_ASSET, facts)
+            context.observer(ItemFinished(attempt.item_id, "failed", "asset", str(error)))
+        except (AssetLaterError, TargetExists) as error:
+            await self._later(attempt, str(error))
+        except DiskError as error:
+            await self._later(attempt, str(error))
+            context.notice(str(error), urgent=True)
+            context.halt.submit_no_more(error)
+        else:
+            await context.apply(attempt, Event.PUBLISH)
+            context.observer(ItemFinished(attempt.item_id, "succeeded", None, ""))
+
+    async def _later(self, attempt: Attempt, text: str) -> None:
+        await self._context.store.mark(attempt, "asset", text)
+        self._context.notice(f"{attempt.item_id}: paid for, but its file is not here yet: {text}", urgent=True)
+
+    async def _collect(self, attempt: Attempt, task: Task | None) -> None:
+        folder = await _in_thread(make_batch_folder, self._context.output_dir, self._context.batch.name)
+        stored = await self._context.store.files_of(attempt)
+        if stored and all([await self._finish(file) for file in stored]):
+            return
+        if task is None or not task.assets:
+            task = await self._ask(attempt)
+        names = _names(attempt.item_id, task.assets)
+        for ordinal, name in enumerate(names):
+            await self._fetch_and_publish(attempt, task, ordinal, folder / name)
+
+    async def _finish(self, file: StoredFile) -> bool:
+        """Whether a file with a durable digest is, or can be put, under its final name without a download."""
+        final_path = self._context.output_dir / file.path
+        part_path = _part_of(final_path)
+        if await _in_thread(_has, final_path, file):
+            return True
+        if not await _in_thread(_has, part_path, file):
+            return False
+        await _in_thread(publish, part_path, final_path)
+        return True
+
+    async def _fetch_and_publish(self, attempt: Attempt, task: Task, ordinal: int, final_path: Path) -> None:
+        part_path = _part_of(final_path)
+        size, digest = await self._fetch(attempt, task, ordinal, part_path)
+        path = final_path.relative_to(self._context.output_dir).as_posix()
+        file = StoredFile(ordinal, path, size, digest)
+        await self._context.store.record_file(attempt, file)
+        if await _in_thread(_has, final_path, file):  # a lost state.db: the finished file is already here
+            await _in_thread(part_path.unlink)
+        else:
+            await _in_thread(publish, part_path, final_path)
+
+    async def _fetch(self, attempt: Attempt, task: Task, ordinal: int, part_path: Path) -> tuple[int, str]:
+        backoff = Backoff(1.0, 60.0, self._context.rng)
+        refused_links = 0
+        why = ""
+        for _ in range(_TRIES):
+            retry_after_s = None
+            if refused_links:
+                task = await self._ask(attempt)
+            try:
+                asset = task.assets[ordinal]
+                done = await self._context.downloader.fetch(asset.url, part_path, asset.suffix)
+            except (LinkExpired, IndexError) as error:
+                refused_links += 1
+                if refused_links > _FRESH_LINKS:
+                    raise AssetGoneError(f"the server does not hand the file out any more ({error})") from None
+                why = str(error)
+            except BadLink as error:
+                raise AssetGoneError(f"the result link is not one to follow: {error}") from None
+            except BadDownload as error:
+                why, retry_after_s = str(error), error.retry_after_s
+            else:
+                return done.bytes, done.sha256
+            await asyncio.sleep(backoff.next_s(retry_after_s))
+        raise AssetLaterError(f"{_TRIES} downloads failed, the last one: {why}")
+
+    async def _ask(self, attempt: Attempt) -> Task:
+        """The task with fresh links."""
+        path = catalog.product(attempt.kind).create_path
+        backoff = Backoff(2.0, 30.0, self._context.rng)
+        assert attempt.task_id is not None
+        for _ in range(_TRIES):
+            try:
+                task = await self._context.client.find(path, attempt.task_id)
+            except Trouble as trouble:
+                self._context.trouble(str(trouble))
+            except AccountError as error:
+                self._context.halt.leave(error)
+                raise AssetLaterError(str(error)) from None
+            else:
+                self._context.well()
+                if task is not None:
+                    return task
+                raise AssetGoneError("the account no longer shows the task")
+            await asyncio.sleep(backoff.next_s())
+        raise AssetLaterError("the API does not answer")
+
+
+def _names(item_id: str, assets: tuple[Asset, ...]) -> list[str]:
+    """The file names of an item's assets: plain for one, numbered from 1 for several.
+
+    Raises:
+        AssetGoneError: the task succeeded without any asset.
+    """
+    if not assets:
+        raise AssetGoneError("the task succeeded, but the server names no file")
+    if len(assets) == 1:
+        return [item_id + assets[0].suffix]
+    return [f"{item_id}-{number}{asset.suffix}" for number, asset in enumerate(assets, start=1)]
+
+
+def _part_of(final_path: Path) -> Path:
+    return final_path.with_name(final_path.name + ".part")
+
+
+def _has(path: Path, file: StoredFile) -> bool:
+    """Whether ``path`` is a regular file with exactly the recorded bytes."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != file.bytes:
+        return False
+    return sha256_of(path) == (file.bytes, file.sha256)
+
+
+async def _in_thread(work: Callable[[*Ts], T], *args: *Ts) -> T:
+    return await asyncio.get_running_loop().run_in_executor(None, work, *args)

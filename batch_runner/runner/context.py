@@ -1,0 +1,129 @@
+"""What every part of a run is handed: the rooms with effects, the settings that matter, the observers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from batch_runner.download import Downloader
+from batch_runner.errors import StoppedError
+from batch_runner.events import Balance, InFlight, Notice, Observer
+from batch_runner.kling import KlingClient
+from batch_runner.lifecycle import Event
+from batch_runner.limits import RateLimitMonitor, TaskLimiter
+from batch_runner.runner.halt import Halt
+from batch_runner.schedule import Patience
+from batch_runner.store import Attempt, Batch, Facts, Store
+
+_MONEY_EVENTS = frozenset({Event.SUCCEED, Event.FAIL, Event.REFUSE, Event.WITHDRAW, Event.HOLD})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that shape a run.
+
+    Attributes:
+        settle_s: how long a submission that cannot be found is given to appear before it is repeated.
+        task_deadline_s: after this a task is overdue: told, and no longer waited for alone.
+        max_attempts: attempts an item may get in one run when its failures are transient.
+        max_sends: how often one attempt is sent in a run before its fate is left open.
+        grace_s: how long a stopped run lets submissions and downloads under way come to their end.
+    """
+
+    settle_s: float = 15.0
+    task_deadline_s: float = 7200.0
+    max_attempts: int = 1
+    max_sends: int = 4
+    grace_s: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The shared parts of one run."""
+
+    store: Store
+    batch: Batch
+    client: KlingClient
+    monitor: RateLimitMonitor
+    limiter: TaskLimiter
+    downloader: Downloader
+    output_dir: Path
+    budgets: Mapping[str, Decimal]
+    policy: Policy
+    rng: random.Random
+    observer: Observer
+    halt: Halt = field(default_factory=Halt)
+    patience: Patience = field(default_factory=lambda: Patience(limit_s=600.0, first_limit_s=45.0))
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def apply(self, attempt: Attempt, event: Event, facts: Facts = Facts()) -> Attempt:
+        """Record an event, then tell the observers what it did to the credits."""
+        after = await self.store.apply(attempt, event, self.budgets, facts)
+        if event in _MONEY_EVENTS:
+            await self.tell_balance(attempt.pack)
+        return after
+
+    async def tell_balance(self, pack: str) -> None:
+        """Tell the observers how the pack stands."""
+        balances = await self.store.balances(self.batch, pack)
+        self.observer(Balance(pack, balances.consumed, balances.held, self.budgets.get(pack)))
+        self.changed.set()
+
+    def free_slot(self) -> None:
+        """A remote task has ended, or is known never to have been: its slot is free again."""
+        self.limiter.release()
+        self.observer(InFlight(self.limiter.active_count))
+        self.changed.set()
+
+    def notice(self, text: str, *, urgent: bool = False) -> None:
+        """Tell a person something."""
+        self.observer(Notice(text, urgent))
+
+    def well(self) -> None:
+        """The API answered: whatever trouble there was is over."""
+        self.patience.well()
+
+    def trouble(self, why: str) -> None:
+        """The API did not answer; when that has gone on for too long the run leaves."""
+        if self.patience.trouble(asyncio.get_running_loop().time()) and not self.halt.is_leaving:
+            text = f"the API has not answered for a while ({why}); nothing is lost: run the same command again later"
+            self.notice(text, urgent=True)
+            self.halt.leave(StoppedError(text))
+
+
+class SubmissionGate:
+    """The request limiter as the client sees it: once submitting is over, no submission gets a permit."""
+
+    def __init__(self, monitor: RateLimitMonitor, halt: Halt) -> None:
+        self._monitor = monitor
+        self._halt = halt
+
+    def permit(self, kind: str) -> AbstractAsyncContextManager[float]:
+        """Wait for a permit.
+
+        Raises:
+            HaltedError: submitting ended while a submission waited; no byte of it was sent.
+        """
+        return self._submit_permit() if kind == "submit" else self._monitor.permit(kind)
+
+    @asynccontextmanager
+    async def _submit_permit(self) -> AsyncIterator[float]:
+        permit = self._monitor.permit("submit")
+        sent_at = await self._halt.unless(permit.__aenter__())
+        try:
+            yield sent_at
+        finally:
+            await permit.__aexit__(None, None, None)
+
+    def throttled(self, retry_after_s: float | None, sent_at: float | None) -> None:
+        """See ``RateLimitMonitor.throttled``."""
+        self._monitor.throttled(retry_after_s, sent_at)
+
+    def answered(self) -> None:
+        """See ``RateLimitMonitor.answered``."""
+        self._monitor.answered()

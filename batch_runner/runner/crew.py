@@ -1,0 +1,147 @@
+"""The workers of a run: one per attempt that is under way, fed lazily, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+
+from batch_runner.errors import BatchRunnerError, StoppedError
+from batch_runner.events import InFlight
+from batch_runner.kling import failure_of
+from batch_runner.lifecycle import LIVE, SLOT_HOLDING, State
+from batch_runner.runner.collector import Collector
+from batch_runner.runner.context import Context
+from batch_runner.runner.poller import Poller
+from batch_runner.runner.submission import Courier
+from batch_runner.store import Attempt
+
+
+class Crew:
+    """Starts workers, knows which of them still move, and feeds free slots from the queue."""
+
+    def __init__(self, context: Context, poller: Poller, group: asyncio.TaskGroup) -> None:
+        self._context = context
+        self._poller = poller
+        self._group = group
+        self._collector = Collector(context)
+        self._couriers: dict[int, Courier] = {}
+        self._collecting: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tries: Counter[str] = Counter()
+        self.is_blocked = False
+
+    async def take_up(self, *, with_gone_assets: bool) -> None:
+        """Go on with what earlier runs left: their tasks hold slots from the first moment."""
+        states = [*sorted(LIVE), *([State.ASSET_GONE] if with_gone_assets else [])]
+        for attempt in await self._context.store.in_states(self._context.batch, states):
+            if attempt.state in SLOT_HOLDING:
+                self._context.limiter.adopt()
+            self._start(attempt)
+        self._tell()
+
+    async def feed(self) -> None:
+        """Submit until the queue is empty, nothing fits the budget, or submitting is over; then wait for the rest."""
+        context = self._context
+        while not context.halt.is_leaving:
+            context.changed.clear()
+            if not context.halt.is_set and context.limiter.free and await self._claim():
+                continue
+            if not self._is_moving:
+                self._say_why_over()
+                return
+            await self._change()
+
+    async def _claim(self) -> bool:
+        claim = await self._context.store.claim_next(self._context.batch, self._context.budgets)
+        self.is_blocked = claim.blocked and claim.attempt is None
+        if claim.attempt is None:
+            return False
+        await self._context.limiter.acquire()
+        self._start(claim.attempt)
+        self._tell()
+        await self._context.tell_balance(claim.attempt.pack)
+        return True
+
+    async def _change(self) -> None:
+        changed = asyncio.ensure_future(self._context.changed.wait())
+        leaving = asyncio.ensure_future(self._context.halt.leaving())
+        try:
+            await asyncio.wait({changed, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            leaving.cancel()
+
+    @property
+    def _is_moving(self) -> bool:
+        return bool(self._collecting) or any(not courier.is_stuck for courier in self._couriers.values())
+
+    @property
+    def _is_at_risk(self) -> bool:
+        """Whether somebody is in the middle of something that is better finished."""
+        return bool(self._collecting) or any(courier.is_sending for courier in self._couriers.values())
+
+    def _say_why_over(self) -> None:
+        if self._couriers and not self._context.limiter.free and not self._context.halt.is_set:
+            text = f"{len(self._couriers)} tasks that do not move hold every slot; run the same command again later"
+            self._context.halt.submit_no_more(StoppedError(text))
+
+    def _tell(self) -> None:
+        self._context.observer(InFlight(self._context.limiter.active_count))
+
+    def _start(self, attempt: Attempt) -> None:
+        task = self._group.create_task(self._work(attempt), name=f"attempt {attempt.attempt_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if attempt.state in SLOT_HOLDING:
+            self._couriers[attempt.attempt_id] = Courier(self._context, self._poller, attempt)
+        else:
+            self._collecting.add(attempt.attempt_id)
+
+    async def _work(self, attempt: Attempt) -> None:
+        try:
+            task = None
+            courier = self._couriers.get(attempt.attempt_id)
+            if courier is not None:
+                await courier.carry()
+                attempt, task = courier.attempt, courier.task
+                if attempt.state is State.SUCCEEDED:
+                    self._collecting.add(attempt.attempt_id)
+                del self._couriers[attempt.attempt_id]
+            if attempt.state in {State.SUCCEEDED, State.ASSET_GONE}:
+                await self._collector.collect(attempt, task)
+            elif task is not None and attempt.state is State.FAILED:
+                await self._maybe_again(attempt, task.message)
+        finally:
+            self._collecting.discard(attempt.attempt_id)
+            self._context.changed.set()
+
+    async def _maybe_again(self, attempt: Attempt, message: str) -> None:
+        """A definite, transient failure may get another attempt within this run."""
+        self._tries[attempt.item_id] += 1
+        if failure_of(message).is_transient and self._tries[attempt.item_id] < self._context.policy.max_attempts:
+            await self._context.store.queue_item(self._context.batch, attempt.item_id)
+
+    async def go_home(self) -> None:
+        """Let what is at risk come to its end for a while, then cancel every worker; all of it is recorded."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._context.policy.grace_s):
+                while self._context.halt.is_leaving and self._is_at_risk:
+                    self._context.changed.clear()
+                    await self._context.changed.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BatchRunnerError | None:
+    """The error for a person among what a task group collected, or None when it holds only faults."""
+    _, rest = group.split(asyncio.CancelledError)
+    for error in rest.exceptions if rest else ():
+        if isinstance(error, BaseExceptionGroup):
+            inner = first_of_ours(error)
+            if inner is not None:
+                return inner
+        elif isinstance(error, BatchRunnerError):
+            return error
+    return None

@@ -1,0 +1,45 @@
+"""The four derived files: written anew from the store, atomically, and not at all when nothing changed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from batch_runner.download import make_batch_folder, write_atomically
+from batch_runner.records import LedgerRecord, ResultRecord, SummaryRecord
+from batch_runner.report import ledger_lines, render_page, results_lines, summary_bytes
+from batch_runner.store import Batch, Store
+
+
+async def write_derived(store: Store, batch: Batch, output_dir: Path) -> SummaryRecord | None:
+    """Write ``results.jsonl``, ``ledger.jsonl``, ``report.html`` and, last, ``summary.json``.
+
+    Returns:
+        The summary, or None when no run of the batch has ended yet.
+
+    Raises:
+        DiskError: the folder cannot be written.
+    """
+    summary = await store.summary(batch)
+    if summary is None:
+        return None
+    results = await store.results(batch)
+    ledger = await store.ledger(batch)
+    await asyncio.get_running_loop().run_in_executor(None, write_files, output_dir, summary, results, ledger)
+    return summary
+
+
+def write_files(
+    output_dir: Path, summary: SummaryRecord, results: list[ResultRecord], ledger: list[LedgerRecord]
+) -> Path:
+    """Write the four files below ``output_dir``; returns the path of the page.
+
+    Raises:
+        DiskError: the folder cannot be written.
+    """
+    folder = make_batch_folder(output_dir, summary.batch)
+    write_atomically(folder / "results.jsonl", results_lines(results))
+    write_atomically(folder / "ledger.jsonl", ledger_lines(ledger))
+    write_atomically(folder / "report.html", render_page(summary, results, ledger))
+    write_atomically(folder / "summary.json", [summary_bytes(summary)])
+    return folder / "report.html"

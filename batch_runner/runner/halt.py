@@ -1,0 +1,76 @@
+"""Why a run submits no more, and whether it leaves the tasks in flight to the next run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from batch_runner.errors import BatchRunnerError, ExitCode, StoppedError
+
+T = TypeVar("T")
+
+
+class HaltedError(Exception):
+    """Waiting was cut short because nothing more is to be submitted."""
+
+
+class Halt:
+    """The one switch of a run; the first reason stands."""
+
+    def __init__(self) -> None:
+        self._no_more = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self.error: BatchRunnerError | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether submitting is over."""
+        return self._no_more.is_set()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether even tasks in flight are left to the next run."""
+        return self._leaving.is_set()
+
+    def submit_no_more(self, error: BatchRunnerError) -> None:
+        """Submit nothing more; what runs is followed to its end and downloaded."""
+        self.error = self.error or error
+        self._no_more.set()
+
+    def leave(self, error: BatchRunnerError | None = None) -> None:
+        """Submit nothing more and leave soon; everything is recorded, the next run goes on."""
+        self.submit_no_more(error or StoppedError("stopped: run the same command again to go on"))
+        self._leaving.set()
+
+    async def leaving(self) -> None:
+        """Return when the run is to be left."""
+        await self._leaving.wait()
+
+    async def unless(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, unless submitting ends first.
+
+        Raises:
+            HaltedError: submitting ended; ``work`` was cancelled.
+        """
+        task = asyncio.ensure_future(work)
+        halted = asyncio.ensure_future(self._no_more.wait())
+        try:
+            await asyncio.wait({task, halted}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise HaltedError
+        finally:
+            await _put_down(task, halted)
+
+    @property
+    def reason(self) -> str:
+        """The contract's word for items that the halt leaves pending."""
+        code = self.error.exit_code if self.error else ExitCode.STOPPED
+        return {ExitCode.ACCOUNT: "account", ExitCode.DISK: "disk"}.get(code, "stopped")
+
+
+async def _put_down(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

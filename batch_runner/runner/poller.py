@@ -1,0 +1,167 @@
+"""One poller for everything in flight: the list route first, single questions for what a page lacks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+from batch_runner import catalog
+from batch_runner.errors import AccountError
+from batch_runner.kling import Trouble
+from batch_runner.limits import Backoff
+from batch_runner.model import Task
+from batch_runner.runner.context import Context
+from batch_runner.schedule import CompletionRate, PageSize, poll_interval_s
+from batch_runner.store import Attempt
+
+_ASK_AGAIN_S = 5.0
+"""A task that pages lack is asked for by id at most this often."""
+
+
+class Watch:
+    """What the poller has learned about one attempt; its worker waits here.
+
+    Attributes:
+        task_id: the server's id once it is known.
+        sent_at_s: loop time at which the newest submission was over; earlier looks prove nothing.
+        absent_looks: complete looks since then that did not show a task.
+        exists: the server said that the external id already has a task.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.external_task_id = attempt.external_task_id
+        self.kind = attempt.kind
+        self.task_id = attempt.task_id
+        self.sent_at_s = _now_s()
+        self.absent_looks = 0
+        self.exists = False
+        self.asked_at_s = float("-inf")
+        self._task: Task | None = None
+        self._news = asyncio.Event()
+
+    def sent(self) -> None:
+        """A submission is over: what was seen before it does not count."""
+        self.sent_at_s = _now_s()
+        self.absent_looks = 0
+
+    def tell(self, task: Task) -> None:
+        """The account shows the task."""
+        self.absent_looks = 0
+        self.task_id = task.task_id
+        self._task = task
+        self._news.set()
+
+    def absent(self, looked_at_s: float) -> None:
+        """A complete look that began at ``looked_at_s`` did not show the task."""
+        if looked_at_s >= self.sent_at_s:
+            self.absent_looks += 1
+            self._news.set()
+
+    async def next_task(self, timeout_s: float | None) -> Task | None:
+        """The newest answer about the task, or None when there is news of absence or time is up."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            return None
+        self._news.clear()
+        task, self._task = self._task, None
+        return task
+
+
+class Poller:
+    """Asks for everything that is watched, at the pace the request limit leaves."""
+
+    def __init__(self, context: Context, rpm: int) -> None:
+        self._context = context
+        self._rpm = rpm
+        self._watches: dict[str, Watch] = {}
+        self._pages: dict[str, PageSize] = defaultdict(PageSize)
+        self._something = asyncio.Event()
+        self._backoff = Backoff(2.0, 30.0, context.rng)
+        self.completions = CompletionRate()
+
+    def add(self, watch: Watch) -> None:
+        """Begin to look for a task of this attempt."""
+        self._watches[watch.external_task_id] = watch
+        self._something.set()
+
+    def remove(self, watch: Watch) -> None:
+        """There is nothing to be learned about this attempt for now."""
+        self._watches.pop(watch.external_task_id, None)
+        if not self._watches:
+            self._something.clear()
+
+    async def run(self) -> None:
+        """Poll until cancelled; waiting costs nothing while nothing is watched."""
+        while True:
+            await self._something.wait()
+            for kind in sorted({watch.kind for watch in self._watches.values()}):
+                await asyncio.sleep(self._interval_s())
+                await self._look(kind)
+
+    def _interval_s(self) -> float:
+        return poll_interval_s(self._rpm, self.completions.per_s(_now_s()))
+
+    async def _look(self, kind: str) -> None:
+        context = self._context
+        try:
+            await self._look_at_page(kind)
+        except Trouble as trouble:
+            context.trouble(str(trouble))
+            await asyncio.sleep(self._backoff.next_s())
+        except AccountError as error:
+            context.notice(str(error), urgent=True)
+            context.halt.leave(error)
+            await asyncio.sleep(_ASK_AGAIN_S)
+        else:
+            context.well()
+            self._backoff.reset()
+
+    async def _look_at_page(self, kind: str) -> None:
+        watches = [watch for watch in self._watches.values() if watch.kind == kind]
+        if not watches:
+            return
+        size = self._pages[kind].for_tasks(len(watches))
+        looked_at_s = _now_s()
+        rows = await self._context.client.page(catalog.product(kind).create_path, 1, size)
+        lacking = tell_found(watches, rows)
+        is_complete = len(rows) < size
+        if lacking and not is_complete:
+            self._pages[kind].lacked()
+        for watch in lacking:
+            if watch.task_id is not None:
+                await self._ask(watch)
+            elif is_complete:
+                watch.absent(looked_at_s)
+
+    async def _ask(self, watch: Watch) -> None:
+        """Ask for one task by its id: a page that lacks it proves nothing."""
+        now_s = _now_s()
+        if watch.task_id is None or now_s - watch.asked_at_s < _ASK_AGAIN_S:
+            return
+        watch.asked_at_s = now_s
+        task = await self._context.client.find(catalog.product(watch.kind).create_path, watch.task_id)
+        if task is None:
+            watch.absent(now_s)
+        else:
+            watch.tell(task)
+
+
+def tell_found(watches: Sequence[Watch], rows: Sequence[Task]) -> list[Watch]:
+    """Tell every watch whose task is among ``rows``; returns those that none of them is about."""
+    by_external_id = {row.external_task_id: row for row in rows if row.external_task_id}
+    by_task_id = {row.task_id: row for row in rows}
+    lacking = []
+    for watch in watches:
+        row = by_external_id.get(watch.external_task_id) or by_task_id.get(watch.task_id or "")
+        if row is None:
+            lacking.append(watch)
+        else:
+            watch.tell(row)
+    return lacking
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

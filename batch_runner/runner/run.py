@@ -1,0 +1,199 @@
+"""One run of a batch: take up what is left, submit what fits, follow, collect, say how it stands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from decimal import Decimal
+
+from batch_runner.clock import Clock
+from batch_runner.errors import AccountError, BatchRunnerError, ExitCode, StoppedError
+from batch_runner.events import BatchFinished, BatchStarted
+from batch_runner.lifecycle import LIVE
+from batch_runner.records import ItemCounts, RequestCounts, SummaryRecord
+from batch_runner.runner.adoption import adopt_from_account
+from batch_runner.runner.context import Context
+from batch_runner.runner.crew import Crew, first_of_ours
+from batch_runner.runner.derived import write_derived
+from batch_runner.runner.halt import Halt, HaltedError
+from batch_runner.runner.poller import Poller
+from batch_runner.store import Batch, RunRow, Store
+
+
+async def has_work(store: Store, batch: Batch, *, retry_failed: bool) -> bool:
+    """Whether a run would have anything to do; a finished batch needs neither keys nor a request."""
+    counts = await store.counts(batch)
+    left = counts.pending + counts.unknown + (counts.failed if retry_failed else 0)
+    return bool(left) or bool(await store.in_states(batch, sorted(LIVE)))
+
+
+def exit_code(counts: ItemCounts, halt: Halt, *, is_blocked: bool) -> ExitCode:
+    """What the run's end means for a script (contract: exit codes); the most pressing reason wins."""
+    if halt.error and halt.error.exit_code in {ExitCode.ACCOUNT, ExitCode.DISK}:
+        return halt.error.exit_code
+    if halt.is_leaving and counts.pending + counts.unknown:
+        return ExitCode.STOPPED
+    if counts.unknown:
+        return ExitCode.UNRESOLVED
+    if is_blocked and counts.pending:
+        return ExitCode.BUDGET
+    if counts.pending:
+        return ExitCode.STOPPED
+    return ExitCode.ITEMS_FAILED if counts.failed else ExitCode.OK
+
+
+class Run:
+    """One start of the program on one batch.
+
+    Args:
+        context: the parts it works with.
+        clock: wall time, for the summary.
+        manifest: the manifest's path as the user gave it.
+        rpm: requests allowed in any 60 s; 0 is no limit.
+        retry_failed: whether definitely failed items get a new attempt.
+        max_runtime_s: after this long the run leaves, or None.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        clock: Clock,
+        manifest: str,
+        rpm: int,
+        retry_failed: bool,
+        max_runtime_s: float | None,
+    ) -> None:
+        self._context = context
+        self._clock = clock
+        self._manifest = manifest
+        self._rpm = rpm
+        self._retry_failed = retry_failed
+        self._max_runtime_s = max_runtime_s
+        self._is_blocked = False
+
+    async def __call__(self) -> SummaryRecord:
+        """Run to the end that is possible now, record it, and write the derived files.
+
+        Raises:
+            ManifestError: the account has tasks of lines that were edited since; nothing was sent.
+            DiskError: the store or the folder cannot be written.
+        """
+        loop = asyncio.get_running_loop()
+        began_s, started_at = loop.time(), self._clock.wall_s()
+        timer = loop.call_later(self._max_runtime_s or 0, self._context.halt.leave)
+        if self._max_runtime_s is None:
+            timer.cancel()
+        try:
+            await self._work()
+        except BaseExceptionGroup as group:
+            error = first_of_ours(group)
+            if error is None:
+                raise
+            raise error from None
+        finally:
+            timer.cancel()
+        return await self._record(started_at, loop.time() - began_s)
+
+    async def _work(self) -> None:
+        context = self._context
+        if self._retry_failed:
+            await context.store.queue_failed(context.batch)
+        await self._tell_start()
+        if not await self._search_account():
+            return
+        async with asyncio.TaskGroup() as group:
+            poller = Poller(context, self._rpm)
+            polling = group.create_task(poller.run(), name="poller")
+            crew = Crew(context, poller, group)
+            await crew.take_up(with_gone_assets=self._retry_failed)
+            await crew.feed()
+            await crew.go_home()
+            polling.cancel()
+        self._is_blocked = crew.is_blocked
+
+    async def _search_account(self) -> bool:
+        """Adopt what a lost store forgot; False when that was not possible and nothing may be submitted."""
+        halt = self._context.halt
+        try:
+            await halt.unless(adopt_from_account(self._context))
+        except HaltedError:
+            return False
+        except (AccountError, StoppedError) as error:
+            self._context.notice(str(error), urgent=True)
+            halt.leave(error)
+            return False
+        return True
+
+    async def _tell_start(self) -> None:
+        context = self._context
+        counts = await context.store.counts(context.batch)
+        done = counts.succeeded + counts.failed
+        context.observer(
+            BatchStarted(
+                context.batch.name,
+                context.batch.sandbox,
+                counts.total,
+                done,
+                context.limiter.max_concurrent,
+                self._rpm,
+            )
+        )
+
+    async def _record(self, started_at: float, wall_s: float) -> SummaryRecord:
+        context = self._context
+        halt = context.halt
+        counts = await context.store.counts(context.batch)
+        code = exit_code(counts, halt, is_blocked=self._is_blocked)
+        queued = halt.reason if halt.is_set else "budget" if self._is_blocked else "stopped"
+        await context.store.give_reasons(context.batch, queued, halt.reason)
+        run = RunRow(
+            manifest=self._manifest,
+            budget=dict(context.budgets),
+            exit_code=code,
+            requests=asdict(context.client.requests),
+            started_at=started_at,
+            finished_at=self._clock.wall_s(),
+            wall_s=round(wall_s, 3),
+        )
+        await context.store.save_run(context.batch, run)
+        summary = await write_derived(context.store, context.batch, context.output_dir)
+        assert summary is not None
+        context.observer(BatchFinished(code, closing_words(summary, halt.error)))
+        return summary
+
+
+async def record_idle(
+    store: Store, batch: Batch, *, manifest: str, budget: Mapping[str, Decimal], clock: Clock
+) -> None:
+    """Record a run that had nothing to do, unless the newest run already says how the batch stands."""
+    counts = await store.counts(batch)
+    code = exit_code(counts, Halt(), is_blocked=False)
+    summary = await store.summary(batch)
+    if summary is not None and (summary.exit_code, summary.items.total) == (code, counts.total):
+        return
+    now = clock.wall_s()
+    await store.save_run(batch, RunRow(manifest, dict(budget), code, asdict(RequestCounts()), now, now, 0.0))
+
+
+def closing_words(summary: SummaryRecord, error: BatchRunnerError | None) -> str:
+    """One line for a person: how the batch stands, and what to do next if anything is left."""
+    items = summary.items
+    parts = [f"{items.succeeded} of {items.total} succeeded"]
+    for word in ("failed", "pending", "unknown"):
+        count = getattr(items, word)
+        if count:
+            parts.append(f"{count} {word}")
+    next_step = _NEXT_STEP.get(ExitCode(summary.exit_code), "")
+    if error is not None and summary.exit_code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
+        next_step = str(error)
+    return ", ".join(parts) + (f". {next_step}" if next_step else "")
+
+
+_NEXT_STEP = {
+    ExitCode.ITEMS_FAILED: "results.jsonl says why; --retry-failed gives them a new attempt",
+    ExitCode.BUDGET: "The budget stopped it; raise --budget to go on",
+    ExitCode.STOPPED: "Run the same command again to go on",
+    ExitCode.UNRESOLVED: "Run the same command again: nothing is paid for them until their fate is settled",
+}

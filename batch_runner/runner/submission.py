@@ -1,0 +1,286 @@
+"""Carries one attempt from its hold to the end of its task: send, settle what is unknown, follow."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from batch_runner import catalog
+from batch_runner.errors import AccountError, BatchRunnerError
+from batch_runner.events import ItemFinished, ItemSubmitted
+from batch_runner.kling import Trouble, failure_of
+from batch_runner.lifecycle import SLOT_HOLDING, Event, State, events_of
+from batch_runner.limits import Backoff
+from batch_runner.manifest import load_body
+from batch_runner.media import read_image_base64
+from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Task, Unknown, Verdict
+from batch_runner.runner.context import Context
+from batch_runner.runner.halt import HaltedError
+from batch_runner.runner.poller import Poller, Watch
+from batch_runner.schedule import settle_left_s
+from batch_runner.store import Attempt, Facts
+
+_LOOKS_NEEDED = 2
+_LOOK_PAUSE_S = 1.0
+_VANISHED_LOOKS = 4
+_EXISTS_LOOKS = 12
+
+
+@dataclass(slots=True)
+class Courier:
+    """The worker of one attempt, as long as the attempt holds a slot.
+
+    Attributes:
+        is_stuck: nothing this run does moves the attempt any more (overdue, missing, unresolved); it is still
+            watched while the run has other work.
+    """
+
+    context: Context
+    poller: Poller
+    attempt: Attempt
+    is_stuck: bool = False
+    is_sending: bool = False
+    task: Task | None = None
+    _watch: Watch = field(init=False)
+    _sends: int = 0
+    _is_known_absent: bool = False
+    _odd: Refusal | None = None
+    _backoff: Backoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._watch = Watch(self.attempt)
+        self._backoff = Backoff(2.0, 60.0, self.context.rng)
+
+    async def carry(self) -> None:
+        """Bring the attempt to a state that holds no slot, and free the slot then."""
+        if self.attempt.state is not State.READY:
+            self.poller.add(self._watch)
+        try:
+            while self.attempt.state in SLOT_HOLDING:
+                await self._move()
+        finally:
+            self.poller.remove(self._watch)
+        self.context.free_slot()
+
+    async def _move(self) -> None:
+        if self.attempt.state is State.READY:
+            await self._send_or_withdraw()
+        elif self.attempt.state in {State.SENDING, State.UNKNOWN}:
+            await self._settle()
+        else:
+            await self._follow()
+
+    async def _record(self, event: Event, facts: Facts = Facts()) -> None:
+        self.attempt = await self.context.apply(self.attempt, event, facts)
+
+    def _stuck(self, text: str) -> None:
+        if not self.is_stuck:
+            self.is_stuck = True
+            self.context.notice(f"{self.attempt.item_id}: {text}", urgent=True)
+            self.context.changed.set()
+
+    # --- sending ------------------------------------------------------------------------------------------
+
+    async def _send_or_withdraw(self) -> None:
+        halt = self.context.halt
+        try:
+            admission = await halt.unless(self.context.limiter.admitted())
+            await self._send(admission)
+        except HaltedError:
+            if self.attempt.state is State.SENDING:
+                await self._record(Event.PUT_BACK)
+            await self._record(Event.WITHDRAW, Facts(reason=halt.reason))
+
+    async def _send(self, admission: int) -> None:
+        """The intent first, durable; then the request."""
+        try:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(None, load_body, self.attempt.body, read_image_base64)
+        except (OSError, BatchRunnerError) as error:
+            await self._refused(None, "rejected", f"an image cannot be read any more: {error}")
+            return
+        await self._record(Event.SEND)
+        self.poller.add(self._watch)
+        path = catalog.product(self.attempt.kind).create_path
+        self.is_sending = True
+        self._is_known_absent = False
+        try:
+            outcome = await self.context.client.create(path, body, self.attempt.external_task_id)
+        finally:
+            self.is_sending = False
+            self._watch.sent()
+            self.context.changed.set()
+        self._sends += 1
+        await self._take_outcome(outcome, admission)
+
+    async def _take_outcome(self, outcome: CreateOutcome, admission: int) -> None:
+        match outcome:
+            case Accepted(task):
+                self.context.well()
+                self.context.limiter.mark_room()
+                await self._accepted(task, adopted=False)
+            case NotSent(why):
+                await self._put_back()
+                self.context.trouble(why)
+                await self.context.halt.unless(asyncio.sleep(self._backoff.next_s()))
+            case Unknown(why, refusal):
+                self._odd = refusal if refusal and refusal.verdict is Verdict.ODD else None
+                await self._record(Event.LOSE_ANSWER)
+                self.context.notice(
+                    f"{self.attempt.item_id}: no clear answer to its submission ({why}); looking for it"
+                )
+            case Refused(refusal):
+                self.context.well()
+                await self._take_refusal(refusal, admission)
+
+    async def _put_back(self) -> None:
+        self.poller.remove(self._watch)
+        await self._record(Event.PUT_BACK)
+
+    async def _take_refusal(self, refusal: Refusal, admission: int) -> None:
+        match refusal.verdict:
+            case Verdict.RATE:
+                await self._put_back()
+            case Verdict.SLOT:
+                await self._put_back()
+                self.context.limiter.mark_full(admission)
+            case Verdict.EXISTS:
+                self._watch.exists = True
+                await self._record(Event.LOSE_ANSWER)
+            case Verdict.ACCOUNT | Verdict.TOKEN:
+                await self._record(Event.WITHDRAW, Facts(reason="account"))
+                self._account_trouble(refusal)
+            case _:
+                reason = "policy" if refusal.verdict is Verdict.POLICY else "rejected"
+                await self._refused(refusal.code, reason, refusal.message)
+
+    def _account_trouble(self, refusal: Refusal) -> None:
+        if not self.context.halt.is_set:
+            text = f"the account cannot submit (code {refusal.code}: {refusal.message}); nothing more is submitted"
+            self.context.notice(text, urgent=True)
+            self.context.halt.submit_no_more(AccountError(text))
+
+    async def _refused(self, code: int | None, reason: str, message: str) -> None:
+        await self._record(Event.REFUSE, Facts(reason=reason, error_code=code, error_message=message))
+        self.context.observer(ItemFinished(self.attempt.item_id, "failed", reason, message))
+
+    async def _accepted(self, task: Task, *, adopted: bool) -> None:
+        self._watch.task_id = task.task_id
+        await self._record(Event.ACCEPT, Facts(task_id=task.task_id))
+        self.is_stuck = False
+        self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted))
+
+    # --- settling what is unknown -------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Find the task, or believe that there is none: only after the settle time and a second look."""
+        if self.attempt.state is State.SENDING:  # an earlier run died while its request was under way
+            await self._record(Event.LOSE_ANSWER)
+        task = await self._watch.next_task(self._settle_wait_s())
+        if task is None and self._settle_wait_s() <= _LOOK_PAUSE_S:
+            task = await self._ask_by_external_id()
+        if task is not None:
+            await self._accepted(task, adopted=True)
+            await self._take_task(task)
+        elif self._is_settled():
+            await self._absent()
+
+    def _settle_wait_s(self) -> float:
+        now_s = asyncio.get_running_loop().time()
+        left_s = settle_left_s(now_s, self._watch.sent_at_s, self.context.policy.settle_s)
+        return max(left_s, _LOOK_PAUSE_S)
+
+    def _is_settled(self) -> bool:
+        needed = _EXISTS_LOOKS if self._watch.exists else _LOOKS_NEEDED
+        return self._is_known_absent and self._watch.absent_looks >= needed
+
+    async def _ask_by_external_id(self) -> Task | None:
+        began_s = asyncio.get_running_loop().time()
+        path = catalog.product(self.attempt.kind).create_path
+        try:
+            task = await self.context.client.find(path, self.attempt.external_task_id)
+        except Trouble as trouble:
+            self.context.trouble(str(trouble))
+            await asyncio.sleep(self._backoff.next_s())
+            return None
+        except AccountError as error:
+            self.context.halt.leave(error)
+            await self.context.halt.leaving()
+            await asyncio.sleep(self.context.policy.grace_s)
+            return None
+        self.context.well()
+        self._is_known_absent = task is None
+        if task is None:
+            self._watch.absent(began_s)
+        return task
+
+    async def _absent(self) -> None:
+        """The account definitely has no such task: send the same id again, within reason."""
+        if self._odd is not None:
+            await self._refused(self._odd.code, "rejected", self._odd.message)
+        elif self.context.halt.is_set or self._watch.exists or self._sends >= self.context.policy.max_sends:
+            self._stuck("the fate of its submission cannot be settled now; the next run takes it up")
+            self._watch.absent_looks = 0
+            await asyncio.sleep(self.context.policy.settle_s)
+        else:
+            await self._send_again()
+
+    async def _send_again(self) -> None:
+        try:
+            admission = await self.context.halt.unless(self.context.limiter.admitted())
+            await self._send(admission)
+        except HaltedError:
+            if self.attempt.state is State.SENDING:
+                await self._record(Event.LOSE_ANSWER)
+
+    # --- following a task ---------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        left_s = self._watch.sent_at_s + self.context.policy.task_deadline_s - now_s
+        task = await self._watch.next_task(left_s if left_s > 0 else None)
+        if task is not None:
+            await self._take_task(task)
+        elif self._watch.absent_looks >= _VANISHED_LOOKS:
+            await self._vanished()
+        elif self._is_overdue():
+            await self.context.store.mark(self.attempt, "overdue")
+            self._stuck("its task is overdue; it is asked for as long as this run lasts, and by the next one")
+
+    def _is_overdue(self) -> bool:
+        now_s = asyncio.get_running_loop().time()
+        return now_s - self._watch.sent_at_s >= self.context.policy.task_deadline_s
+
+    async def _vanished(self) -> None:
+        if self.attempt.state is not State.MISSING:
+            await self._record(Event.VANISH)
+        self._stuck("its task was accepted, but the account no longer shows it; its hold stays")
+
+    async def _take_task(self, task: Task) -> None:
+        """Record what the account says; a finished task that says too little is asked for once by itself."""
+        if self.attempt.state is State.MISSING:
+            await self._accepted(task, adopted=True)
+        if not task.status.is_terminal:
+            return
+        self.task = await self._in_full(task)
+        for event in events_of(self.task, self.attempt.state):
+            await self._end(event, self.task)
+
+    async def _in_full(self, task: Task) -> Task:
+        if task.charged is not None and (task.assets or task.message):
+            return task
+        try:
+            found = await self.context.client.find(catalog.product(self.attempt.kind).create_path, task.task_id)
+        except Trouble:
+            return task  # what the page said stands; a missing link is asked for again before the download
+        return found if found is not None and found.status is task.status else task
+
+    async def _end(self, event: Event, task: Task) -> None:
+        self.poller.completions.record(asyncio.get_running_loop().time())
+        if event is Event.FAIL:
+            reason = failure_of(task.message).reason
+            facts = Facts(task_id=task.task_id, charged=task.charged, reason=reason, error_message=task.message)
+            await self._record(event, facts)
+            self.context.observer(ItemFinished(self.attempt.item_id, "failed", reason, task.message))
+        else:
+            await self._record(event, Facts(task_id=task.task_id, charged=task.charged, reason="asset"))

@@ -1,0 +1,67 @@
+"""The simulated service's memory across restarts: one JSON line a task, written before it is announced."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from batch_runner.errors import DiskError
+from batch_runner.sandbox.task import SandboxTask
+
+
+class Journal:
+    """An append-only file of tasks.
+
+    A line reaches the operating system before ``append`` returns, so a killed process loses nothing that it
+    answered; a power cut may. A line that a kill cut short was never answered, and is dropped on opening.
+
+    Raises (everywhere): DiskError when the file cannot be read or written, or holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def open(self) -> list[SandboxTask]:
+        """Open the file, making it if need be, and tell the tasks it holds, oldest first."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            content = self._path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            os.ftruncate(self._descriptor, len(whole))
+        except OSError as error:
+            self.close()
+            raise DiskError(f"{self._path}: {error.strerror}; check the folder and its rights") from error
+        return list(self._tasks(whole))
+
+    def _tasks(self, content: bytes) -> Iterator[SandboxTask]:
+        for number, line in enumerate(content.splitlines(), 1):
+            try:
+                yield SandboxTask.from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+                self.close()
+                raise DiskError(
+                    f"{self._path}: line {number} is no task of the sandbox; move the file away to start anew"
+                ) from error
+
+    def append(self, task: SandboxTask) -> None:
+        """Remember one task."""
+        if self._descriptor is None:
+            raise DiskError(f"{self._path}: the sandbox's journal is closed; start the sandbox again")
+        data = json.dumps(task.to_json(), separators=(",", ":")).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            # Half a line may stand there now; another one behind it would make the file unreadable.
+            self.close()
+            raise DiskError(f"{self._path}: {error.strerror}; free some space") from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

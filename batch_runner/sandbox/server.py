@@ -1,0 +1,127 @@
+"""The simulated service on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from batch_runner.clock import Clock
+from batch_runner.sandbox.app import Api, make_app
+from batch_runner.sandbox.cdn import Cdn
+from batch_runner.sandbox.faults import FaultPlan, Faults
+from batch_runner.sandbox.journal import Journal
+from batch_runner.sandbox.keys import Keys
+from batch_runner.sandbox.world import PriceOf, World, WorldConfig
+
+DEMO_ACCESS_KEY = "sandbox-access-key-for-demonstration"
+DEMO_SECRET_KEY = "sandbox-secret-key-for-demonstration"  # noqa: S105 - opens nothing but the sandbox
+DEMO_API_KEY = "sandbox-api-key-for-demonstration"
+
+_SHUTDOWN_S = 0.05
+
+
+class Sandbox:
+    """An embedded simulated Kling API; enter it to serve, leave it to stop.
+
+    The same journal path continues the same world: its tasks go on by wall time, also after a kill.
+
+    Args:
+        world_config: the account's numbers.
+        clock: wall time.
+        price: the credits of a task by kind and request body.
+        fault_plan: what goes wrong; nothing by default.
+        journal_path: where tasks are remembered, or None to forget them on leaving.
+        host, port: where to listen; port 0 takes a free one.
+        access_key, secret_key, api_key: what clients must show; the defaults are no secrets.
+        clock_skew_s: how far the service's clock is ahead of ``clock``.
+        leeway_s: seconds of grace for a token's times.
+
+    Attributes:
+        world: the account and its books.
+        faults: the plan at work, with its counts.
+
+    Raises (on entering): DiskError for an unusable journal, OSError when the port cannot be had.
+    """
+
+    def __init__(
+        self,
+        world_config: WorldConfig,
+        *,
+        clock: Clock,
+        price: PriceOf,
+        fault_plan: FaultPlan | None = None,
+        journal_path: Path | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        access_key: str = DEMO_ACCESS_KEY,
+        secret_key: str = DEMO_SECRET_KEY,
+        api_key: str = DEMO_API_KEY,
+        clock_skew_s: float = 0.0,
+        leeway_s: float = 0.0,
+    ) -> None:
+        self.world = World(world_config, price)
+        self.fault_plan = fault_plan or FaultPlan()
+        self.faults = Faults(self.fault_plan)
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self.api_key = api_key
+        self._clock = clock
+        self._clock_skew_s = clock_skew_s
+        self._leeway_s = leeway_s
+        self._host, self._port = host, port
+        self._journal = None if journal_path is None else Journal(journal_path)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def base_url(self) -> str:
+        """``http://host:port`` while it serves."""
+        assert self._runner is not None, "the sandbox is not serving"
+        host, port = self._runner.addresses[0][:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def now_s(self) -> float:
+        """The service's wall seconds."""
+        return self._clock.wall_s() + self._clock_skew_s
+
+    async def __aenter__(self) -> Self:
+        await self._recall()
+        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        try:
+            await runner.setup()
+            await web.TCPSite(runner, self._host, self._port).start()
+        except BaseException:
+            await self._stop(runner)
+            raise
+        self._runner = runner
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        runner, self._runner = self._runner, None
+        assert runner is not None
+        await self._stop(runner)
+
+    async def _recall(self) -> None:
+        if self._journal is None:
+            return
+        for task in await asyncio.get_running_loop().run_in_executor(None, self._journal.open):
+            self.world.add(task)
+
+    async def _stop(self, runner: web.AppRunner) -> None:
+        await runner.cleanup()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _app(self) -> web.Application:
+        keys = Keys(self.access_key, self.secret_key, self.api_key, self._leeway_s)
+        cdn = Cdn(self.world, self.faults, self.secret_key.encode(), self.now_s)
+        api = Api(world=self.world, faults=self.faults, keys=keys, cdn=cdn, now=self.now_s, journal=self._journal)
+        return make_app(api, cdn, self.now_s)

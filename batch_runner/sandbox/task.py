@@ -1,0 +1,96 @@
+"""A task of the simulated service: everything about it is known at its creation; time only reveals it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from batch_runner.model import TaskStatus
+from batch_runner.sandbox.fate import RISK_CONTROL
+
+_NOTHING = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxTask:
+    """One created task.
+
+    Attributes:
+        task_id: the service's id, 18 digits.
+        external_task_id: the caller's id, or None.
+        kind: the product.
+        body: the request, each media field replaced by the SHA-256 of its text, without ``callback_url``.
+        created_at_s, started_at_s, ended_at_s: wall seconds; the end may be infinite.
+        failure: the text it fails with, or empty when it succeeds.
+        credits: its price; a failed task costs nothing.
+        aspect: the clip's shape, such as ``16:9``.
+        length_s: the clip's whole seconds.
+        look: what the clip's appearance follows from.
+        watermark: whether a watermarked copy was asked for.
+    """
+
+    task_id: str
+    external_task_id: str | None
+    kind: str
+    body: Mapping[str, Any]
+    created_at_s: float
+    started_at_s: float
+    ended_at_s: float
+    failure: str
+    credits: Decimal
+    aspect: str
+    length_s: int
+    look: str
+    watermark: bool = False
+
+    @property
+    def video_id(self) -> str:
+        """The id of the file it makes, which differs from the task's."""
+        return hashlib.sha256(f"video:{self.task_id}".encode()).hexdigest()[:32]
+
+    @property
+    def will_succeed(self) -> bool:
+        """Whether it ends, and ends well."""
+        return not self.failure and not math.isinf(self.ended_at_s)
+
+    @property
+    def failed_by_policy(self) -> bool:
+        """Whether content policy is what it fails by."""
+        return self.failure == RISK_CONTROL
+
+    def status_at(self, now_s: float) -> TaskStatus:
+        """Where it stands at a wall time."""
+        if now_s < self.started_at_s:
+            return TaskStatus.SUBMITTED
+        if now_s < self.ended_at_s:
+            return TaskStatus.PROCESSING
+        return TaskStatus.FAILED if self.failure else TaskStatus.SUCCEEDED
+
+    def updated_at_s(self, now_s: float) -> float:
+        """When its status last changed."""
+        changes = (self.started_at_s, self.ended_at_s)
+        return max((at for at in changes if at <= now_s), default=self.created_at_s)
+
+    def charged_at(self, now_s: float) -> Decimal:
+        """The credits it has cost by then."""
+        return self.credits if self.status_at(now_s) is TaskStatus.SUCCEEDED else _NOTHING
+
+    def to_json(self) -> dict[str, Any]:
+        """What a journal keeps."""
+        record = {name: getattr(self, name) for name in self.__slots__}
+        endless = math.isinf(self.ended_at_s)
+        return record | {"credits": str(self.credits), "ended_at_s": None if endless else self.ended_at_s}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> SandboxTask:
+        """The task a journal kept; KeyError, TypeError or ArithmeticError when it is none."""
+        ended_at_s = record["ended_at_s"]
+        settled = {
+            "credits": Decimal(record["credits"]),
+            "ended_at_s": math.inf if ended_at_s is None else float(ended_at_s),
+        }
+        return cls(**{**record, **settled})

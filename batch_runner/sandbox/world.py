@@ -1,0 +1,275 @@
+"""The simulated account: its tasks, slots, credits and rate limit. Pure: time comes in, answers go out."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from batch_runner.sandbox.codes import (
+    AGAINST_POLICY,
+    NO_CREDITS,
+    NO_SLOT,
+    TOO_FAST,
+    Denied,
+    already_exists,
+)
+from batch_runner.sandbox.config import DAY_S, RepeatPolicy, WorldConfig
+from batch_runner.sandbox.fate import decide, refused_by_policy
+from batch_runner.sandbox.products import PRODUCTS
+from batch_runner.sandbox.rules import PICTURE_FIELDS, Request, check
+from batch_runner.sandbox.task import SandboxTask
+
+__all__ = ["PackState", "PriceOf", "RepeatPolicy", "World", "WorldConfig"]
+
+PriceOf = Callable[[str, Mapping[str, Any]], Decimal]
+"""The credits of a task by kind and request body."""
+
+WINDOW_S = 60.0
+_PACK_VALID_S = 30 * DAY_S
+_DIGESTED = {*PICTURE_FIELDS, "mask"}
+_SMALLEST_ID, _IDS = 10**17, 9 * 10**17
+
+
+@dataclass(frozen=True, slots=True)
+class PackState:
+    """A prepaid pack as the account page tells it; times in wall seconds."""
+
+    name: str
+    pack_id: str
+    total_credits: Decimal
+    remaining_credits: Decimal
+    purchased_at_s: float
+    invalid_at_s: float
+
+    @property
+    def status(self) -> str:
+        """``online``, or ``runOut`` when nothing is left."""
+        return "online" if self.remaining_credits > 0 else "runOut"
+
+
+class World:
+    """One account of the simulated service, and the books a test compares a client's with.
+
+    Attributes:
+        tasks: every task ever made, oldest first.
+        tasks_by_external_id: the same by the caller's id, where it gave one.
+        peak_in_flight: the most slots ever held at once.
+        refusals: how often each code was answered.
+        request_stamps: when each API request arrived, whatever became of it.
+    """
+
+    def __init__(self, config: WorldConfig, price_of: PriceOf) -> None:
+        self.config = config
+        self.tasks: list[SandboxTask] = []
+        self.tasks_by_external_id: dict[str, list[SandboxTask]] = defaultdict(list)
+        self.peak_in_flight = 0
+        self.refusals: Counter[int] = Counter()
+        self.request_stamps: list[float] = []
+        self._price_of = price_of
+        self._by_id: dict[str, SandboxTask] = {}
+        self._by_kind: dict[str, list[SandboxTask]] = defaultdict(list)
+        self._running: list[tuple[float, str]] = []
+        self._reserved = Decimal(0)
+        self._charged = Decimal(0)
+        self._window: deque[float] = deque()
+
+    def stamp(self, now_s: float) -> None:
+        """Note that a request arrived."""
+        self.request_stamps.append(now_s)
+
+    def throttle(self, now_s: float) -> Denied | None:
+        """Count a request against the rate limit, or refuse it; refused ones do not count."""
+        while self._window and self._window[0] <= now_s - WINDOW_S:
+            self._window.popleft()
+        if self.config.rpm is not None and len(self._window) >= self.config.rpm:
+            return self.deny(TOO_FAST)
+        self._window.append(now_s)
+        return None
+
+    def deny(self, denied: Denied) -> Denied:
+        """Count a refusal."""
+        self.refusals[denied.code] += 1
+        return denied
+
+    def create(self, kind: str, body: Mapping[str, Any], now_s: float) -> SandboxTask | Denied:
+        """Ask for a task, and have it."""
+        outcome = self.prepare(kind, body, now_s)
+        if isinstance(outcome, SandboxTask):
+            self.add(outcome)
+        return outcome
+
+    def prepare(self, kind: str, body: Mapping[str, Any], now_s: float) -> SandboxTask | Denied:
+        """The task a create would make (or, by policy, the one it repeats), or why there is none.
+
+        Nothing is changed but the count of refusals: a journal can be written before ``add``.
+        """
+        outcome = self._prepared(Request(PRODUCTS[kind], body), now_s)
+        return self.deny(outcome) if isinstance(outcome, Denied) else outcome
+
+    def _prepared(self, request: Request, now_s: float) -> SandboxTask | Denied:
+        self._settle(now_s)
+        picture = check(request)
+        if isinstance(picture, Denied):
+            return picture
+        used = self.tasks_by_external_id.get(request.external_task_id or "", [])
+        if used and self.config.repeat_policy != "second":
+            again = self.config.repeat_policy == "same"
+            return used[0] if again else already_exists(str(request.external_task_id))
+        key = self._key(request, len(used))
+        credits_due = self._price_of(request.product.kind, request.body)
+        denied = self._room_for(credits_due)
+        if denied is None and refused_by_policy(self.config, key, request.prompt):
+            denied = AGAINST_POLICY
+        return denied or self._task(request, picture.aspect, picture.trouble, key, credits_due, now_s)
+
+    def _key(self, request: Request, earlier: int) -> str:
+        if request.external_task_id is None:
+            return f"#{len(self.tasks)}"
+        return request.external_task_id + (f"#{earlier}" if earlier else "")
+
+    def _room_for(self, credits_due: Decimal) -> Denied | None:
+        if credits_due > self.config.pack_credits - self._charged - self._reserved:
+            return NO_CREDITS
+        return NO_SLOT if len(self._running) >= self.config.max_concurrent else None
+
+    def _task(
+        self, request: Request, aspect: str, trouble: str, key: str, credits_due: Decimal, now_s: float
+    ) -> SandboxTask:
+        product = request.product
+        median_s = product.median_s(request.model_name, request.length_s, request.mode)
+        fate = decide(self.config, key, request.prompt, median_s, trouble)
+        started_at_s = now_s + fate.queued_s
+        return SandboxTask(
+            task_id=self._new_id(key, now_s),
+            external_task_id=request.external_task_id,
+            kind=product.kind,
+            body=_kept(request.body),
+            created_at_s=now_s,
+            started_at_s=started_at_s,
+            ended_at_s=started_at_s + fate.working_s,
+            failure=fate.failure,
+            credits=credits_due,
+            aspect=aspect,
+            length_s=request.length_s,
+            look=_digest(f"{request.prompt}\n{key}"),
+            watermark=request.watermark,
+        )
+
+    def _new_id(self, key: str, now_s: float) -> str:
+        salt = f"{self.config.seed}:{now_s}:{len(self.tasks)}:{key}"
+        digest = hashlib.sha256(salt.encode()).digest()
+        return str(_SMALLEST_ID + int.from_bytes(digest[:8], "big") % _IDS)
+
+    def knows(self, task: SandboxTask) -> bool:
+        """Whether the task was added before."""
+        return task.task_id in self._by_id
+
+    def add(self, task: SandboxTask) -> None:
+        """Take a prepared task, or one from a journal, into the world; a known one changes nothing."""
+        if self.knows(task):
+            return
+        self._settle(task.created_at_s)
+        self.tasks.append(task)
+        self._by_id[task.task_id] = task
+        self._by_kind[task.kind].append(task)
+        if task.external_task_id is not None:
+            self.tasks_by_external_id[task.external_task_id].append(task)
+        heapq.heappush(self._running, (task.ended_at_s, task.task_id))
+        self._reserved += task.credits
+        self.peak_in_flight = max(self.peak_in_flight, len(self._running))
+
+    def _settle(self, now_s: float) -> None:
+        """Let go of the slots of tasks that have ended by now, and charge what they made."""
+        while self._running and self._running[0][0] <= now_s:
+            ended_at_s, task_id = heapq.heappop(self._running)
+            task = self._by_id[task_id]
+            self._reserved -= task.credits
+            self._charged += task.charged_at(ended_at_s)
+
+    def find(self, kind: str, any_id: str, now_s: float) -> SandboxTask | None:
+        """A visible task of that product by the service's id or the caller's (of several, the newest)."""
+        own = self._by_id.get(any_id)
+        candidates = [own] if own else self.tasks_by_external_id.get(any_id, [])
+        fitting = [task for task in candidates if task.kind == kind and self._visible(task, now_s)]
+        return fitting[-1] if fitting else None
+
+    def page(self, kind: str, page_num: int, page_size: int, now_s: float) -> Sequence[SandboxTask]:
+        """One page of the visible tasks of a product; pages count from 1."""
+        first = (page_num - 1) * page_size
+        return list(islice(self._listed(kind, now_s), first, first + page_size))
+
+    def _listed(self, kind: str, now_s: float) -> Iterator[SandboxTask]:
+        made = self._by_kind[kind]
+        ordered = reversed(made) if self.config.newest_first else iter(made)
+        return (task for task in ordered if self._visible(task, now_s))
+
+    def _visible(self, task: SandboxTask, now_s: float) -> bool:
+        return now_s >= task.created_at_s + self.config.visible_after_s and not self._purged(task, now_s)
+
+    def _purged(self, task: SandboxTask, now_s: float) -> bool:
+        return now_s >= task.ended_at_s + self.config.purge_after_s
+
+    def finished(self, task_id: str, now_s: float) -> SandboxTask | None:
+        """The task whose file can be fetched: ended well, and not yet purged."""
+        task = self._by_id.get(task_id)
+        ready = task is not None and task.will_succeed and now_s >= task.ended_at_s
+        return task if task is not None and ready and not self._purged(task, now_s) else None
+
+    def packs(self, now_s: float) -> Sequence[PackState]:
+        """The account's packs; the name tells the slots, as the vendor's names do."""
+        total = self.config.pack_credits
+        self._settle(now_s)
+        opened_at_s = self.tasks[0].created_at_s if self.tasks else now_s
+        return [
+            PackState(
+                name=f"Sandbox-Video-{total.normalize():f}Units-{self.config.max_concurrent}Con-1Months",
+                pack_id=_digest(f"pack:{self.config.seed}")[:32],
+                total_credits=total,
+                remaining_credits=total - self._charged,
+                purchased_at_s=opened_at_s,
+                # The pack never lapses: a world that a journal keeps alive stays usable.
+                invalid_at_s=now_s + _PACK_VALID_S,
+            )
+        ]
+
+    def charged_total(self, now_s: float | None = None) -> Decimal:
+        """All credits charged by a wall time, or (None) once every task will have ended."""
+        if now_s is None:
+            return sum((task.credits for task in self.tasks if task.will_succeed), Decimal(0))
+        return sum((task.charged_at(now_s) for task in self.tasks), Decimal(0))
+
+    def in_flight(self, now_s: float) -> int:
+        """Slots held at a wall time."""
+        return sum(task.created_at_s <= now_s < task.ended_at_s for task in self.tasks)
+
+    def most_requests_in_window(self, window_s: float = WINDOW_S) -> int:
+        """The most requests that arrived within any span of so many seconds."""
+        most, first = 0, 0
+        for last, stamp in enumerate(self.request_stamps):
+            while self.request_stamps[first] <= stamp - window_s:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _kept(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The request as it is remembered: pictures as digests, and nobody's callback address."""
+    return {field: _without_pictures(field, value) for field, value in body.items() if field != "callback_url"}
+
+
+def _without_pictures(field: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_pictures(name, inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_pictures(field, inner) for inner in value]
+    return _digest(value) if isinstance(value, str) and field in _DIGESTED else value

@@ -1,0 +1,101 @@
+"""When to poll, how much to ask for, and when waiting is over. Pure: times are handed in, in seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+
+MIN_INTERVAL_S = 0.5
+MAX_INTERVAL_S = 10.0
+USABLE_SHARE = 0.97
+"""Share of the request limit that is spent at all; the rest absorbs retries."""
+
+MIN_PAGE_SIZE = 30
+MAX_PAGE_SIZE = 500
+"""kling-api 4.3: ``pageSize`` is 1..500, 30 unless told."""
+
+
+def poll_interval_s(rpm: int, completions_per_s: float) -> float:
+    """Seconds between two polls: what the request limit leaves after submissions, which go first.
+
+    Args:
+        rpm: requests allowed in any 60 s; 0 is no limit.
+        completions_per_s: tasks ending per second, each of which costs one submission.
+    """
+    if rpm == 0:
+        return MIN_INTERVAL_S
+    left_per_minute = USABLE_SHARE * rpm - 60 * completions_per_s
+    if left_per_minute <= 0:
+        return MAX_INTERVAL_S
+    return min(max(60 / left_per_minute, MIN_INTERVAL_S), MAX_INTERVAL_S)
+
+
+class CompletionRate:
+    """Tasks ending per second, over a sliding window.
+
+    Args:
+        window_s: how far back to look.
+    """
+
+    def __init__(self, window_s: float = 120.0) -> None:
+        self._window_s = window_s
+        self._ended: deque[float] = deque()
+
+    def record(self, now_s: float) -> None:
+        """A task ended now."""
+        self._ended.append(now_s)
+
+    def per_s(self, now_s: float) -> float:
+        """Completions per second over the window that ends now."""
+        while self._ended and self._ended[0] <= now_s - self._window_s:
+            self._ended.popleft()
+        return len(self._ended) / self._window_s
+
+
+class PageSize:
+    """How many rows of the list route to ask for, learned from what pages lacked.
+
+    Ordering of the list is undocumented (kling-api 4.3): a full page that lacks a task of ours was too small.
+    """
+
+    def __init__(self) -> None:
+        self._floor = MIN_PAGE_SIZE
+
+    def for_tasks(self, watched: int) -> int:
+        """Rows to ask for when ``watched`` tasks are of interest."""
+        return min(max(self._floor, 2 * watched), MAX_PAGE_SIZE)
+
+    def lacked(self) -> None:
+        """A full page lacked a task of ours: ask for twice as many next time."""
+        self._floor = min(2 * self._floor, MAX_PAGE_SIZE)
+
+
+class Patience:
+    """How long trouble is borne before a run gives up until later.
+
+    Args:
+        limit_s: seconds of unbroken trouble.
+        first_limit_s: the same while nothing has ever gone well: a wrong address should be told soon.
+    """
+
+    def __init__(self, limit_s: float, first_limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._first_limit_s = first_limit_s
+        self._since_s: float | None = None
+        self._went_well = False
+
+    def well(self) -> None:
+        """Something went well: the trouble is over."""
+        self._since_s = None
+        self._went_well = True
+
+    def trouble(self, now_s: float) -> bool:
+        """Trouble at ``now_s``; True when patience is at its end."""
+        if self._since_s is None:
+            self._since_s = now_s
+        limit_s = self._limit_s if self._went_well else self._first_limit_s
+        return now_s - self._since_s >= limit_s
+
+
+def settle_left_s(now_s: float, last_sent_at_s: float, settle_s: float) -> float:
+    """Seconds until "not found" may be believed of a submission last sent at ``last_sent_at_s``."""
+    return max(0.0, last_sent_at_s + settle_s - now_s)

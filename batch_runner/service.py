@@ -1,0 +1,143 @@
+"""Where a run's requests go and how fast: the real API or the embedded sandbox, tiers, and stamps of earlier runs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from yarl import URL
+
+from batch_runner import catalog
+from batch_runner.clock import Clock
+from batch_runner.errors import UsageError
+from batch_runner.events import Notice, Observer
+from batch_runner.kling import Credentials
+from batch_runner.limits import RateLimitMonitor
+from batch_runner.sandbox import Sandbox, WorldConfig
+from batch_runner.settings import Keys, Settings
+from batch_runner.store import Stamp, Store
+
+_STAMPS_KEPT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run keeps to.
+
+    Attributes:
+        max_concurrent: tasks in flight.
+        rpm: requests in any 60 s; 0 is no limit.
+        source: which tier or setting they come from, in words.
+    """
+
+    max_concurrent: int
+    rpm: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where a run's requests go, and with which keys."""
+
+    base_url: str
+    credentials: Credentials
+    is_local: bool
+
+
+async def request_monitor(
+    service: Service, store: Store, limits: Limits, clock: Clock, rng: random.Random, observer: Observer
+) -> RateLimitMonitor:
+    """The request limiter, with the requests of earlier runs still counted."""
+    scope = str(URL(service.base_url).host)
+    epoch = clock.epoch()
+
+    async def journal(loop_s: float) -> None:
+        await store.add_stamp(scope, Stamp(epoch, loop_s, clock.wall_s()), _STAMPS_KEPT)
+
+    monitor = RateLimitMonitor(
+        limits.rpm,
+        rng=rng,
+        warning_pct=100.0,  # the poller spends what submissions leave, so that only a full window is news
+        journal=journal,
+        notice=lambda text: observer(Notice(text)),
+    )
+    now_s, now_wall_s = asyncio.get_running_loop().time(), clock.wall_s()
+    monitor.restore(
+        stamp.loop_s if stamp.epoch == epoch else now_s - max(0.0, now_wall_s - stamp.wall_s)
+        for stamp in await store.stamps(scope)
+    )
+    return monitor
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings, limits: Limits, keys: Keys | None, clock: Clock, *, journal_path: Path | None
+) -> AsyncIterator[Service]:
+    """The service that a run talks to, for the length of a block: the real API with keys, else the sandbox.
+
+    Raises:
+        DiskError: the sandbox's journal cannot be used.
+    """
+    if keys is not None:
+        host = URL(settings.base_url).host or ""
+        is_local = settings.base_url.startswith("http://") and bool(host)
+        yield Service(settings.base_url, _credentials(keys), is_local)
+        return
+    config = WorldConfig(
+        seed=settings.sandbox_seed,
+        speed=settings.sandbox_speed,
+        max_concurrent=limits.max_concurrent,
+        rpm=limits.rpm or None,
+    )
+    async with Sandbox(config, clock=clock, price=sandbox_price, journal_path=journal_path) as sandbox:
+        credentials = Credentials.from_key_pair(sandbox.access_key, sandbox.secret_key)
+        yield Service(sandbox.base_url, credentials, is_local=True)
+
+
+def _credentials(keys: Keys) -> Credentials:
+    if keys.access_key and keys.secret_key:
+        return Credentials.from_key_pair(keys.access_key, keys.secret_key)
+    assert keys.api_key
+    return Credentials.from_api_key(keys.api_key)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits that the settings ask for: a tier's, or the polite default's, each overridden by its own option.
+
+    Raises:
+        UsageError: there is no such tier.
+    """
+    tiers = catalog.tiers()
+    tier = catalog.default_tier()
+    if settings.tier is not None:
+        if settings.tier not in tiers:
+            near = get_close_matches(settings.tier, tiers, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(tiers)}"
+            raise UsageError(f"--tier: there is no tier {settings.tier!r}; {hint}")
+        tier = tiers[settings.tier]
+    return Limits(
+        tier.max_concurrent if settings.max_concurrent is None else settings.max_concurrent,
+        tier.rpm if settings.rpm is None else settings.rpm,
+        f"tier {tier.name}: {tier.source}",
+    )
+
+
+def say_limits(limits: Limits, settings: Settings, observer: Observer) -> None:
+    """Say the default limits aloud, where nobody chose any."""
+    if settings.tier is None and (settings.max_concurrent is None or settings.rpm is None):
+        rate = f"{limits.rpm} requests a minute" if limits.rpm else "no limit on requests"
+        text = f"no --tier given: at most {limits.max_concurrent} tasks at a time, {rate} ({limits.source})"
+        observer(Notice(text))
+
+
+def sandbox_price(kind: str, body: Mapping[str, Any]) -> Decimal:
+    """What the simulated service deducts: the catalogue's price, 0 for what it does not list."""
+    price = catalog.price(kind, body)
+    return Decimal(0) if price is None else price.credits

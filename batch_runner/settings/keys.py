@@ -1,0 +1,119 @@
+"""The account's keys, from the environment or a private file, and never from an argument."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batch_runner.errors import AccountError
+
+DEFAULT_KEYS_FILE = "~/.config/batch_runner/keys.toml"
+
+NO_KEYS_TEXT = f"""\
+No keys for the Kling API were found, so nothing was sent. There are two ways on:
+  with an account   set KLING_ACCESS_KEY and KLING_SECRET_KEY (or KLING_API_KEY) in the environment,
+                    or write access_key and secret_key (or api_key) to {DEFAULT_KEYS_FILE}, mode 0600
+  without one       add --sandbox: the same run against a simulated API that costs nothing"""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The account's keys: a pair for signed tokens, an API key, or both. Its repr shows none of them."""
+
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+
+
+_KEY_NAMES = ("access_key", "secret_key", "api_key")
+_KEYS_FILE_BYTES = 65_536
+
+
+def _checked_keys(values: Mapping[str, object], names: Mapping[str, str], place: str) -> Keys | None:
+    """Keys from one source; ``names`` are the words that source uses for them. Values are never repeated."""
+    found: dict[str, str] = {}
+    for name in _KEY_NAMES:
+        value = values.get(names[name], "")
+        text = value.strip() if isinstance(value, str) else " "
+        if text and not (text.isascii() and text.isprintable() and " " not in text and isinstance(value, str)):
+            raise AccountError(f"{names[name]} in {place} is not a key: it must be text without spaces; copy it anew")
+        if text:
+            found[name] = text
+    for name, other in (("access_key", "secret_key"), ("secret_key", "access_key")):
+        if name in found and other not in found:
+            raise AccountError(f"{names[other]} is missing in {place}: {names[name]} is only half of the pair")
+    return Keys(**found) if found else None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens without waiting for the other end, should somebody have put a named pipe there."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _read_private(path: Path) -> bytes:
+    """The content of a regular file that nobody but its owner can read.
+
+    Raises:
+        AccountError: others can read it, or it is no file of keys.
+        OSError: it cannot be opened.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise AccountError(f"{path} is not a regular file; name one that holds the keys")
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise AccountError(
+                f"{path} can be read by others, so it is not used; run: chmod 600 {shlex.quote(str(path))}"
+            )
+        return file.read(_KEYS_FILE_BYTES)
+
+
+def _keys_from_file(path: Path, *, required: bool) -> Keys | None:
+    try:
+        table = tomllib.loads(_read_private(path).decode("utf-8"))
+    except FileNotFoundError:
+        if required:
+            raise AccountError(f"there is no keys file {path}; check --keys-file") from None
+        return None
+    except OSError as exc:
+        raise AccountError(f"the keys file {path} cannot be read ({exc.strerror})") from None
+    except ValueError as exc:
+        raise AccountError(f"the keys file {path} is not valid TOML{toml_place(exc)}") from None
+    if set(table) - set(_KEY_NAMES):
+        raise AccountError(f"{path} may hold access_key and secret_key, or api_key, and nothing else")
+    return _checked_keys(table, {name: name for name in _KEY_NAMES}, str(path))
+
+
+def load_keys(environ: Mapping[str, str], keys_path: Path | None) -> Keys | None:
+    """The account's keys from the environment, else from a file; the two are never mixed.
+
+    Args:
+        environ: may hold ``KLING_ACCESS_KEY`` with ``KLING_SECRET_KEY``, or ``KLING_API_KEY``.
+        keys_path: a file that must exist, or None for the usual place, which may be absent.
+
+    Returns:
+        The keys, or None when there are none.
+
+    Raises:
+        AccountError: half a pair, a file that others can read, or a value that cannot be a key.
+    """
+    names = {name: f"KLING_{name.upper()}" for name in _KEY_NAMES}
+    keys = _checked_keys(environ, names, "the environment")
+    if keys is not None:
+        return keys
+    if keys_path is not None:
+        return _keys_from_file(keys_path, required=True)
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - unlike Path.home, it never raises
+    return _keys_from_file(Path(DEFAULT_KEYS_FILE.replace("~", home, 1)), required=False)
+
+
+def toml_place(exc: ValueError) -> str:
+    """Where a TOML file is wrong, without the parser's text, which may quote a secret."""
+    place = re.search(r"\(at (line \d+, column \d+|end of document)\)", str(exc))
+    return f" at {place[1]}" if place else ""

@@ -1,0 +1,209 @@
+"""The one table of options: flags, environment, file, checks and help all come from it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from batch_runner.settings.keys import DEFAULT_KEYS_FILE
+from batch_runner.settings.values import (
+    base_url,
+    budget,
+    check_batch_name,
+    line_of_text,
+    path,
+    real,
+    switch,
+    whole,
+)
+
+DEFAULT_BASE_URL = "https://api-singapore.klingai.com"
+"""The vendor's host for servers outside mainland China (authentication page, 2026)."""
+
+ENV_PREFIX = "BATCH_RUNNER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run was asked to do; every value checked.
+
+    Attributes:
+        output_dir: everything is written below it.
+        name: the batch's name, or None for the manifest's file name without its ending.
+        budget: the most credits the batch may consume and hold, by pack; a missing pack has no limit.
+        max_concurrent: tasks in flight, or None for the tier's figure.
+        rpm: API requests in any 60 seconds, 0 for no limit, or None for the tier's figure.
+        tier: a named row of limits (not checked here), or None.
+        base_url: the API's address without a trailing slash.
+        max_runtime_s: seconds after which nothing more is submitted, or None.
+        max_attempts: attempts an item may get within a run.
+        task_deadline_s: age in seconds from which a task is reported as overdue.
+        task_settle_s: seconds a task that cannot be found is given to appear.
+        keys_path: the file with the keys, or None for the usual place, which may be absent.
+    """
+
+    output_dir: Path
+    name: str | None
+    budget: Mapping[str, Decimal]
+    max_concurrent: int | None
+    rpm: int | None
+    tier: str | None
+    base_url: str
+    sandbox: bool
+    max_runtime_s: float | None
+    retry_failed: bool
+    max_attempts: int
+    task_deadline_s: float
+    task_settle_s: float
+    sandbox_speed: float
+    sandbox_seed: int
+    keys_path: Path | None
+    json: bool
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option as data; flags, environment, file, checks and help all come from this row.
+
+    Attributes:
+        name: the field of ``Settings`` and the ``dest`` of the flag.
+        flag: ``--max-runtime``; the environment's and the file's names follow from it.
+        parse: turns a given value into the checked one, or raises ``ValueError`` saying what is wrong.
+        default: the value when nobody gave one.
+        metavar: what stands for the value in the help; None for a switch.
+        also_env: a variable of other programs that stands in when ours is absent.
+    """
+
+    name: str
+    flag: str
+    parse: Callable[[object], Any]
+    default: Any
+    help: str
+    metavar: str | None = None
+    also_env: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The name in ``batch_runner.toml`` (dashes are taken as well)."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def env(self) -> str:
+        """The environment variable."""
+        return f"{ENV_PREFIX}{self.key.upper()}"
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "output_dir", "--output-dir", path, Path("outputs"),
+        "everything is written below it (default: outputs)", "DIR",
+    ),
+    Option(
+        "name", "--name", check_batch_name, None,
+        "the batch's name (default: the manifest's file name without its ending)", "NAME",
+    ),
+    Option(
+        "budget", "--budget", budget, {},
+        "the batch may consume and hold at most this, over all its runs; image=50 or try_on=5 name another"
+        " pack; repeatable (default: no limit)", "CREDITS",
+    ),
+    Option(
+        "max_concurrent", "--max-concurrent", whole(1), None,
+        "tasks in flight, per account (default: from --tier)", "N",
+    ),
+    Option(
+        "rpm", "--rpm", whole(0), None,
+        "API requests in any 60 seconds, all kinds together; 0 is no limit (default: from --tier)", "N",
+    ),
+    Option(
+        "tier", "--tier", line_of_text, None,
+        "a named row of limits (default: a polite one, said aloud)", "NAME",
+    ),
+    Option(
+        "base_url", "--base-url", base_url, DEFAULT_BASE_URL,
+        "the API's address; http:// only for this machine, a local test server whose result links may be"
+        f" local too (default: KLING_BASE_URL, else {DEFAULT_BASE_URL})", "URL", also_env="KLING_BASE_URL",
+    ),
+    Option(
+        "sandbox", "--sandbox", switch, False,
+        "the embedded simulated API instead of the real one; needs no keys",
+    ),
+    Option(
+        "max_runtime_s", "--max-runtime", real("seconds"), None,
+        "stop submitting in time, leave the rest to the next run (default: no limit)", "SECONDS",
+    ),
+    Option(
+        "retry_failed", "--retry-failed", switch, False,
+        "give failed items a new attempt",
+    ),
+    Option(
+        "max_attempts", "--max-attempts", whole(1, 100), 1,
+        "attempts an item may get within a run, as long as each failed for a passing reason such as trouble"
+        " at the server; every attempt may cost credits (default: 1)", "N",
+    ),
+    Option(
+        "task_deadline_s", "--task-deadline", real("seconds"), 7200.0,
+        "a task older than this is reported as overdue (default: 7200)", "SECONDS",
+    ),
+    Option(
+        "task_settle_s", "--task-settle", real("seconds", zero=True), 15.0,
+        "how long a task that cannot be found is given to appear before its submission is repeated with the"
+        " same external id (default: 15)", "SECONDS",
+    ),
+    Option(
+        "sandbox_speed", "--sandbox-speed", real("times"), 20.0,
+        "how many times faster than the real service the simulated one works (default: 20)", "X",
+    ),
+    Option(
+        "sandbox_seed", "--sandbox-seed", whole(0, 2**53), 0,
+        "what the simulated service draws its chances from; same seed, same chances (default: 0)", "N",
+    ),
+    Option(
+        "keys_path", "--keys-file", path, None,
+        f"a file that holds the keys, readable by its owner alone (default: {DEFAULT_KEYS_FILE}, if there)",
+        "PATH",
+    ),
+    Option(
+        "json", "--json", switch, False,
+        "standard output is one JSON object, the summary, and nothing else",
+    ),
+    Option(
+        "quiet", "--quiet", switch, False,
+        "nothing on standard error unless something needs a person",
+    ),
+)  # fmt: skip
+"""Every option of ``run``, in the order of the help."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the flags of every option; only flags really given appear in its namespace, as text."""
+    for option in OPTIONS:
+        help_ = option.help.replace("%", "%%")
+        if option.metavar is None:
+            parser.add_argument(
+                option.flag,
+                dest=option.name,
+                default=argparse.SUPPRESS,
+                help=help_,
+                action=argparse.BooleanOptionalAction,
+            )
+        else:
+            parser.add_argument(
+                option.flag,
+                dest=option.name,
+                default=argparse.SUPPRESS,
+                help=help_,
+                metavar=option.metavar,
+                action="append" if option.name == "budget" else "store",
+            )
+
+
+def given_flags(namespace: argparse.Namespace) -> dict[str, object]:
+    """The options among a namespace's values, for ``resolve``."""
+    names = {option.name for option in OPTIONS}
+    return {name: value for name, value in vars(namespace).items() if name in names}

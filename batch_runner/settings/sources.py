@@ -1,0 +1,135 @@
+"""From flags, environment and ``batch_runner.toml`` to ``Settings``, or to every problem at once."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from batch_runner.errors import UsageError
+from batch_runner.settings.keys import DEFAULT_KEYS_FILE, toml_place
+from batch_runner.settings.options import ENV_PREFIX, OPTIONS, Option, Settings
+from batch_runner.settings.values import nearest, shown
+
+_SECRET_WORDS = ("access_key", "secret", "api_key", "apikey", "token", "password")
+
+
+@dataclass(slots=True)
+class _Sources:
+    """What each source gives, and every problem met so far."""
+
+    flags: Mapping[str, object]
+    environ: Mapping[str, str]
+    toml_path: Path | None
+    table: dict[str, object] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def given(self, option: Option) -> Iterator[tuple[str, object]]:
+        """(where it stands, raw value) of an option, weakest source first."""
+        if option.key in self.table:
+            yield f"{self.toml_path}, {option.key}", self.table[option.key]
+        foreign = self.environ.get(option.also_env or "", "")
+        if foreign.strip() and option.env not in self.environ and option.name not in self.flags:
+            yield f"{option.also_env}", foreign
+        if option.env in self.environ:
+            yield option.env, self.environ[option.env]
+        if self.flags.get(option.name) is not None:
+            yield option.flag, self.flags[option.name]
+
+    def value(self, option: Option) -> Any:
+        """The strongest source's value; a budget keeps what weaker sources say of other packs."""
+        value = option.default
+        for place, raw in self.given(option):
+            try:
+                parsed = option.parse(raw)
+            except ValueError as exc:
+                self.problems.append(f"{place}: {exc}")
+            else:
+                value = {**value, **parsed} if option.name == "budget" else parsed
+        return value
+
+
+def _is_secret_name(key: str) -> bool:
+    return any(word in key.lower().replace("-", "_") for word in _SECRET_WORDS)
+
+
+def _holds_secret_name(key: str, value: object) -> bool:
+    inner = value.items() if isinstance(value, dict) else ()
+    listed = value if isinstance(value, list) else ()
+    return (
+        _is_secret_name(key)
+        or any(_holds_secret_name(k, v) for k, v in inner)
+        or any(_holds_secret_name("", v) for v in listed)
+    )
+
+
+def _read_table(path: Path) -> dict[str, Any] | str:
+    """A TOML file's top level (empty when there is no file), or what is wrong with the file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        return f"cannot be read ({exc.strerror})"
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        return f"is not valid TOML{toml_place(exc)}"
+
+
+def _take_table(sources: _Sources, path: Path) -> None:
+    table = _read_table(path)
+    if isinstance(table, str):
+        sources.problems.append(f"{path} {table}")
+        return
+    known = [option.key for option in OPTIONS]
+    for written, value in table.items():
+        key = written.replace("-", "_")
+        if _holds_secret_name(key, value):
+            sources.problems.append(
+                f"{path}, {shown(written)}: keys do not belong in this file, which is easily shared;"
+                f" put them in KLING_ACCESS_KEY and KLING_SECRET_KEY or in {DEFAULT_KEYS_FILE} (mode 0600)"
+            )
+        elif key not in known:
+            sources.problems.append(f"{path}, {shown(written)}: no such option ({nearest(key, known)})")
+        elif key in sources.table:
+            sources.problems.append(f"{path}, {key}: given twice, with a dash and with an underscore")
+        else:
+            sources.table[key] = value
+
+
+def _check_names(sources: _Sources) -> None:
+    """Misspelt names: a limit on spending that nobody reads must not pass in silence."""
+    fields, variables = [o.name for o in OPTIONS], [o.env for o in OPTIONS]
+    for name in sources.flags:
+        if name not in fields:
+            sources.problems.append(f"{shown(name)}: no such option ({nearest(name, fields)})")
+    for name in sorted(sources.environ):
+        if name.startswith(ENV_PREFIX) and name not in variables:
+            close = difflib.get_close_matches(name, variables, n=1, cutoff=0.85)
+            sources.problems += [f"{name}: no such variable (did you mean {right}?)" for right in close]
+
+
+def resolve(flags: Mapping[str, object], environ: Mapping[str, str], toml_path: Path | None) -> Settings:
+    """Settings from flags, else environment, else file, else defaults; a budget is settled pack by pack.
+
+    Args:
+        flags: values by ``Option.name``, as text or as Python values; None means not given.
+        environ: the environment.
+        toml_path: the settings file, which need not exist, or None for none.
+
+    Raises:
+        UsageError: all wrong values and names together, each with where it stands.
+    """
+    sources = _Sources(flags, environ, toml_path)
+    if toml_path is not None:
+        _take_table(sources, toml_path)
+    _check_names(sources)
+    values = {option.name: sources.value(option) for option in OPTIONS}
+    if sources.problems:
+        count = len(sources.problems)
+        head = f"{count} problem{'' if count == 1 else 's'} in the settings, nothing was sent"
+        raise UsageError("\n".join([head, *(f"  {problem}" for problem in sources.problems)]))
+    return Settings(**values)

@@ -1,0 +1,183 @@
+"""What an option's value may be: a parser returns the checked value or raises ``ValueError`` saying why."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from batch_runner.model import Pack
+
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9}")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
+_LARGEST = Decimal(10) ** 12
+_DECIMALS = 9
+_LARGEST_COUNT = 1_000_000
+_NAME_BYTES = 120
+_SHOWN_CHARACTERS = 60
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: on one line, harmless to a terminal, not endless, nothing nested."""
+    if isinstance(value, Mapping | list | tuple):
+        return "a table" if isinstance(value, Mapping) else "a list"
+    text = repr(str(value) if isinstance(value, Decimal | Path) else value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def nearest(word: str, names: list[str]) -> str:
+    """A hint: the known name nearest to a wrong one, or all of them."""
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
+
+
+def line_of_text(value: object) -> str:
+    """A line of printable text, without the space around it."""
+    if not isinstance(value, str) or not value.strip() or not value.strip().isprintable():
+        raise ValueError(f"{shown(value)} is not a line of text")
+    return value.strip()
+
+
+def path(value: object) -> Path:
+    """A path; ``~`` is the home folder."""
+    if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
+        raise ValueError(f"{shown(value)} is not a path")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home folder in {shown(value)} is not known here; write the full path") from None
+
+
+def check_batch_name(value: object) -> str:
+    """The name of a batch, which is also a folder below the output folder.
+
+    Raises:
+        ValueError: it cannot be one; the text says why.
+    """
+    name = line_of_text(value)
+    if re.search(r"[/\\:]", name) or name.startswith((".", "-")):
+        raise ValueError(f"{shown(name)} cannot name a folder: leave out / \\ : and a leading dot or dash")
+    if name.lower().startswith("state.db"):
+        raise ValueError(f"{shown(name)} is taken by the state file; choose another name")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{shown(name)} is not valid Unicode text") from None
+    if size > _NAME_BYTES:
+        raise ValueError(f"{shown(name)} is longer than {_NAME_BYTES} bytes")
+    return name
+
+
+def whole(least: int, most: int = _LARGEST_COUNT) -> Callable[[object], int]:
+    """A parser of whole numbers from ``least`` to ``most``."""
+
+    def parse(value: object) -> int:
+        text = str(value).strip()
+        if isinstance(value, bool | float | Decimal) or not _WHOLE_NUMBER.fullmatch(text):
+            raise ValueError(f"{shown(value)} is not a whole number, {least} or more")
+        if not least <= int(text) <= most:
+            raise ValueError(f"{shown(value)} is out of range: from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _number(value: object) -> Decimal | None:
+    """A plain number, 0 or more, from text, int or Decimal; None when it is anything else."""
+    if isinstance(value, str):
+        return Decimal(value.strip()) if _PLAIN_NUMBER.fullmatch(value.strip()) else None
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    number = Decimal(value)
+    if not number.is_finite() or not 0 <= number < _LARGEST or number != round(number, _DECIMALS):
+        return None
+    return abs(number)  # a minus zero would be shown with its sign
+
+
+def real(unit: str, *, zero: bool = False) -> Callable[[object], float]:
+    """A parser of positive figures that are no money, in ``unit``; ``zero`` is allowed or not."""
+    wanted = f"a number of {unit}, {'0 or more' if zero else 'above 0'}"
+
+    def parse(value: object) -> float:
+        number = _number(str(value) if isinstance(value, float) else value)
+        if number is None or (number == 0 and not zero):
+            raise ValueError(f"{shown(value)} is not {wanted}")
+        return float(number)
+
+    return parse
+
+
+def switch(value: object) -> bool:
+    """Yes or no, as a word, a digit or a bool."""
+    word = str(value).strip().lower()
+    if word in {"1", "true", "yes"}:
+        return True
+    if word in {"0", "false", "no"}:
+        return False
+    raise ValueError(f"{shown(value)} is neither yes nor no (1, true, yes or 0, false, no)")
+
+
+def _credits(value: object) -> Decimal:
+    """Credits from text, int or Decimal; a float has already lost digits and is refused."""
+    number = _number(value)
+    if number is None:
+        hint = "; write it as text or Decimal" if isinstance(value, float) else ""
+        raise ValueError(f"{shown(value)} is not a plain number of credits, 0 or more, such as 100 or 3.5{hint}")
+    return number
+
+
+def _budget_parts(value: object) -> Iterator[tuple[str, object]]:
+    """Every (pack, credits) pair that a budget's spelling names."""
+    if isinstance(value, Mapping):
+        yield from ((str(pack), inner) for pack, inner in value.items())
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _budget_parts(part)
+    elif isinstance(value, str):
+        for part in value.split(","):
+            pack, equals, figure = part.partition("=")
+            yield (pack.strip(), figure) if equals else (Pack.VIDEO.value, part)
+    else:
+        yield Pack.VIDEO.value, value
+
+
+def budget(value: object) -> dict[str, Decimal]:
+    """Credits by pack: ``100``, ``image=50``, several by comma, a list or a table."""
+    credits_by_pack: dict[str, Decimal] = {}
+    packs = [pack.value for pack in Pack]
+    for pack, figure in _budget_parts(value):
+        if pack not in packs:
+            raise ValueError(f"there is no pack {shown(pack)} ({nearest(pack, packs)})")
+        if pack in credits_by_pack:
+            raise ValueError(f"pack {pack} is given twice (no comma inside a number)")
+        credits_by_pack[pack] = _credits(figure)
+    return credits_by_pack
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def base_url(value: object) -> str:
+    """An address without anything secret; a wrong one is not repeated, for it may hold a password."""
+    text = value.strip() if isinstance(value, str) else ""
+    odd = not text.isprintable() or " " in text or "\\" in text
+    try:
+        parts = urlsplit("" if odd else text)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("the address is malformed (such as https://api.example.com)") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ValueError("the address must be https:// and a host, such as https://api.example.com")
+    if "@" in parts.netloc or "?" in text or "#" in text:
+        raise ValueError("the address must hold no user name, password, query or fragment")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError("http:// would send the keys in the clear; it is for this machine only, use https://")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"

@@ -1,0 +1,20 @@
+"""``state.db``: the only truth. A protocol, its rows, and the SQLite backend."""
+
+from batch_runner.store.protocol import Store
+from batch_runner.store.reader import StoreReader
+from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
+from batch_runner.store.sqlite import SqliteStore
+
+__all__ = [
+    "Attempt",
+    "Batch",
+    "Claim",
+    "Facts",
+    "FoundTask",
+    "RunRow",
+    "SqliteStore",
+    "Stamp",
+    "Store",
+    "StoreReader",
+    "StoredFile",
+]

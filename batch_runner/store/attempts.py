@@ -1,0 +1,252 @@
+"""Attempts and the money they move: one function, one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from batch_runner import ledger, lifecycle
+from batch_runner.errors import Problem
+from batch_runner.ledger import Balances
+from batch_runner.lifecycle import Event, ExternalId, State
+from batch_runner.model import Pack
+from batch_runner.records import credits_text
+from batch_runner.store.rows import Attempt, Claim, Facts, FoundTask, StoredFile
+
+Budgets = Mapping[str, Decimal]
+
+_SELECT = "SELECT a.*, i.batch_id, i.item_id, i.kind, i.body FROM attempts a JOIN items i USING (item_key)"
+
+
+def _attempt(row: sqlite3.Row) -> Attempt:
+    return Attempt(
+        attempt_id=row["attempt_id"],
+        batch_id=row["batch_id"],
+        item_id=row["item_id"],
+        kind=row["kind"],
+        body=row["body"],
+        number=row["number"],
+        external_task_id=row["external_task_id"],
+        state=State(row["state"]),
+        task_id=row["task_id"],
+        pack=Pack(row["pack"]),
+        estimate=Decimal(row["estimate"]),
+        sends=row["sends"],
+    )
+
+
+def get(db: sqlite3.Connection, attempt_id: int) -> Attempt:
+    """One attempt by its key."""
+    row = db.execute(_SELECT + " WHERE a.attempt_id = ?", (attempt_id,)).fetchone()
+    return _attempt(row)
+
+
+def in_states(db: sqlite3.Connection, batch_id: int, states: Sequence[State]) -> list[Attempt]:
+    """The batch's attempts in these states, oldest first; lines that left the manifest included."""
+    rows = db.execute(
+        _SELECT + " WHERE i.batch_id = ? AND a.state IN (SELECT value FROM json_each(?)) ORDER BY a.attempt_id",
+        (batch_id, json.dumps([state.value for state in states])),
+    )
+    return [_attempt(row) for row in rows]
+
+
+def balances(db: sqlite3.Connection, batch_id: int, pack: str) -> Balances:
+    """The pack's balances after its newest entry."""
+    row = db.execute(
+        "SELECT consumed, held FROM entries WHERE batch_id = ? AND pack = ? ORDER BY seq DESC LIMIT 1",
+        (batch_id, pack),
+    ).fetchone()
+    return Balances() if row is None else Balances(Decimal(row["consumed"]), Decimal(row["held"]))
+
+
+def claim_next(db: sqlite3.Connection, batch_id: int, budgets: Budgets, at: float) -> Claim:
+    """Take the next queued item that fits the budget: mint its attempt and hold its credits.
+
+    Highest priority first, then manifest order; an item that does not fit does not delay those that do.
+    """
+    blocked = False
+    for row in db.execute(
+        "SELECT item_key, pack, credits FROM items WHERE batch_id = ? AND status = 'queued'"
+        " AND looked = 1 AND in_manifest = 1 ORDER BY priority DESC, line",
+        (batch_id,),
+    ):
+        balance = balances(db, batch_id, row["pack"])
+        if balance.fits(Decimal(row["credits"]), budgets.get(row["pack"])):
+            return Claim(_claim(db, row["item_key"], budgets, at))
+        blocked = True
+    return Claim(None, blocked)
+
+
+def _claim(db: sqlite3.Connection, item_key: int, budgets: Budgets, at: float) -> Attempt:
+    item = db.execute(
+        "SELECT i.*, b.name FROM items i JOIN batches b USING (batch_id) WHERE item_key = ?", (item_key,)
+    ).fetchone()
+    last = db.execute("SELECT * FROM attempts WHERE item_key = ? ORDER BY number DESC LIMIT 1", (item_key,)).fetchone()
+    if last is not None and last["state"] == State.WITHDRAWN and last["fingerprint"] == item["fingerprint"]:
+        db.execute("UPDATE attempts SET estimate = ? WHERE attempt_id = ?", (item["credits"], last["attempt_id"]))
+        return apply(db, last["attempt_id"], Event.HOLD, Facts(), budgets, at)
+    number = 1 if last is None else last["number"] + 1
+    return _mint(db, item, ExternalId.of(item["name"], item["item_id"], number, item["fingerprint"]), budgets, at)
+
+
+def _mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, budgets: Budgets, at: float) -> Attempt:
+    cursor = db.execute(
+        "INSERT INTO attempts (item_key, number, external_task_id, fingerprint, state, pack, estimate, held)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, '0')",
+        (item["item_key"], name.number, str(name), item["fingerprint"], State.READY.value, item["pack"],
+         item["credits"]),
+    )  # fmt: skip
+    assert cursor.lastrowid is not None
+    _book(db, get(db, cursor.lastrowid), ledger.hold(Decimal(item["credits"])), budgets, at)
+    db.execute("UPDATE items SET status = 'active', reason = NULL WHERE item_key = ?", (item["item_key"],))
+    return get(db, cursor.lastrowid)
+
+
+def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, budgets: Budgets, at: float) -> Attempt:
+    """Record an event: the next state, its money and what became known, together.
+
+    Raises:
+        lifecycle.IllegalEventError: the event cannot happen in the attempt's state; nothing is changed.
+    """
+    attempt = get(db, attempt_id)
+    step = lifecycle.step(attempt.state, event)
+    held = Decimal(db.execute("SELECT held FROM attempts WHERE attempt_id = ?", (attempt_id,)).fetchone()[0])
+    db.execute(
+        "UPDATE attempts SET state = ?, task_id = coalesce(?, task_id), sends = sends + ?,"
+        " submitted_at = CASE WHEN ? THEN coalesce(submitted_at, ?) ELSE submitted_at END,"
+        " finished_at = CASE WHEN ? THEN coalesce(finished_at, ?) ELSE finished_at END WHERE attempt_id = ?",
+        (step.state.value, facts.task_id, event is Event.SEND, event is Event.ACCEPT, at,
+         event in {Event.SUCCEED, Event.FAIL, Event.REFUSE}, at, attempt_id),
+    )  # fmt: skip
+    entry = ledger.entry_for(step.money, held, attempt.estimate, facts.charged)
+    if entry is not None:
+        _book(db, get(db, attempt_id), entry, budgets, at)
+    after = get(db, attempt_id)
+    _stand(db, after, facts)
+    return after
+
+
+def _book(db: sqlite3.Connection, attempt: Attempt, entry: ledger.Entry, budgets: Budgets, at: float) -> None:
+    """Write the entry with the balances after it, and settle or open the attempt's hold."""
+    after = entry.apply(balances(db, attempt.batch_id, attempt.pack))
+    budget = budgets.get(attempt.pack)
+    db.execute(
+        "INSERT INTO entries (batch_id, at, entry, pack, credits, attempt_id, task_id, consumed, held, budget)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (attempt.batch_id, at, entry.entry, attempt.pack.value, credits_text(entry.credits), attempt.attempt_id,
+         attempt.task_id, credits_text(after.consumed), credits_text(after.held),
+         None if budget is None else credits_text(budget)),
+    )  # fmt: skip
+    db.execute(
+        "UPDATE attempts SET held = ?, charged = ? WHERE attempt_id = ?",
+        (credits_text(max(entry.held, ledger.ZERO)),
+         credits_text(entry.consumed) if entry.entry == "charge" else None, attempt.attempt_id),
+    )  # fmt: skip
+
+
+def _stand(db: sqlite3.Connection, attempt: Attempt, facts: Facts) -> None:
+    """Let the item's row say where its newest attempt leaves it."""
+    word = lifecycle.item_status(attempt.state)
+    status = word if word in {"succeeded", "failed"} else "active"
+    if attempt.state is State.WITHDRAWN:
+        status = "queued"
+    db.execute(
+        "UPDATE items SET status = ?, reason = ?, error_code = ?, error_message = ?"
+        " WHERE item_key = (SELECT item_key FROM attempts WHERE attempt_id = ?)",
+        (status, facts.reason, facts.error_code, facts.error_message, attempt.attempt_id),
+    )
+
+
+def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[str]:
+    """Products of queued items for which the account has not been searched yet."""
+    rows = db.execute(
+        "SELECT DISTINCT kind FROM items WHERE batch_id = ? AND looked = 0 AND in_manifest = 1 ORDER BY kind",
+        (batch_id,),
+    )
+    return [row["kind"] for row in rows]
+
+
+def edited_since(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> list[Problem]:
+    """Lines whose live or finished task on the account was made from another text."""
+    problems = []
+    for task in found:
+        row = _item_of(db, batch_id, task.name)
+        if row is None or row["looked"] or task.task.status == "failed":
+            continue
+        if row["fingerprint"][:8] != task.name.content:
+            what = f"{row['item_id']!r} was edited, but the account already has a video of its earlier text"
+            hint = "put the line back, give it an id of its own, or use another --name"
+            problems.append(Problem(row["line"], "id", what, hint))
+    return problems
+
+
+def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], budgets: Budgets, at: float) -> int:
+    """Take up tasks that the account has and a lost ``state.db`` forgot; returns how many."""
+    count = 0
+    for task in sorted(found, key=lambda each: each.name.number):
+        item = _item_of(db, batch_id, task.name)
+        if item is None or item["looked"] or _known(db, str(task.name)):
+            continue
+        attempt = _mint(db, item, task.name, budgets, at)
+        apply(db, attempt.attempt_id, Event.ACCEPT, Facts(task_id=task.task.task_id), budgets, at)
+        count += 1
+    return count
+
+
+def _item_of(db: sqlite3.Connection, batch_id: int, name: ExternalId) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM items WHERE batch_id = ? AND digest = ?", (batch_id, name.item)
+    ).fetchone()
+    return row
+
+
+def _known(db: sqlite3.Connection, external_task_id: str) -> bool:
+    query = "SELECT 1 FROM attempts WHERE external_task_id = ?"
+    return db.execute(query, (external_task_id,)).fetchone() is not None
+
+
+def mark_looked(db: sqlite3.Connection, batch_id: int) -> None:
+    """The account was searched: queued items may be submitted."""
+    db.execute("UPDATE items SET looked = 1 WHERE batch_id = ? AND looked = 0", (batch_id,))
+
+
+def record_file(db: sqlite3.Connection, attempt_id: int, file: StoredFile) -> None:
+    """Make a file's digest durable before it gets its final name."""
+    db.execute(
+        "INSERT OR REPLACE INTO files (attempt_id, ordinal, path, bytes, sha256) VALUES (?, ?, ?, ?, ?)",
+        (attempt_id, file.ordinal, file.path, file.bytes, file.sha256),
+    )
+
+
+def files_of(db: sqlite3.Connection, attempt_id: int) -> list[StoredFile]:
+    """The attempt's recorded files in order."""
+    rows = db.execute("SELECT * FROM files WHERE attempt_id = ? ORDER BY ordinal", (attempt_id,))
+    return [StoredFile(row["ordinal"], row["path"], row["bytes"], row["sha256"]) for row in rows]
+
+
+def give_reasons(db: sqlite3.Connection, batch_id: int, queued: str | None, active: str | None) -> None:
+    """Say of every item that is not finished why this run leaves it there.
+
+    An item that waits for its files or is overdue says so already; one whose fate is open is unresolved.
+    """
+    db.execute(
+        "UPDATE items SET reason = ? WHERE batch_id = ? AND status = 'queued' AND reason IS NOT ?",
+        (queued, batch_id, queued),
+    )
+    db.execute(
+        "UPDATE items SET reason = ? WHERE batch_id = ? AND status = 'active'"
+        " AND coalesce(reason, '') NOT IN ('asset', 'overdue') AND item_key IN"
+        " (SELECT item_key FROM attempts WHERE state IN ('ready', 'in_flight', 'succeeded'))",
+        (active, batch_id),
+    )
+
+
+def mark(db: sqlite3.Connection, attempt_id: int, reason: str, message: str | None) -> None:
+    """Note why an attempt's item waits where it is, without any event."""
+    db.execute(
+        "UPDATE items SET reason = ?, error_message = ?"
+        " WHERE item_key = (SELECT item_key FROM attempts WHERE attempt_id = ?)",
+        (reason, message, attempt_id),
+    )

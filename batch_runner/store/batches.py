@@ -1,0 +1,138 @@
+"""Brings a manifest's items into the store, and tells edited lines that are already paid or under way."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from batch_runner.errors import Problem
+from batch_runner.lifecycle import ExternalId
+from batch_runner.model import Item
+from batch_runner.records import credits_text
+from batch_runner.store.rows import Batch
+
+_COLUMNS = ("line", "in_manifest", "kind", "priority", "body", "fingerprint", "pack", "credits")
+
+
+class EditedLinesError(Exception):
+    """Lines were edited whose attempt is under way or paid; the transaction is rolled back."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(f"{len(problems)} edited lines")
+        self.problems = problems
+
+
+def load(db: sqlite3.Connection, name: str, *, sandbox: bool, manifest: str, items: Iterable[Item]) -> Batch:
+    """Insert or update the batch so that it mirrors the manifest; writes nothing if it already does.
+
+    Raises:
+        EditedLinesError: lines whose attempt is in flight or done were edited.
+    """
+    batch = _batch(db, name, sandbox=sandbox, manifest=manifest)
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (item_key INTEGER PRIMARY KEY)")
+    db.execute("DELETE FROM temp.seen")
+    problems: list[Problem] = []
+    for item in items:
+        problem = _load_item(db, batch, item)
+        if problem is not None:
+            problems.append(problem)
+    if problems:
+        raise EditedLinesError(problems)
+    db.execute(
+        "UPDATE items SET in_manifest = 0 WHERE batch_id = ? AND in_manifest = 1"
+        " AND item_key NOT IN (SELECT item_key FROM temp.seen)",
+        (batch.batch_id,),
+    )
+    return batch
+
+
+def _batch(db: sqlite3.Connection, name: str, *, sandbox: bool, manifest: str) -> Batch:
+    row = db.execute("SELECT batch_id FROM batches WHERE name = ?", (name,)).fetchone()
+    if row is not None:
+        return Batch(row["batch_id"], name, sandbox)
+    cursor = db.execute("INSERT INTO batches (name, sandbox, manifest) VALUES (?, ?, ?)", (name, sandbox, manifest))
+    assert cursor.lastrowid is not None
+    return Batch(cursor.lastrowid, name, sandbox)
+
+
+def _values(item: Item) -> tuple[object, ...]:
+    price = item.price
+    return (item.line, 1, item.kind, item.priority, item.body, item.fingerprint, price.pack.value,
+            credits_text(price.credits))  # fmt: skip
+
+
+def _load_item(db: sqlite3.Connection, batch: Batch, item: Item) -> Problem | None:
+    row = db.execute(
+        "SELECT i.*, (SELECT a.state FROM attempts a WHERE a.item_key = i.item_key"
+        " ORDER BY a.number DESC LIMIT 1) AS state FROM items i WHERE i.batch_id = ? AND i.item_id = ?",
+        (batch.batch_id, item.id),
+    ).fetchone()
+    if row is None:
+        item_key = _insert(db, batch, item)
+    else:
+        item_key = row["item_key"]
+        if row["fingerprint"] != item.fingerprint and _is_taken(row):
+            return _edited(item, row)
+        _update(db, row, item)
+    db.execute("INSERT INTO temp.seen VALUES (?)", (item_key,))
+    return None
+
+
+def _is_taken(row: sqlite3.Row) -> bool:
+    """Whether the item's attempt is under way, done or paid: then its line must stay as it was."""
+    return row["status"] in {"active", "succeeded"} or row["state"] == "asset_gone"
+
+
+def _edited(item: Item, row: sqlite3.Row) -> Problem:
+    stands = "finished" if row["status"] == "succeeded" else "paid or under way"
+    return Problem(
+        item.line,
+        "id",
+        f"{item.id!r} was edited, but the video of its earlier text is already {stands}",
+        "put the line back as it was, or give the edited line an id of its own",
+    )
+
+
+def _insert(db: sqlite3.Connection, batch: Batch, item: Item) -> int:
+    digest = ExternalId.of(batch.name, item.id, 1, item.fingerprint).item
+    cursor = db.execute(
+        f"INSERT INTO items (batch_id, item_id, digest, {', '.join(_COLUMNS)})"  # noqa: S608 - fixed names
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (batch.batch_id, item.id, digest, *_values(item)),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _update(db: sqlite3.Connection, row: sqlite3.Row, item: Item) -> None:
+    values = _values(item)
+    if tuple(row[column] for column in _COLUMNS) == values:
+        return
+    if _is_taken(row):
+        values = (*values[:-1], row["credits"])  # a new price list does not rewrite what was held or paid
+    assignments = ", ".join(f"{column} = ?" for column in _COLUMNS)
+    db.execute(f"UPDATE items SET {assignments} WHERE item_key = ?", (*values, row["item_key"]))  # noqa: S608 - fixed names
+    if row["status"] == "failed" and row["fingerprint"] != item.fingerprint:
+        _queue_again(db, "item_key = ?", (row["item_key"],))
+
+
+def queue_failed(db: sqlite3.Connection, batch_id: int) -> None:
+    """Let every item that definitely failed without being paid for be attempted once more."""
+    _queue_again(
+        db,
+        "batch_id = ? AND status = 'failed' AND in_manifest = 1 AND (SELECT a.state FROM attempts a"
+        " WHERE a.item_key = items.item_key ORDER BY a.number DESC LIMIT 1) IN ('failed', 'refused')",
+        (batch_id,),
+    )
+
+
+def queue_item(db: sqlite3.Connection, batch_id: int, item_id: str) -> None:
+    """Let one failed item be attempted once more in this run."""
+    _queue_again(db, "batch_id = ? AND item_id = ? AND status = 'failed'", (batch_id, item_id))
+
+
+def _queue_again(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> None:
+    db.execute(
+        f"UPDATE items SET status = 'queued', reason = NULL, error_code = NULL, error_message = NULL WHERE {where}",
+        values,
+    )

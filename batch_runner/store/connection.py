@@ -1,0 +1,134 @@
+"""Opens ``state.db``: pragmas, schema migrations, damage; every foreign exception is mapped here."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+from batch_runner.errors import StoreError
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x42527531  # "BRu1": tells state.db from somebody else's SQLite file
+
+
+@contextmanager
+def mapped_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's exceptions into words for the person whose file it is.
+
+    Raises:
+        StoreError: the file is damaged, locked, full, or not ours.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"{path}: {error}. Nothing more was recorded. If the disk is full, make room and run again; if the "
+            f"file is damaged, move it away and run again: the batch is rebuilt from the account and the files"
+        ) from error
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one writing connection; creates or migrates the schema.
+
+    Raises:
+        StoreError: damaged, foreign, or written by a newer version (which is left untouched).
+    """
+    with mapped_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A read-only connection for looking at a batch while a run may be writing.
+
+    Raises:
+        StoreError: missing, damaged, foreign or newer.
+    """
+    with mapped_errors(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        try:
+            _check_version(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.row_factory = sqlite3.Row
+    version = _check_version(connection, path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    if version:
+        _check_pages(connection, path)
+    if version < SCHEMA_VERSION:
+        transaction(connection, _migrate)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    if tables and application != _APPLICATION_ID:
+        raise StoreError(f"{path} is an SQLite file of another program; choose another --output-dir")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer version (schema {version}, this one knows {SCHEMA_VERSION}); "
+            f"it was left untouched: upgrade batch_runner"
+        )
+    return version
+
+
+def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise StoreError(
+            f"{path} is damaged ({verdict}); nothing was sent. Move it away and run again: the batch is rebuilt "
+            f"from the account and the files"
+        )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        script = files("batch_runner.store").joinpath(f"sql/schema_{number}.sql").read_text(encoding="utf-8")
+        for statement in _statements(script):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {number}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The script's statements one by one: ``executescript`` would commit the transaction around them."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+
+
+def transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Run ``work`` in one transaction: all of it is durable when this returns, or none of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+    except BaseException:
+        if connection.in_transaction:  # a full disk has already rolled back
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    return result

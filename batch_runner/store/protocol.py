@@ -1,0 +1,96 @@
+"""What every store must do: one method, one transaction. The conformance suite holds each backend to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from batch_runner.ledger import Balances
+from batch_runner.lifecycle import Event, State
+from batch_runner.model import Item
+from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
+from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
+
+
+class Store(Protocol):
+    """The only truth about all batches of an output folder. Every method is durable when it returns."""
+
+    async def load_batch(
+        self, name: str, *, sandbox: bool, manifest: str, items: Callable[[], Iterable[Item]]
+    ) -> Batch:
+        """Make the batch mirror the manifest; no write happens if it already does.
+
+        Raises:
+            ManifestError: lines were edited whose attempt is under way or paid; nothing is changed.
+        """
+
+    async def queue_failed(self, batch: Batch) -> None:
+        """Queue every definitely failed, unpaid item again."""
+
+    async def queue_item(self, batch: Batch, item_id: str) -> None:
+        """Queue one failed item again."""
+
+    async def unlooked_kinds(self, batch: Batch) -> list[str]:
+        """Products whose queued items still need the account searched for earlier tasks."""
+
+    async def adopt(self, batch: Batch, found: Sequence[FoundTask], budgets: Mapping[str, Decimal]) -> int:
+        """Take up tasks found on the account, and let the searched items be submitted; returns how many.
+
+        Raises:
+            ManifestError: a found task was made from another text than its line has now; nothing is changed.
+        """
+
+    async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal]) -> Claim:
+        """Mint the next item's attempt in state READY and hold its credits, if the budget allows."""
+
+    async def in_states(self, batch: Batch, states: Sequence[State]) -> list[Attempt]:
+        """The batch's attempts in these states."""
+
+    async def apply(
+        self, attempt: Attempt, event: Event, budgets: Mapping[str, Decimal], facts: Facts = Facts()
+    ) -> Attempt:
+        """Record an event with its money.
+
+        Raises:
+            IllegalEventError: the event cannot happen in the attempt's recorded state; nothing is changed.
+        """
+
+    async def mark(self, attempt: Attempt, reason: str, message: str | None = None) -> None:
+        """Note why the attempt's item waits."""
+
+    async def give_reasons(self, batch: Batch, queued: str | None, active: str | None) -> None:
+        """Say of every unfinished item why this run leaves it there."""
+
+    async def record_file(self, attempt: Attempt, file: StoredFile) -> None:
+        """Make a file's digest durable before it gets its final name."""
+
+    async def files_of(self, attempt: Attempt) -> list[StoredFile]:
+        """The attempt's recorded files."""
+
+    async def balances(self, batch: Batch, pack: str) -> Balances:
+        """The pack's balances in this batch."""
+
+    async def counts(self, batch: Batch) -> ItemCounts:
+        """How many items stand where."""
+
+    async def results(self, batch: Batch) -> list[ResultRecord]:
+        """One record an item, in manifest order."""
+
+    async def ledger(self, batch: Batch) -> list[LedgerRecord]:
+        """One record an entry, oldest first."""
+
+    async def save_run(self, batch: Batch, run: RunRow) -> None:
+        """Keep what this run's summary says."""
+
+    async def summary(self, batch: Batch) -> SummaryRecord | None:
+        """The summary as the newest run left it."""
+
+    async def stamps(self, scope: str) -> list[Stamp]:
+        """Recent API requests that count against this limit."""
+
+    async def add_stamp(self, scope: str, stamp: Stamp, keep: int) -> None:
+        """Remember a request before it is let go."""
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the file."""

@@ -1,0 +1,69 @@
+"""A look at ``state.db`` without a lock: for status, ledger, verify and report while a run may be writing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+from batch_runner.records import CreditsRecord, ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
+from batch_runner.store import views
+from batch_runner.store.connection import mapped_errors, open_reader
+from batch_runner.store.rows import Batch
+
+
+class StoreReader:
+    """Read-only views of one output folder; make it with ``open``."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[StoreReader]:
+        """Open ``path`` read-only for the length of a block.
+
+        Raises:
+            StoreError: missing, damaged, another program's, or newer.
+        """
+        connection = open_reader(path)
+        try:
+            with mapped_errors(path):
+                yield cls(path, connection)
+        finally:
+            connection.close()
+
+    def batches(self) -> list[Batch]:
+        """Every batch of the output folder, oldest first."""
+        return views.all_batches(self._connection)
+
+    def batch(self, name: str) -> Batch | None:
+        """The batch of that name, or None."""
+        return views.find_batch(self._connection, name)
+
+    def counts(self, batch: Batch) -> ItemCounts:
+        """How many items stand where."""
+        return views.counts(self._connection, batch.batch_id)
+
+    def results(self, batch: Batch) -> list[ResultRecord]:
+        """One record an item, in manifest order."""
+        return list(views.results(self._connection, batch.batch_id))
+
+    def ledger(self, batch: Batch) -> list[LedgerRecord]:
+        """One record an entry, oldest first."""
+        return list(views.ledger(self._connection, batch.batch_id))
+
+    def summary(self, batch: Batch) -> SummaryRecord | None:
+        """The summary as the newest run left it, or None."""
+        return views.summary(self._connection, batch)
+
+    def credits(self, batch: Batch) -> dict[str, CreditsRecord]:
+        """Balances of every pack, against the budget of the newest run."""
+        summary = self.summary(batch)
+        budget: dict[str, Decimal] = {}
+        if summary is not None:
+            budget = {pack: record.budget for pack, record in summary.credits.items() if record.budget is not None}
+        return views.credits_by_pack(self._connection, batch.batch_id, budget)

@@ -1,0 +1,99 @@
+"""What the store hands out: frozen rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from batch_runner.lifecycle import ExternalId, State
+from batch_runner.model import Pack, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as loaded for a run. ``name`` is the folder below DIR."""
+
+    batch_id: int
+    name: str
+    sandbox: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One submission of an item, with what its worker needs to carry it on."""
+
+    attempt_id: int
+    batch_id: int
+    item_id: str
+    kind: str
+    body: str
+    number: int
+    external_task_id: str
+    state: State
+    task_id: str | None
+    pack: Pack
+    estimate: Decimal
+    sends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to "what is to be submitted next".
+
+    ``attempt`` is None when nothing can be submitted now; ``blocked`` says that queued items do not fit what
+    the budget leaves.
+    """
+
+    attempt: Attempt | None
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known beside the event itself; only what is set is recorded."""
+
+    task_id: str | None = None
+    charged: Decimal | None = None
+    reason: str | None = None
+    error_code: int | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTask:
+    """A task of this batch found on the account by its external id."""
+
+    name: ExternalId
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When an API request was let go, on the loop's clock of ``epoch`` and on the wall."""
+
+    epoch: str
+    loop_s: float
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run of a batch, as its summary tells it."""
+
+    manifest: str
+    budget: dict[str, Decimal]
+    exit_code: int
+    requests: dict[str, int]
+    started_at: float
+    finished_at: float
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file whose digest is durable: it may be published, or already is."""
+
+    ordinal: int
+    path: str
+    bytes: int
+    sha256: str

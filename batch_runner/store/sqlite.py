@@ -1,0 +1,162 @@
+"""``state.db`` on SQLite: one writing connection in one thread, one function one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from batch_runner.clock import Clock
+from batch_runner.errors import ManifestError
+from batch_runner.ledger import Balances
+from batch_runner.lifecycle import Event, State
+from batch_runner.model import Item
+from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
+from batch_runner.store import attempts, batches, views
+from batch_runner.store.connection import mapped_errors, open_writer, transaction
+from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class SqliteStore:
+    """The store of one output folder; make it with ``open``."""
+
+    def __init__(self, path: Path, clock: Clock, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._path = path
+        self._clock = clock
+        self._connection = connection
+        self._thread = thread
+
+    @classmethod
+    async def open(cls, path: Path, clock: Clock) -> SqliteStore:
+        """Open or create ``path``.
+
+        Raises:
+            StoreError: damaged, another program's, or written by a newer version.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix="state.db")
+        try:
+            connection = await asyncio.get_running_loop().run_in_executor(thread, open_writer, path)
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        return cls(path, clock, connection, thread)
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the file."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
+        self._thread.shutdown(wait=True)
+
+    async def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def in_thread() -> T:
+            with mapped_errors(self._path):
+                return transaction(self._connection, lambda db: work(db, *args, **kwargs))
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
+
+    async def load_batch(
+        self, name: str, *, sandbox: bool, manifest: str, items: Callable[[], Iterable[Item]]
+    ) -> Batch:
+        """See ``Store``."""
+
+        def load(db: sqlite3.Connection) -> Batch:
+            return batches.load(db, name, sandbox=sandbox, manifest=manifest, items=items())
+
+        try:
+            return await self._do(load)
+        except batches.EditedLinesError as error:
+            raise ManifestError(manifest, error.problems) from None
+
+    async def queue_failed(self, batch: Batch) -> None:
+        """See ``Store``."""
+        await self._do(batches.queue_failed, batch.batch_id)
+
+    async def queue_item(self, batch: Batch, item_id: str) -> None:
+        """See ``Store``."""
+        await self._do(batches.queue_item, batch.batch_id, item_id)
+
+    async def unlooked_kinds(self, batch: Batch) -> list[str]:
+        """See ``Store``."""
+        return await self._do(attempts.unlooked_kinds, batch.batch_id)
+
+    async def adopt(self, batch: Batch, found: Sequence[FoundTask], budgets: Mapping[str, Decimal]) -> int:
+        """See ``Store``."""
+        at = self._clock.wall_s()
+
+        def take_up(db: sqlite3.Connection) -> int:
+            problems = attempts.edited_since(db, batch.batch_id, found)
+            if problems:
+                raise ManifestError(batch.name, problems)
+            count = attempts.adopt(db, batch.batch_id, found, budgets, at)
+            attempts.mark_looked(db, batch.batch_id)
+            return count
+
+        return await self._do(take_up)
+
+    async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal]) -> Claim:
+        """See ``Store``."""
+        return await self._do(attempts.claim_next, batch.batch_id, budgets, self._clock.wall_s())
+
+    async def in_states(self, batch: Batch, states: Sequence[State]) -> list[Attempt]:
+        """See ``Store``."""
+        return await self._do(attempts.in_states, batch.batch_id, states)
+
+    async def apply(
+        self, attempt: Attempt, event: Event, budgets: Mapping[str, Decimal], facts: Facts = Facts()
+    ) -> Attempt:
+        """See ``Store``."""
+        return await self._do(attempts.apply, attempt.attempt_id, event, facts, budgets, self._clock.wall_s())
+
+    async def mark(self, attempt: Attempt, reason: str, message: str | None = None) -> None:
+        """See ``Store``."""
+        await self._do(attempts.mark, attempt.attempt_id, reason, message)
+
+    async def give_reasons(self, batch: Batch, queued: str | None, active: str | None) -> None:
+        """See ``Store``."""
+        await self._do(attempts.give_reasons, batch.batch_id, queued, active)
+
+    async def record_file(self, attempt: Attempt, file: StoredFile) -> None:
+        """See ``Store``."""
+        await self._do(attempts.record_file, attempt.attempt_id, file)
+
+    async def files_of(self, attempt: Attempt) -> list[StoredFile]:
+        """See ``Store``."""
+        return await self._do(attempts.files_of, attempt.attempt_id)
+
+    async def balances(self, batch: Batch, pack: str) -> Balances:
+        """See ``Store``."""
+        return await self._do(attempts.balances, batch.batch_id, pack)
+
+    async def counts(self, batch: Batch) -> ItemCounts:
+        """See ``Store``."""
+        return await self._do(views.counts, batch.batch_id)
+
+    async def results(self, batch: Batch) -> list[ResultRecord]:
+        """See ``Store``."""
+        return await self._do(lambda db: list(views.results(db, batch.batch_id)))
+
+    async def ledger(self, batch: Batch) -> list[LedgerRecord]:
+        """See ``Store``."""
+        return await self._do(lambda db: list(views.ledger(db, batch.batch_id)))
+
+    async def save_run(self, batch: Batch, run: RunRow) -> None:
+        """See ``Store``."""
+        await self._do(views.save_run, batch.batch_id, run)
+
+    async def summary(self, batch: Batch) -> SummaryRecord | None:
+        """See ``Store``."""
+        return await self._do(views.summary, batch)
+
+    async def stamps(self, scope: str) -> list[Stamp]:
+        """See ``Store``."""
+        return await self._do(views.stamps, scope)
+
+    async def add_stamp(self, scope: str, stamp: Stamp, keep: int) -> None:
+        """See ``Store``."""
+        await self._do(views.add_stamp, scope, stamp, keep)

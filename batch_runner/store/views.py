@@ -1,0 +1,191 @@
+"""What people and derived files read: results, ledger, counts, runs. Nothing here writes but ``save_run``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from decimal import Decimal
+
+from batch_runner.clock import iso_utc
+from batch_runner.lifecycle import State, item_status
+from batch_runner.records import (
+    CreditsRecord,
+    ErrorRecord,
+    FileRecord,
+    ItemCounts,
+    LedgerRecord,
+    RequestCounts,
+    ResultRecord,
+    SummaryRecord,
+    credits_text,
+)
+from batch_runner.store.rows import Batch, RunRow, Stamp
+
+_ITEMS = """
+SELECT i.*, a.attempt_id, a.state, a.number, a.task_id, a.external_task_id, a.charged, a.submitted_at,
+       a.finished_at
+FROM items i
+LEFT JOIN attempts a ON a.item_key = i.item_key
+     AND a.number = (SELECT max(number) FROM attempts WHERE item_key = i.item_key)
+WHERE i.batch_id = ? AND i.in_manifest = 1
+ORDER BY i.line
+"""
+
+
+def find_batch(db: sqlite3.Connection, name: str) -> Batch | None:
+    """The batch of that name, or None."""
+    row = db.execute("SELECT * FROM batches WHERE name = ?", (name,)).fetchone()
+    return None if row is None else Batch(row["batch_id"], row["name"], bool(row["sandbox"]))
+
+
+def all_batches(db: sqlite3.Connection) -> list[Batch]:
+    """Every batch of the output folder, oldest first."""
+    rows = db.execute("SELECT * FROM batches ORDER BY batch_id")
+    return [Batch(row["batch_id"], row["name"], bool(row["sandbox"])) for row in rows]
+
+
+def results(db: sqlite3.Connection, batch_id: int) -> Iterator[ResultRecord]:
+    """One record an item, in manifest order."""
+    for row in db.execute(_ITEMS, (batch_id,)):
+        yield _result(db, row)
+
+
+def _status(row: sqlite3.Row) -> str:
+    if row["status"] == "queued" or row["state"] is None:
+        return "pending"
+    return item_status(State(row["state"]))
+
+
+def _result(db: sqlite3.Connection, row: sqlite3.Row) -> ResultRecord:
+    status = _status(row)
+    message = row["error_message"]
+    return ResultRecord(
+        id=row["item_id"],
+        line=row["line"],
+        kind=row["kind"],
+        status=status,
+        reason=None if status == "succeeded" else row["reason"] or ("unresolved" if status == "unknown" else None),
+        task_id=row["task_id"],
+        external_task_id=row["external_task_id"],
+        attempts=row["number"] or 0,
+        credits_estimated=Decimal(row["credits"]),
+        credits_charged=None if row["charged"] is None else Decimal(row["charged"]),
+        pack=row["pack"],
+        files=_files(db, row["attempt_id"]) if status == "succeeded" else (),
+        error=None if message is None else ErrorRecord(row["error_code"], message),
+        submitted_at=_iso(row["submitted_at"]),
+        finished_at=_iso(row["finished_at"]),
+    )
+
+
+def _files(db: sqlite3.Connection, attempt_id: int) -> tuple[FileRecord, ...]:
+    rows = db.execute("SELECT * FROM files WHERE attempt_id = ? ORDER BY ordinal", (attempt_id,))
+    return tuple(FileRecord(row["path"], row["bytes"], row["sha256"]) for row in rows)
+
+
+def _iso(wall_s: float | None) -> str | None:
+    return None if wall_s is None else iso_utc(wall_s)
+
+
+def ledger(db: sqlite3.Connection, batch_id: int) -> Iterator[LedgerRecord]:
+    """One record an entry, oldest first; ``seq`` counts from 1 within the batch."""
+    rows = db.execute(
+        "SELECT e.*, i.item_id, a.number, a.external_task_id FROM entries e JOIN attempts a USING (attempt_id)"
+        " JOIN items i USING (item_key) WHERE e.batch_id = ? ORDER BY e.seq",
+        (batch_id,),
+    )
+    for seq, row in enumerate(rows, start=1):
+        yield LedgerRecord(
+            seq=seq,
+            at=iso_utc(row["at"]),
+            entry=row["entry"],
+            pack=row["pack"],
+            credits=Decimal(row["credits"]),
+            item=row["item_id"],
+            attempt=row["number"],
+            external_task_id=row["external_task_id"],
+            task_id=row["task_id"],
+            consumed=Decimal(row["consumed"]),
+            held=Decimal(row["held"]),
+            budget=None if row["budget"] is None else Decimal(row["budget"]),
+        )
+
+
+def counts(db: sqlite3.Connection, batch_id: int) -> ItemCounts:
+    """How many items stand where."""
+    tally = {"succeeded": 0, "failed": 0, "pending": 0, "unknown": 0}
+    rows = db.execute(
+        "SELECT i.status, a.state, count(*) AS count FROM items i LEFT JOIN attempts a ON a.item_key = i.item_key"
+        " AND a.number = (SELECT max(number) FROM attempts WHERE item_key = i.item_key)"
+        " WHERE i.batch_id = ? AND i.in_manifest = 1 GROUP BY i.status, a.state",
+        (batch_id,),
+    )
+    for row in rows:
+        tally[_status(row)] += row["count"]
+    return ItemCounts(total=sum(tally.values()), **tally)
+
+
+def credits_by_pack(db: sqlite3.Connection, batch_id: int, budget: dict[str, Decimal]) -> dict[str, CreditsRecord]:
+    """Balances of every pack the batch uses or has a budget for."""
+    packs = {row["pack"] for row in db.execute("SELECT DISTINCT pack FROM items WHERE batch_id = ?", (batch_id,))}
+    return {pack: _credits(db, batch_id, pack, budget.get(pack)) for pack in sorted(packs | budget.keys())}
+
+
+def _credits(db: sqlite3.Connection, batch_id: int, pack: str, budget: Decimal | None) -> CreditsRecord:
+    row = db.execute(
+        "SELECT consumed, held FROM entries WHERE batch_id = ? AND pack = ? ORDER BY seq DESC LIMIT 1",
+        (batch_id, pack),
+    ).fetchone()
+    consumed, held = (Decimal(0), Decimal(0)) if row is None else (Decimal(row["consumed"]), Decimal(row["held"]))
+    return CreditsRecord(budget, consumed, held, None if budget is None else budget - consumed - held)
+
+
+def save_run(db: sqlite3.Connection, batch_id: int, run: RunRow) -> None:
+    """Keep what the summary of this run says."""
+    budget = {pack: credits_text(credits_) for pack, credits_ in run.budget.items()}
+    db.execute(
+        "INSERT INTO runs (batch_id, manifest, budget, exit_code, requests, started_at, finished_at, wall_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (batch_id, run.manifest, json.dumps(budget), run.exit_code, json.dumps(run.requests), run.started_at,
+         run.finished_at, run.wall_s),
+    )  # fmt: skip
+
+
+def summary(db: sqlite3.Connection, batch: Batch) -> SummaryRecord | None:
+    """The summary as the newest run of the batch left it, or None when none has ended yet."""
+    row = db.execute("SELECT * FROM runs WHERE batch_id = ? ORDER BY run_id DESC LIMIT 1", (batch.batch_id,)).fetchone()
+    if row is None:
+        return None
+    budget = {pack: Decimal(text) for pack, text in json.loads(row["budget"]).items()}
+    return SummaryRecord(
+        batch=batch.name,
+        manifest=row["manifest"],
+        sandbox=batch.sandbox,
+        exit_code=row["exit_code"],
+        items=counts(db, batch.batch_id),
+        credits=credits_by_pack(db, batch.batch_id, budget),
+        requests=RequestCounts(**json.loads(row["requests"])),
+        started_at=iso_utc(row["started_at"]),
+        finished_at=iso_utc(row["finished_at"]),
+        wall_s=row["wall_s"],
+    )
+
+
+def stamps(db: sqlite3.Connection, scope: str) -> list[Stamp]:
+    """Recent API requests that count against the limit of ``scope``."""
+    rows = db.execute("SELECT * FROM request_stamps WHERE scope = ? ORDER BY stamp_id", (scope,))
+    return [Stamp(row["epoch"], row["loop_s"], row["wall_s"]) for row in rows]
+
+
+def add_stamp(db: sqlite3.Connection, scope: str, stamp: Stamp, keep: int) -> None:
+    """Remember a request before it is let go; only the newest ``keep`` can still matter."""
+    db.execute(
+        "INSERT INTO request_stamps (scope, epoch, loop_s, wall_s) VALUES (?, ?, ?, ?)",
+        (scope, stamp.epoch, stamp.loop_s, stamp.wall_s),
+    )
+    db.execute(
+        "DELETE FROM request_stamps WHERE scope = :scope AND stamp_id <= (SELECT stamp_id FROM request_stamps"
+        " WHERE scope = :scope ORDER BY stamp_id DESC LIMIT 1 OFFSET :keep)",
+        {"scope": scope, "keep": keep},
+    )

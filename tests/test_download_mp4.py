@@ -1,0 +1,173 @@
+"""The walk over MP4 boxes, and the checks of other kinds of content."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import av
+import pytest
+from download_kit import box, moov, offsets_box, tiny_mp4
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_runner.download.content import check_content
+from batch_runner.download.mp4 import check_mp4
+
+FTYP = box(b"ftyp", b"isom\0\0\2\0isommp42")
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40) + b"\x00\x00\x00\x00IEND\xaeB`\x82"
+JPG = b"\xff\xd8\xff\xe0" + bytes(40) + b"\xff\xd9"
+WAV = b"RIFF" + (36).to_bytes(4, "little") + b"WAVE" + bytes(32)
+
+
+def check(data: bytes) -> str | None:
+    return check_mp4(io.BytesIO(data), len(data))
+
+
+def content(data: bytes, suffix: str, *, is_length_known: bool = True) -> str | None:
+    return check_content(io.BytesIO(data), len(data), suffix, is_length_known=is_length_known)
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A second of real H.264 video."""
+    path: Path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(24):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            for plane in frame.planes:
+                plane.update(bytes([number * 7 % 256]) * plane.buffer_size)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_a_really_encoded_video_is_whole(encoded: bytes) -> None:
+    assert check(encoded) is None
+
+
+def test_a_really_encoded_video_cut_in_half_is_not(encoded: bytes) -> None:
+    assert check(encoded[: len(encoded) // 2]) is not None
+
+
+def test_no_beginning_of_a_whole_file_passes_for_whole(encoded: bytes) -> None:
+    for data in (encoded, tiny_mp4()):
+        passed = [end for end in range(0, len(data), 7) if check(data[:end]) is None]
+        assert passed == []
+
+
+def test_trailing_bytes_are_noticed() -> None:
+    assert check(tiny_mp4() + b"\0\0\0") is not None
+    assert check(tiny_mp4() + bytes(100)) is not None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        FTYP + box(b"mdat", bytes(50)) + moov(offsets_box(b"stco", 36)),
+        FTYP + moov(offsets_box(b"co64", 36)) + box(b"mdat", bytes(50)),
+        box(b"free", bytes(4)) + FTYP + moov(offsets_box(b"stco")) + box(b"mdat", bytes(50)),
+        FTYP + moov(b"") + (1).to_bytes(4, "big") + b"mdat" + (36).to_bytes(8, "big") + bytes(20),
+        FTYP + moov(b"") + bytes(4) + b"mdat" + bytes(20),
+        FTYP + moov(b"") + box(b"moof", bytes(16)) + box(b"mdat", bytes(9)) + box(b"moof") + box(b"mdat"),
+    ],
+    ids=["moov last", "co64", "free first", "64-bit length", "to the end", "fragments"],
+)
+def test_legal_layouts_pass(data: bytes) -> None:
+    assert check(data) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "ftyp"),
+        (FTYP + box(b"mdat", bytes(9)), "no 'moov'"),
+        (FTYP + moov(b""), "no 'mdat'"),
+        (moov(b"") + box(b"mdat") + FTYP, "begins with 'moov'"),
+        (FTYP + moov(offsets_box(b"stco", 10**6)) + box(b"mdat", bytes(9)), "past the end"),
+        (FTYP + moov(offsets_box(b"co64", 2**63)) + box(b"mdat", bytes(9)), "past the end"),
+        (FTYP + moov(box(b"stco", bytes(4), b"\xff" * 4)) + box(b"mdat", bytes(9)), "longer than its box"),
+        (FTYP + (3).to_bytes(4, "big") + b"mdat", "impossible length"),
+        (FTYP + (1).to_bytes(4, "big") + b"mdat", "cut off"),
+        (FTYP + (1).to_bytes(4, "big") + b"mdat" + (9).to_bytes(8, "big"), "impossible length"),
+        (FTYP + (1).to_bytes(4, "big") + b"mdat" + b"\xff" * 8, "lacks its last"),
+        (FTYP + box(b"\0\1\2\3", bytes(9)), "no box"),
+        (FTYP + box(b"moov", box(b"trak", b"\0\0\0\x99mdia")) + box(b"mdat"), "lacks its last"),
+    ],
+)
+def test_what_is_wrong_is_said(data: bytes, why: str) -> None:
+    assert why in str(check(data))
+
+
+def test_a_file_shorter_than_its_stated_size_is_not_whole() -> None:
+    data = tiny_mp4()
+    assert check_mp4(io.BytesIO(data[:40]), len(data)) is not None
+
+
+def test_the_work_is_bounded() -> None:
+    assert "too many" in str(check(FTYP + box(b"free") * 150_000))
+    huge = offsets_box(b"stco", *[2**32 - 1] * 300_000)
+    assert check(FTYP + moov(huge) + box(b"mdat")) is None, "a table beyond the bound is taken on trust"
+    nested = b""
+    for _ in range(3_000):
+        nested = box(b"moov", nested)
+    assert "no 'mdat'" in str(check(FTYP + nested))
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_never_raise(data: bytes) -> None:
+    check(data)
+    check(FTYP + data)
+    check(FTYP + moov(data) + box(b"mdat"))
+
+
+@given(st.data())
+def test_a_damaged_file_never_raises(data: st.DataObject) -> None:
+    damaged = bytearray(tiny_mp4())
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, 160))] = data.draw(st.integers(0, 255))
+    check(bytes(damaged))
+
+
+@pytest.mark.parametrize(
+    ("data", "suffix"),
+    [
+        (tiny_mp4(), ".mp4"),
+        (PNG, ".png"),
+        (JPG, ".jpg"),
+        (JPG, ".JPEG"),
+        (JPG, ".png"),
+        (b"ID3\x04" + bytes(20), ".mp3"),
+        (b"\xff\xfb\x90\x00" + bytes(20), ".mp3"),
+        (WAV, ".wav"),
+        (b"\x01\x02", ".bin"),
+    ],
+)
+def test_content_of_the_right_kind_passes(data: bytes, suffix: str) -> None:
+    assert content(data, suffix) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "suffix", "why"),
+    [
+        (b"", ".png", "empty"),
+        (b"", ".bin", "empty"),
+        (b"\n <!doctype html>", ".mp4", "text"),
+        (b'\xef\xbb\xbf{"code": 1}', ".bin", "text"),
+        (b"plain words", ".png", "not that of"),
+        (WAV, ".png", "not that of"),
+        (PNG, ".mp3", "not that of"),
+        (PNG, ".mp4", "not a whole MP4"),
+        (tiny_mp4()[:-1], ".mp4", "not a whole MP4"),
+    ],
+)
+def test_content_of_the_wrong_kind_is_refused(data: bytes, suffix: str, why: str) -> None:
+    assert why in str(content(data, suffix))
+
+
+@pytest.mark.parametrize(("data", "suffix"), [(PNG, ".png"), (JPG, ".jpg"), (WAV, ".wav")])
+def test_without_a_length_the_end_of_the_file_is_looked_at(data: bytes, suffix: str) -> None:
+    assert content(data, suffix, is_length_known=False) is None
+    assert content(data[:-3], suffix, is_length_known=False) == "the file is cut off"
