@@ -24,7 +24,7 @@ from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys, resolve
 from batch_runner.store import Batch, SqliteStore, Store
 
 SANDBOX_JOURNAL = ".sandbox.jsonl"
-"""Below the output folder: the embedded sandbox remembers its tasks there, so that it survives a kill as Kling would."""
+"""Below the output folder: the embedded sandbox remembers its tasks here, and survives a kill as Kling would."""
 
 
 def ignore(_: Event) -> None:

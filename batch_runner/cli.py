@@ -114,7 +114,7 @@ async def _run(manifest: Path, settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
-    shown = progress.choose(sys.stderr, quiet=settings.quiet)
+    shown = progress.choose(sys.stderr, quiet=settings.quiet, in_notebook=False)
     try:
         summary = await api.run_settings(manifest, settings, environ=os.environ, observer=shown, halt=halt)
     except asyncio.CancelledError:

@@ -106,7 +106,9 @@ async def _clock(findings: _Findings, base_url: str, clock: Clock) -> None:
             date = response.headers.get("Date", "")
         offset_s = clock.wall_s() - parsedate_to_datetime(date).timestamp()
     except (aiohttp.ClientError, TimeoutError) as error:
-        findings.add("connection", f"no answer ({type(error).__name__}); check network and address", bad=ExitCode.STOPPED)
+        findings.add(
+            "connection", f"no answer ({type(error).__name__}); check network and address", bad=ExitCode.STOPPED
+        )
     except (ValueError, TypeError):
         findings.add("clock", "the service does not state its time")
     else:

@@ -9,8 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from batch_runner.errors import DiskError, OutputFolderLockedError, UsageError
-from batch_runner.manifest import name_problem
-from batch_runner.settings import Settings
+from batch_runner.settings import Settings, check_batch_name
 
 SANDBOX_SUFFIX = "-sandbox"
 
@@ -46,11 +45,10 @@ def batch_name(manifest_path: Path, settings: Settings) -> str:
         UsageError: the name cannot be a folder's.
     """
     name = settings.name if settings.name is not None else manifest_path.stem
-    problem = name_problem(name)
-    if problem is None and name.endswith(SANDBOX_SUFFIX):
-        problem = f"the ending {SANDBOX_SUFFIX} is kept for simulated batches"
-    if problem is None and name == "state.db":
-        problem = "that is the name of the store"
-    if problem is not None:
-        raise UsageError(f"the batch's name {name[:80]!r} will not do: {problem}; choose one with --name")
+    try:
+        check_batch_name(name)
+    except ValueError as error:
+        raise UsageError(f"the batch takes its name from the manifest: {error}; or choose one with --name") from None
+    if name.endswith(SANDBOX_SUFFIX):
+        raise UsageError(f"the batch's name {name!r} ends in {SANDBOX_SUFFIX}, which is kept for simulated batches")
     return name + SANDBOX_SUFFIX if settings.sandbox else name

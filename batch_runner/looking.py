@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from decimal import Decimal
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from batch_runner import catalog
 from batch_runner.answer import Answer, table
 from batch_runner.download import sha256_of
 from batch_runner.errors import DiskError, ExitCode, UsageError
 from batch_runner.folder import batch_name
-from batch_runner.manifest import Manifest
-from batch_runner.media import inspect_image
-from batch_runner.model import Item
 from batch_runner.records import ResultRecord, credits_text
 from batch_runner.report import inert
 from batch_runner.runner import write_files
-from batch_runner.service import limits_of
 from batch_runner.settings import Settings
 from batch_runner.store import Batch, StoreReader
 

@@ -27,12 +27,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--speed", type=float, default=1.0, help="tasks run this many times faster (default: 1)")
     group.add_argument("--seed", type=int, default=0, help="decides durations, failures and faults (default: 0)")
     group.add_argument("--slots", type=int, default=5, help="tasks in flight (default: %(default)s)")
-    group.add_argument("--requests-per-minute", type=int, default=None, help="refuse more with 1302 (default: no limit)")
+    group.add_argument(
+        "--requests-per-minute", type=int, help="refuse more (1302); default: no limit"
+    )
     group.add_argument("--credits", default="100000", help="what the video pack holds (default: %(default)s)")
     group.add_argument("--failures", type=float, default=0.0, help="share of tasks that fail (default: 0)")
     group.add_argument("--journal", type=Path, default=None, help="file that keeps the world across restarts")
     group.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE",
-                       help=f"inject a fault, such as lost_answer=0.02; repeatable; there are {', '.join(_RATES)}")  # fmt: skip
+                       help=f"inject a fault, such as lost_answer=0.02; repeatable; of {', '.join(_RATES)}")  # fmt: skip
 
 
 def fault_plan(words: list[str], seed: int) -> FaultPlan:

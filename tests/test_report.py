@@ -310,9 +310,9 @@ def test_large_batches_are_capped_and_say_so() -> None:
     outline = Outline(page)
     assert len(outline.all("tr")) == 1 + 2_000
     assert len(outline.all("video")) == 60
-    assert len([attrs for attrs in outline.all("rect") if "succeeded" in attrs["class"]]) == 200
+    assert len([attrs for attrs in outline.all("rect") if "succeeded" in attrs["class"]]) == 191
     text = outline.text()
-    for words in ("ends after 2,000 rows; 100 more", "2,040 more finished items", "200 tasks are drawn, 1,900 more"):
+    for words in ("ends after 2,000 rows; 100 more", "2,040 more finished items", "every 11 tasks"):
         assert words in text
     assert len(page) < 1_000_000
 
@@ -335,6 +335,15 @@ def test_one_bar_a_task_inside_the_picture_in_order_of_submission() -> None:
         assert chart.left <= bar.x <= bar.x + bar.width <= chart.width
         assert bar.y + bar.height <= chart.bars_bottom
     assert [bar.status for bar in chart.bars if bar.is_open] == ["unknown"]
+
+
+def test_where_a_bar_stands_for_many_tasks_it_shows_the_trouble_among_them() -> None:
+    results = [result(number, "failed" if number == 503 else "succeeded") for number in range(1, 1_001)]
+    chart = charts(results, [], iso_utc(START_S))
+    assert chart is not None
+    assert (chart.tasks_a_bar, len(chart.bars)) == (5, 200)
+    assert [bar.status for bar in chart.bars].count("failed") == 1
+    assert chart.bars[-1].x > chart.right - 20
 
 
 def test_the_credits_line_climbs_from_zero_to_what_was_consumed() -> None:
@@ -414,7 +423,18 @@ def test_headlines() -> None:
 
 
 def test_every_reason_and_status_has_advice() -> None:
-    for reason in ("policy", "rejected", "generation", "budget", "account", "stopped", "asset", "unresolved"):
+    for reason in (
+        "policy",
+        "rejected",
+        "generation",
+        "budget",
+        "account",
+        "stopped",
+        "asset",
+        "unresolved",
+        "overdue",
+        "disk",
+    ):
         assert advice("failed", reason)
     assert all(advice(status, "something new") for status in ("failed", "unknown", "pending"))
 

@@ -56,6 +56,7 @@ def accepted(kind: str, body: dict[str, Any]) -> SandboxTask:
         ({"multi_shot": True}, 1201, "multi_shot value 'true' is invalid"),
         ({"model_name": "kling-v3", "multi_shot": "true"}, 1201, "shot_type cannot be empty"),
         ({"camera_control": {"type": "spin"}}, 1201, "camera_control value '{'type': 'spin'}' is invalid"),
+        ({"external_task_id": "\ud800"}, 1201, "external_task_id value '\ud800' is invalid"),
         ({"external_task_id": 5}, 1201, "external_task_id value '5' is invalid"),
         (
             {"camera_control": {"type": "down_back"}, "mode": "pro"},
@@ -101,9 +102,12 @@ def shots(*lengths: str) -> list[dict[str, Any]]:
 def test_shots_replace_the_prompt_and_fill_the_clip() -> None:
     body = {"model_name": "kling-v3", "multi_shot": True, "shot_type": "customize", "duration": "6"}
     task = accepted("text2video", body | {"multi_prompt": shots("2", "4")})
-    assert task.look != accepted("text2video", body | {"multi_prompt": shots("3", "3", "0"[:0])}).look
+    other = [{**shot, "prompt": "another"} for shot in shots("2", "4")]
+    assert task.look != accepted("text2video", body | {"multi_prompt": other}).look
     for wrong in (shots("2", "3"), shots(*["1"] * 7), [{"prompt": "x"}], "x"):
         assert refusal("text2video", body | {"multi_prompt": wrong})[0] == 1201
+    intelligent = body | {"prompt": "x", "shot_type": "intelligence", "multi_prompt": "ignored"}
+    assert accepted("text2video", intelligent).length_s == 6
     assert refusal("text2video", body) == (1201, "multi_prompt cannot be empty")
     assert refusal("text2video", body | {"prompt": "x", "shot_type": "wild"})[1] == "shot_type value 'wild' is invalid"
 

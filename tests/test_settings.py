@@ -16,12 +16,11 @@ from batch_runner.errors import AccountError, UsageError
 from batch_runner.settings import (
     DEFAULT_BASE_URL,
     NO_KEYS_TEXT,
+    OPTION_NAMES,
     OPTIONS,
     Option,
     Settings,
     add_flags,
-    check_batch_name,
-    given_flags,
     load_keys,
     resolve,
 )
@@ -30,7 +29,9 @@ from batch_runner.settings import (
 def flags_of(*argv: str) -> dict[str, object]:
     parser = argparse.ArgumentParser()
     add_flags(parser)
-    return given_flags(parser.parse_args(argv))
+    given = vars(parser.parse_args(argv))
+    assert set(given) <= OPTION_NAMES
+    return given
 
 
 def settled(*argv: str, environ: Mapping[str, str] | None = None, toml: Path | None = None) -> Settings:
@@ -216,7 +217,7 @@ def test_zero_settle_and_zero_rpm_are_allowed() -> None:
 
 @pytest.mark.parametrize("name", ["demo", "Ein Versuch", "été-2026", "a.b_c"])
 def test_good_names_pass(name: str) -> None:
-    assert check_batch_name(name) == name
+    assert settled("--name", name).name == name
 
 
 def test_a_misspelt_variable_is_not_passed_over_in_silence() -> None:

@@ -171,10 +171,13 @@ def running_in_notebook() -> bool:
     return shell is not None and "IPKernelApp" in shell.config
 
 
-def choose(stream: TextIO | None, *, quiet: bool, in_notebook: bool) -> Progress:
-    """The progress that suits a standard error: none but urgent, a bar for people, lines for logs."""
+def choose(stream: TextIO | None, *, quiet: bool, in_notebook: bool | None = None) -> Progress:
+    """The progress that suits a standard error: none but urgent, a bar for people, lines for logs.
+
+    ``in_notebook`` is found out when it is None.
+    """
     if quiet:
         return QuietProgress(stream)
-    if in_notebook or CarefulStream(stream).is_terminal():
+    if (running_in_notebook() if in_notebook is None else in_notebook) or CarefulStream(stream).is_terminal():
         return TqdmProgress(stream)
     return PlainProgress(stream)

@@ -13,7 +13,30 @@ _LEAST_GAP_S = 120.0
 _GAP_SHARE = 0.15
 _LABEL_WIDTH = 92.0
 _LABEL_ROOM = 42.0
-_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 604800, 2592000, 31536000)
+_STEPS_S = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10800,
+    21600,
+    43200,
+    86400,
+    604800,
+    2592000,
+    31536000,
+)
+_LONG_STEPS_S = (604800, 2592000, 31536000)
 _MINUTE_S = 60
 _DAY_S = 86400
 
@@ -114,7 +137,7 @@ def time_axis(spans: Iterable[Span], left: float, right: float) -> TimeAxis | No
 def _stretch_ticks(stretch: Stretch) -> list[Tick]:
     length_s, width = stretch.end_s - stretch.start_s, stretch.right - stretch.left
     wanted_s = length_s * _LABEL_WIDTH / max(width, _LABEL_WIDTH)
-    step_s = next((step for step in _STEPS_S if step >= wanted_s), _STEPS_S[-1])
+    step_s = next((step for step in _STEPS_S + _LONG_STEPS_S if step >= wanted_s), _LONG_STEPS_S[-1])
     first_s = -(-stretch.start_s // step_s) * step_s
     moments = [first_s + index * step_s for index in range(int((stretch.end_s - first_s) // step_s) + 1)]
     moments = [at_s for at_s in moments if stretch.right - stretch.x(at_s) >= _LABEL_ROOM]

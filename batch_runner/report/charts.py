@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from batch_runner.records import LedgerRecord, ResultRecord, credits_text
+from batch_runner.records import LedgerRecord, ResultRecord
 from batch_runner.report.axis import Span, TimeAxis, time_axis, wall_s
 from batch_runner.report.inert import inert
-from batch_runner.report.words import duration_text
+from batch_runner.report.words import amount_text, duration_text
 
 WIDTH = 1040
 _RIGHT = 1028.0
@@ -19,6 +19,7 @@ _MOST_TASKS = 200
 _MOST_LABELLED = 40
 _LABEL_LENGTH = 22
 _FLAT_BUDGET = Decimal(3)
+_TROUBLE = {"failed": 0, "unknown": 1, "pending": 2, "succeeded": 3}
 _LEAST_PEAK = Decimal("0.01")
 
 
@@ -57,7 +58,7 @@ class Charts:
     left: float
     panels: tuple[CreditsPanel, ...]
     bars: tuple[Bar, ...]
-    omitted: int
+    tasks_a_bar: int
     bars_y: float
     bars_bottom: float
     height: float
@@ -88,6 +89,13 @@ def _runs(results: Iterable[ResultRecord], now_s: float | None) -> list[_Run]:
     return sorted(runs, key=lambda run: (run.start_s, run.result.line))
 
 
+def _chosen(runs: Sequence[_Run]) -> tuple[list[_Run], int]:
+    """As many tasks as there is room for, and how many each stands for: of its like the one in most trouble."""
+    a_bar = -(-len(runs) // _MOST_TASKS) or 1
+    groups = (runs[start : start + a_bar] for start in range(0, len(runs), a_bar))
+    return [min(group, key=lambda run: _TROUBLE.get(run.result.status, 0)) for group in groups], a_bar
+
+
 def _row_height(count: int) -> float:
     return 15.0 if count <= _MOST_LABELLED else max(3.0, 600.0 / count)
 
@@ -103,7 +111,7 @@ def _bars(runs: Sequence[_Run], axis: TimeAxis, top: float) -> Iterable[Bar]:
         yield Bar(
             x=left,
             y=top + index * row + gap / 2,
-            width=max(right - left, 2.0),
+            width=max(right - left, 2.5),
             height=row - gap,
             status=run.result.status,
             is_open=run.is_open,
@@ -145,7 +153,7 @@ def _panel(pack: str, entries: Sequence[LedgerRecord], axis: TimeAxis, y: float)
     line, area = _steps(consumed, base, _RIGHT)
     return CreditsPanel(
         pack=pack,
-        top=credits_text(top),
+        top=amount_text(top),
         consumed_area=area,
         consumed_line=line,
         held_area=_steps(both, base, _RIGHT)[1],
@@ -172,8 +180,8 @@ def _spans(runs: Iterable[_Run], ledger: Iterable[LedgerRecord]) -> Iterable[Spa
 def charts(results: Iterable[ResultRecord], ledger: Sequence[LedgerRecord], finished_at: str) -> Charts | None:
     """Both charts, or None when nothing has been submitted yet."""
     runs = _runs(results, wall_s(finished_at))
-    shown = runs[:_MOST_TASKS]
-    left = 150.0 if len(shown) <= _MOST_LABELLED else 52.0
+    shown, tasks_a_bar = _chosen(runs)
+    left = 150.0 if len(shown) <= _MOST_LABELLED else 84.0
     axis = time_axis(_spans(runs, ledger), left, _RIGHT)
     if axis is None:
         return None
@@ -185,7 +193,7 @@ def charts(results: Iterable[ResultRecord], ledger: Sequence[LedgerRecord], fini
         left=left,
         panels=tuple(panels),
         bars=tuple(_bars(shown, axis, bars_y)),
-        omitted=len(runs) - len(shown),
+        tasks_a_bar=tasks_a_bar,
         bars_y=bars_y,
         bars_bottom=bottom,
         height=bottom + _AXIS_HEIGHT,

@@ -18,13 +18,13 @@ from batch_runner.records import (
     LedgerRecord,
     ResultRecord,
     SummaryRecord,
-    credits_text,
 )
 from batch_runner.report.axis import wall_s
 from batch_runner.report.charts import Charts, charts
 from batch_runner.report.inert import inert
 from batch_runner.report.words import (
     advice,
+    amount_text,
     duration_text,
     headline,
     next_step,
@@ -157,7 +157,7 @@ def _row(result: ResultRecord, page_folder: str) -> Row:
         status=result.status,
         reason=inert(result.reason or "", 60),
         attempts=result.attempts,
-        credits=credits_text(result.credits_estimated if charged is None else charged),
+        credits=amount_text(result.credits_estimated if charged is None else charged),
         is_estimate=charged is None,
         took=_took(result),
         size=size_text(sum(file.bytes for file in result.files)) if result.files else "",
@@ -197,8 +197,8 @@ def _pack_bar(pack: str, record: CreditsRecord) -> PackBar:
     whole = max(used, record.budget or used)
     amounts = [("consumed", record.consumed), ("held", record.held)]
     amounts += [("available", record.available)] if record.available is not None else []
-    shares = [Share(kind, credits_text(amount), _percent(amount, whole)) for kind, amount in amounts]
-    budget = "No budget was set." if record.budget is None else f"Budget {credits_text(record.budget)}."
+    shares = [Share(kind, amount_text(amount), _percent(amount, whole)) for kind, amount in amounts]
+    budget = "No budget was set." if record.budget is None else f"Budget {amount_text(record.budget)}."
     return PackBar(
         name=_PACK_NAMES.get(pack, f"{inert(pack, 40)} credits"),
         parts=tuple(share for share, (_, amount) in zip(shares, amounts, strict=True) if amount),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from batch_runner.records import ItemCounts, SummaryRecord, credits_text
+from batch_runner.records import ItemCounts, SummaryRecord
 
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -34,7 +34,8 @@ _ADVICE_BY_REASON = {
     "asset": "The task succeeded but its file could not be fetched. Run it again soon: the service keeps"
     " files for a limited time.",
     "unresolved": "Run it again later: the service is asked for the task, and nothing is submitted twice.",
-    "deadline": "The task runs unusually long. Run it again later: it is picked up where it is.",
+    "overdue": "The task runs unusually long. Run it again later: the same task is asked for, not a second one.",
+    "disk": "Make room or mend the output folder, then run it again.",
 }
 
 _ADVICE_BY_STATUS = {
@@ -54,11 +55,17 @@ def advice(status: str, reason: str | None) -> str:
     return _ADVICE_BY_REASON.get(reason or "") or _ADVICE_BY_STATUS.get(status, "")
 
 
+def amount_text(credits_: Decimal) -> str:
+    """Credits with their thousands set apart: ``26,218.5``."""
+    text = format(credits_, ",f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def pack_credits(credits_: Decimal, pack: str, *, simulated: bool = False) -> str:
     """An amount with its currency; the usual pack needs no name, simulated credits always say so."""
     kind = "simulated " if simulated else ""
     name = "" if pack == "video" else f"{pack.replace('_', '-')} "
-    return f"{credits_text(credits_)} {kind}{name}credit{'' if credits_ == 1 else 's'}"
+    return f"{amount_text(credits_)} {kind}{name}credit{'' if credits_ == 1 else 's'}"
 
 
 def _joined(parts: list[str]) -> str:

@@ -70,7 +70,7 @@ class Request:
     @property
     def prompt(self) -> str:
         """The prompt and, for several shots, theirs."""
-        shots = self.given("multi_prompt") if self.multi_shot else None
+        shots = self.given("multi_prompt") if self.own_shots else None
         texts = [self.given("prompt") or ""] + [str(shot["prompt"]) for shot in shots or ()]
         return "\n".join(text for text in texts if text)
 
@@ -155,7 +155,8 @@ def _prompt(request: Request) -> Denied | None:
 
 def _external_task_id(request: Request) -> Denied | None:
     value = request.given("external_task_id")
-    return None if value is None or isinstance(value, str) else invalid("external_task_id", value)
+    fits = value is None or (isinstance(value, str) and value.isprintable())
+    return None if fits else invalid("external_task_id", value)
 
 
 def _cfg_scale(request: Request) -> Denied | None:

@@ -1,7 +1,7 @@
 """Settings of a run and the account's keys; every value checked, every problem told together."""
 
 from batch_runner.settings.keys import DEFAULT_KEYS_FILE, NO_KEYS_TEXT, Keys, load_keys
-from batch_runner.settings.options import DEFAULT_BASE_URL, OPTIONS, Option, Settings, add_flags, given_flags
+from batch_runner.settings.options import DEFAULT_BASE_URL, OPTION_NAMES, OPTIONS, Option, Settings, add_flags
 from batch_runner.settings.sources import resolve
 from batch_runner.settings.values import check_batch_name
 
@@ -10,12 +10,12 @@ __all__ = [
     "DEFAULT_KEYS_FILE",
     "NO_KEYS_TEXT",
     "OPTIONS",
+    "OPTION_NAMES",
     "Keys",
     "Option",
     "Settings",
     "add_flags",
     "check_batch_name",
-    "given_flags",
     "load_keys",
     "resolve",
 ]

@@ -179,6 +179,9 @@ OPTIONS: tuple[Option, ...] = (
 )  # fmt: skip
 """Every option of ``run``, in the order of the help."""
 
+OPTION_NAMES = frozenset(option.name for option in OPTIONS)
+"""The ``dest`` of every flag, by which a parsed namespace's options can be told from the rest."""
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Give a parser the flags of every option; only flags really given appear in its namespace, as text."""
@@ -201,9 +204,3 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                 metavar=option.metavar,
                 action="append" if option.name == "budget" else "store",
             )
-
-
-def given_flags(namespace: argparse.Namespace) -> dict[str, object]:
-    """The options among a namespace's values, for ``resolve``."""
-    names = {option.name for option in OPTIONS}
-    return {name: value for name, value in vars(namespace).items() if name in names}
