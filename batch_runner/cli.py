@@ -11,12 +11,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import batch_runner
 from batch_runner import api, doctor, looking, planning, progress, serving
 from batch_runner.answer import Answer
-from batch_runner.errors import BatchRunnerError, ExitCode, ManifestError, StoppedError
+from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestError, StoppedError, UsageError
+from batch_runner.progress.stream import CarefulStream
 from batch_runner.records import SummaryRecord, credits_text
 from batch_runner.runner import Halt
 from batch_runner.settings import OPTION_NAMES, Settings, add_flags, resolve
@@ -32,6 +33,8 @@ _HELP = {
     "doctor": "keys, clock, disk, versions, account packs",
 }
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
+"""Ends that the next start of the program mends: ``--quiet`` leaves them to the exit code."""
 
 
 def entry() -> None:
@@ -41,22 +44,23 @@ def entry() -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns its exit code and never raises for what a user can meet."""
+    is_json, is_quiet = "--json" in argv, "--quiet" in argv
     try:
         namespace = _parser().parse_args(_with_command(argv))
-    except SystemExit as stop:  # argparse has printed; its code for wrong usage is 2, as ours
-        return int(stop.code or 0)
-    flags = {key: value for key, value in vars(namespace).items() if key in OPTION_NAMES}
-    is_json = bool(flags.get("json"))
-    try:
+        flags = {key: value for key, value in vars(namespace).items() if key in OPTION_NAMES}
         settings = resolve(flags, os.environ, Path("batch_runner.toml"))
-        is_json = settings.json
+        is_json, is_quiet = settings.json, settings.quiet
         return _command(namespace, settings)
+    except SystemExit:  # --help and --version, which argparse has printed
+        _say("", end="")
+        return ExitCode.OK
     except BatchRunnerError as error:
-        return _tell_error(error, is_json=is_json)
+        return _tell_error(error, is_json=is_json, is_quiet=is_quiet)
     except KeyboardInterrupt:
-        return _tell_error(StoppedError("stopped: run the same command again to go on"), is_json=is_json)
+        stopped = StoppedError("stopped: run the same command again to go on")
+        return _tell_error(stopped, is_json=is_json, is_quiet=is_quiet)
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is, the user gets words and code 1
-        return _tell_fault(error)
+        return _tell_fault(error, is_json=is_json)
 
 
 def _with_command(argv: Sequence[str]) -> list[str]:
@@ -65,16 +69,25 @@ def _with_command(argv: Sequence[str]) -> list[str]:
     return list(argv) if is_command or not argv else ["run", *argv]
 
 
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is an error like any other, so that ``--json`` has its object then too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see: {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="batch-runner",
+        allow_abbrev=False,
         description="Turns a manifest of prompts into finished Kling AI videos and a ledger of the credits they cost.",
         epilog="batch-runner MANIFEST is short for: batch-runner run MANIFEST",
     )
     parser.add_argument("--version", action="version", version=f"batch_runner {batch_runner.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_text in _HELP.items():
-        command = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
+        description = f"{help_text[0].upper()}{help_text[1:]}."
+        command = commands.add_parser(name, help=help_text, description=description, allow_abbrev=False)
         if name == "sandbox":
             serving.add_flags(command)
         elif name != "doctor":
@@ -113,7 +126,8 @@ async def _run(manifest: Path, settings: Settings) -> int:
 
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
-        loop.add_signal_handler(number, on_signal, number)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and a shell's "&", want it ignored
+            loop.add_signal_handler(number, on_signal, number)
     shown = progress.choose(sys.stderr, quiet=settings.quiet, in_notebook=False)
     try:
         summary = await api.run_settings(manifest, settings, environ=os.environ, observer=shown, halt=halt)
@@ -151,31 +165,65 @@ def _print_answer(answer: Answer, settings: Settings) -> int:
 
 
 def _print_json(data: dict[str, Any]) -> None:
-    _say(json.dumps(data, indent=2, ensure_ascii=False))
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # a path that is not UTF-8, or a terminal that is not
+        text = json.dumps(data, indent=2)
+    _say(text)
 
 
-def _tell_error(error: BatchRunnerError, *, is_json: bool) -> int:
+def _tell_error(error: BatchRunnerError, *, is_json: bool, is_quiet: bool) -> int:
     if is_json:
         problems = [str(problem) for problem in error.problems] if isinstance(error, ManifestError) else []
-        _print_json({"exit_code": error.exit_code, "error": str(error), "problems": problems})
-    print(f"batch-runner: {error}", file=sys.stderr)
+        _print_error(error.exit_code, str(error), problems)
+    if not (is_quiet and error.exit_code in _NOBODY_NEEDED):
+        _warn(f"batch-runner: {error}")
     return error.exit_code
 
 
-def _say(text: str) -> None:
-    """One line for standard output. When nobody reads it any more, the exit code still tells the truth."""
+def _print_error(exit_code: ExitCode, text: str, problems: list[str]) -> None:
     try:
-        print(text, flush=True)
+        _print_json({"exit_code": exit_code, "error": text, "problems": problems})
+    except DiskError as error:
+        _warn(f"batch-runner: {error}")
+
+
+def _say(text: str, end: str = "\n") -> None:
+    """One line for standard output. When nobody reads it any more, the exit code still tells the truth.
+
+    Raises:
+        DiskError: standard output is a file that cannot be written; what was asked for is not there.
+    """
+    try:
+        print(text, end=end, flush=True)
+    except UnicodeEncodeError:
+        print(text.encode("ascii", "backslashreplace").decode("ascii"), end=end, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()
+    except OSError as error:
+        _abandon_output()
+        raise DiskError(f"standard output cannot be written: {error.strerror or error}") from None
 
 
-def _tell_fault(error: Exception) -> int:
+def _abandon_output() -> None:
+    """What is still buffered goes nowhere; else Python would report it on leaving, with an exit code of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _warn(text: str) -> None:
+    CarefulStream(sys.stderr).line(text)
+
+
+def _tell_fault(error: Exception, *, is_json: bool) -> int:
     """A fault of ours: where it happened and its type; texts of foreign exceptions can carry secrets and stay out."""
-    print(f"batch-runner: a fault of the program ({_types(error)}); what was paid for is recorded, and running the",
-          "same command again is safe. Please report these lines:", file=sys.stderr)  # fmt: skip
-    for line in _frames(error):
-        print(line, end="", file=sys.stderr)
+    text = (
+        f"a fault of the program ({_types(error)}); what was paid for is recorded, and running the same command"
+        " again is safe"
+    )
+    if is_json:
+        _print_error(ExitCode.FAULT, text, [])
+    _warn(f"batch-runner: {text}. Please report these lines:\n{''.join(_frames(error))}")
     return ExitCode.FAULT
 
 

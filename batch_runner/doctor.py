@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -68,6 +69,9 @@ def _disk(findings: _Findings, output_dir: Path) -> None:
     folder = output_dir.absolute()
     while not folder.exists():
         folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        findings.add("disk", f"{folder} cannot be written; choose another --output-dir", bad=ExitCode.DISK)
+        return
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.1f} GB free for {output_dir}"
     if free < _LITTLE_DISK_BYTES:

@@ -44,9 +44,8 @@ def batch_name(manifest_path: Path, settings: Settings) -> str:
     Raises:
         UsageError: the name cannot be a folder's.
     """
-    name = settings.name if settings.name is not None else manifest_path.stem
     try:
-        check_batch_name(name)
+        name = check_batch_name(manifest_path.stem if settings.name is None else settings.name)
     except ValueError as error:
         raise UsageError(f"the batch takes its name from the manifest: {error}; or choose one with --name") from None
     if name.endswith(SANDBOX_SUFFIX):

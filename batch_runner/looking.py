@@ -10,7 +10,7 @@ from typing import Any
 from batch_runner.answer import Answer, table
 from batch_runner.download import sha256_of
 from batch_runner.errors import DiskError, ExitCode, UsageError
-from batch_runner.folder import batch_name
+from batch_runner.folder import SANDBOX_SUFFIX, batch_name
 from batch_runner.records import ResultRecord, credits_text
 from batch_runner.report import inert
 from batch_runner.runner import write_files
@@ -36,8 +36,9 @@ def _batches(reader: StoreReader, manifest: Path | None, settings: Settings) -> 
     name = batch_name(manifest, settings)
     batch = reader.batch(name)
     if batch is None:
-        known = ", ".join(each.name for each in reader.batches()) or "none"
-        raise UsageError(f"{settings.output_dir} has no batch {name!r}; it has: {known}")
+        names = [each.name for each in reader.batches()]
+        hint = "; add --sandbox for the simulated one" if name + SANDBOX_SUFFIX in names else ""
+        raise UsageError(f"{settings.output_dir} has no batch {name!r}; it has: {', '.join(names) or 'none'}{hint}")
     return [batch]
 
 

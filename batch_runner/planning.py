@@ -26,17 +26,18 @@ def plan(manifest: Path, settings: Settings) -> Answer:
     """
     totals: defaultdict[str, Decimal] = defaultdict(Decimal)
     rows: Counter[tuple[str, str, str]] = Counter()
-    work_s = 0.0
+    work_s = longest_s = 0.0
     count = 0
     checked = Manifest(manifest, inspect_image)
     checked.check()
     for item in checked.items():
         totals[item.price.pack] += item.price.credits
         rows[item.kind, credits_text(item.price.credits), item.price.source] += 1
-        work_s += _expected_s(item)
+        expected_s = _expected_s(item)
+        work_s, longest_s = work_s + expected_s, max(longest_s, expected_s)
         count += 1
     limits = limits_of(settings)
-    wall_s = work_s / limits.max_concurrent
+    wall_s = max(longest_s, work_s / limits.max_concurrent)
     lines = table([("items", "kind", "credits each", "price row"), *_price_rows(rows)])
     lines += ["", *(_total_line(pack, total, settings) for pack, total in sorted(totals.items()))]
     lines.append(f"at least {wall_s / 60:.0f} minutes at {limits.max_concurrent} tasks at a time ({limits.source})")

@@ -29,7 +29,7 @@ FIVE_TEN = (5, 10)
 THREE_TO_FIFTEEN = tuple(range(3, 16))
 STD, PRO, FOUR_K = "std", "pro", "4k"
 
-# (kinds, model, modes or None where there is no mode, durations)
+# Kinds, model, modes (none where the model takes no mode), lengths.
 MADE: list[tuple[tuple[str, ...], str, tuple[str, ...], tuple[int, ...]]] = [
     ((T, I), "kling-v1", (STD, PRO), FIVE_TEN),
     ((I,), "kling-v1-5", (STD, PRO), FIVE_TEN),
@@ -71,7 +71,7 @@ ONLY_IMAGES = {
     "shots_with_frames",
     "elements",
 }
-# (what, kinds, model, modes, durations)
+# What, on which kinds, of which model, in which modes, for which lengths.
 GRANTED: list[tuple[str, tuple[str, ...], str, tuple[str, ...], tuple[int, ...]]] = [
     ("camera", (T,), "kling-v1", (STD,), (5,)),
     ("camera_simple", (T,), "kling-v1", (STD,), (5,)),
@@ -105,7 +105,7 @@ SAME_AS = {
     "end_frame_silenced": "end_frame",
 }
 
-# (models, mode, extra fields, {clip seconds: credits})
+# Models, mode, further fields, and credits by clip seconds.
 SOUND = {"sound": "on"}
 SPEAKING = {"sound": "on", "voice_list": [{"voice_id": "v"}], "prompt": "<<<voice_1>>> says hello"}
 PRICED: list[tuple[tuple[str, ...], str | None, dict[str, Any], dict[int, str]]] = [
@@ -134,8 +134,8 @@ PRICED: list[tuple[tuple[str, ...], str | None, dict[str, Any], dict[int, str]]]
 
 def line(kind: str, **fields: object) -> dict[str, object]:
     """Fields that are enough for the kind, with these over them; None leaves one out."""
-    whole: dict[str, object] = {"prompt": "a heron lifts off"} | ({"image": "i"} if kind == I else {})
-    return {name: value for name, value in (whole | fields).items() if value is not None}
+    whole = {"prompt": "a heron lifts off"} | ({"image": "i"} if kind == I else {})
+    return {name: value for name, value in {**whole, **fields}.items() if value is not None}
 
 
 def told(kind: str, **fields: object) -> list[tuple[str, str, str]]:
@@ -283,7 +283,12 @@ def camera(**config: object) -> dict[str, object]:
     return {"camera_control": {"type": "simple", "config": config}}
 
 
-VOICES = {"model_name": "kling-v2-6", "mode": "pro", "sound": "on", "voice_list": [{"voice_id": "v"}]}
+VOICES: dict[str, object] = {
+    "model_name": "kling-v2-6",
+    "mode": "pro",
+    "sound": "on",
+    "voice_list": [{"voice_id": "v"}],
+}
 RULES: list[tuple[str, dict[str, object], str, str]] = [
     (T, {"prompt": None}, "prompt", "is required"),
     (T, {"prompt": "  \n "}, "prompt", "is required"),

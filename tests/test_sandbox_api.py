@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import jwt
 import pytest
-from sandbox_kit import IMAGE, START_S, TEXT, Client, picture, price, serving
+from sandbox_kit import IMAGE, START_S, TEXT, Client, picture, price, serving, text_body
 
 from batch_runner.clock import SystemClock
 from batch_runner.sandbox import Sandbox, WorldConfig
@@ -91,7 +91,7 @@ def test_a_failed_task_says_why_and_costs_nothing() -> None:
 def test_an_image_task_is_made_listed_and_found_under_its_own_path() -> None:
     async def main() -> None:
         async with serving() as client:
-            body = {"image": picture(320, 640), "external_task_id": "a/b c", "model_name": "kling-v2-1"}
+            body = text_body("a/b c", image=picture(320, 640), model_name="kling-v2-1")
             assert (await client.ask("POST", IMAGE, json=body)).code == 0
             found = await client.ask("GET", f"{IMAGE}/a%2Fb%20c")
             assert found.data["task_info"] == {"external_task_id": "a/b c"}
@@ -141,7 +141,7 @@ def test_a_big_picture_fits_in_a_request() -> None:
         async with serving() as client:
             # A readable image with ballast behind its end, to 9 MB.
             data = base64.b64decode(picture(400, 400)) + bytes(9 * 1024 * 1024)
-            body = json.dumps({"image": base64.b64encode(data).decode()}).encode()
+            body = json.dumps(text_body(image=base64.b64encode(data).decode())).encode()
             assert (await client.ask("POST", IMAGE, data=io.BytesIO(body))).code == 0
 
     run_virtual(main)

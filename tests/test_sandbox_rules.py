@@ -15,6 +15,8 @@ LINK = "https://example.com/a.png"
 
 
 def ask(kind: str, body: dict[str, Any]) -> SandboxTask | Denied:
+    if kind == "image2video":
+        body = {"prompt": "a fox"} | body
     return World(WorldConfig(), price).create(kind, body, START_S)
 
 
@@ -130,6 +132,7 @@ def test_a_picture_of_the_wrong_size_fails_late() -> None:
     ("fields", "message"),
     [
         ({}, "image cannot be empty"),
+        ({"image": LINK, "prompt": ""}, "prompt cannot be empty"),
         ({"image": "data:image/png;base64," + picture(300, 300)}, "File is not in a valid base64 format"),
         ({"image": "no base64!"}, "File is not in a valid base64 format"),
         ({"image": "aGVsbG8="}, "image file format is invalid"),

@@ -211,7 +211,7 @@ def test_a_used_external_id_may_bring_a_second_task() -> None:
 def test_external_ids_are_unique_across_products() -> None:
     account = world()
     made(account, "a")
-    body = {"image": "https://example.com/a.png", "external_task_id": "a"}
+    body = text_body("a", image="https://example.com/a.png")
     outcome = account.create("image2video", body, START_S)
     assert isinstance(outcome, Denied)
     assert "already exists" in outcome.message

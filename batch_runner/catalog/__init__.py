@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from functools import cache
 
 from batch_runner.catalog.book import Book, Checked, Product
-from batch_runner.catalog.load import CatalogError, load
+from batch_runner.catalog.load import CatalogError, packaged
 from batch_runner.catalog.normal import says_nothing
 from batch_runner.catalog.problems import FieldProblem
-from batch_runner.catalog.tiers import Tier, default_tier, tiers
+from batch_runner.catalog.tier import Tier, default_tier, tiers
 from batch_runner.model import Price
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 
 @cache
 def _books() -> dict[str, Book]:
-    data = load()
+    data = packaged()
     return {row.kind: Book(row, data) for row in data.products.product}
 
 
@@ -46,7 +46,7 @@ def kinds() -> tuple[str, ...]:
 
 def default_kind(fields: Mapping[str, object]) -> str:
     """The product that fields without a ``kind`` mean: implied by a field they fill, else the common one."""
-    data = load().products
+    data = packaged().products
     for row in data.product:
         if any(name in fields and not says_nothing(fields[name]) for name in row.implied_by):
             return row.kind

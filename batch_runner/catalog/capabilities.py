@@ -32,7 +32,9 @@ class Capabilities:
     def __init__(self, kind: str, data: ModelsFile, defaults: Body) -> None:
         self._kind = kind
         self._defaults = defaults
-        self._shaping = [(name, defaults.get(name, "")) for name in ("model_name", "mode", "duration")]
+        self._default_model = defaults.get("model_name", "")
+        self._default_mode = defaults.get("mode", "")
+        self._default_duration = defaults.get("duration", "")
         self._shape_of = lru_cache(maxsize=1024)(self._find_shape)
         self._models = {row.name: row for row in data.model if kind in row.kinds}
         self._others = {row.name: row.kinds for row in data.model if kind not in row.kinds}
@@ -57,8 +59,9 @@ class Capabilities:
 
     def shape(self, body: Body) -> Shape | None:
         """What the body asks for, or None when its model is unknown here."""
-        asked = (str(body.get(name, default)) for name, default in self._shaping)
-        return self._shape_of(*asked, self.features(body))
+        model = str(body.get("model_name", self._default_model))
+        mode = str(body.get("mode", self._default_mode))
+        return self._shape_of(model, mode, str(body.get("duration", self._default_duration)), self.features(body))
 
     def _find_shape(self, model: str, mode: str, duration: str, features: frozenset[str]) -> Shape | None:
         row = self._models.get(model)

@@ -39,7 +39,7 @@ def parse(texts: Mapping[str, str]) -> CatalogData:
 
 
 @cache
-def load() -> CatalogData:
+def packaged() -> CatalogData:
     """The packaged data, read once."""
     return parse(packaged_texts())
 

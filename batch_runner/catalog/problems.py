@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHOWN_CHARS = 40
+
+_PART_ENDS = re.compile(r"[-_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ def nearest(word: object, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     if not isinstance(word, str) or len(word) > SHOWN_CHARS:
         return ""
-    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
+    holding = [name for name in names if word.lower() in _PART_ENDS.split(name)]
+    close = holding if len(holding) == 1 else difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
     return f'did you mean "{names[close[0]]}"?' if close else ""
 
 

@@ -21,9 +21,7 @@ def api_origin(base_url: str) -> URL:
     if url.user or url.password or url.raw_query_string or url.raw_fragment or url.raw_path.strip("/"):
         raise UsageError("the base URL must be scheme, host and port alone, without path, query or password")
     if url.scheme == "http" and not is_loopback(url.host):
-        raise UsageError(
-            "the base URL must begin with https://; http:// is for a test server on this machine"
-        )
+        raise UsageError("the base URL must begin with https://; http:// is for a test server on this machine")
     return url.origin()
 
 

@@ -30,9 +30,7 @@ class Credentials:
     @classmethod
     def from_key_pair(cls, access_key: str, secret_key: str) -> Credentials:
         """Keys that sign tokens. Raises AccountError if one cannot be a key."""
-        return cls(
-            access_key=_checked("access key", access_key), secret_key=_checked("secret key", secret_key)
-        )
+        return cls(access_key=_checked("access key", access_key), secret_key=_checked("secret key", secret_key))
 
     @classmethod
     def from_api_key(cls, api_key: str) -> Credentials:
@@ -50,9 +48,7 @@ def _checked(name: str, key: str) -> str:
     key = key.strip()
     if not (key.isascii() and key.isprintable()) or not key or " " in key:
         # Such a key would otherwise end up inside an HTTP library's complaint about an invalid header.
-        raise AccountError(
-            f"the {name} is empty or contains characters no key has; copy it again from the console"
-        )
+        raise AccountError(f"the {name} is empty or contains characters no key has; copy it again from the console")
     return key
 
 

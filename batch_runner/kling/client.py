@@ -132,9 +132,7 @@ class KlingClient:
             raise Trouble("the answer is about another task")
         return task
 
-    async def page(
-        self, path: str, page_num: int, page_size: int, *, result_key: str = "videos"
-    ) -> list[Task]:
+    async def page(self, path: str, page_num: int, page_size: int, *, result_key: str = "videos") -> list[Task]:
         """One page of a product's tasks, counted from 1; a row that is no task is left out and counted.
 
         Raises:
@@ -198,9 +196,7 @@ class KlingClient:
         async with self._gate.permit(request.kind) as sent_at:
             self._sent[request.kind] += 1
             try:
-                answer = await self._transport.exchange(
-                    request.method, request.path, request.body, request.timeout_s
-                )
+                answer = await self._transport.exchange(request.method, request.path, request.body, request.timeout_s)
             except NotConnectedError:
                 self._sent[request.kind] -= 1
                 raise

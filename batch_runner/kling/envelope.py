@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-_PLAIN_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,12})?")
-_LARGEST = Decimal(10) ** 12
+_PLAIN_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,12})?")
+_LARGEST = Decimal(10) ** 15
+"""Beyond a moment in milliseconds since 1970, the largest number the API uses."""
 _FINEST_EXPONENT = -12
 _LONGEST_ID = 256
 

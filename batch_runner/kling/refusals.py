@@ -38,9 +38,7 @@ CODES: Mapping[int, Row] = MappingProxyType(
         1004: Row(Verdict.TOKEN, f"the token has expired; {_CLOCK}"),
         1100: Row(Verdict.ACCOUNT, "the account is in an abnormal state; look at it in the console"),
         1101: Row(Verdict.ACCOUNT, "the account is in arrears; top it up in the console"),
-        1102: Row(
-            Verdict.ACCOUNT, "the resource pack is used up or has expired; buy one, then run this again"
-        ),
+        1102: Row(Verdict.ACCOUNT, "the resource pack is used up or has expired; buy one, then run this again"),
         1103: Row(Verdict.ACCOUNT, "the account may not use this API or model; check its permissions"),
         1200: Row(Verdict.REJECTED, "the request is malformed"),
         1201: Row(Verdict.REJECTED, "a field has an illegal name or value"),
@@ -50,9 +48,7 @@ CODES: Mapping[int, Row] = MappingProxyType(
         1301: Row(Verdict.POLICY, "the content safety policy forbids the input; change it"),
         1302: Row(Verdict.RATE, "requests come too fast"),
         1303: Row(Verdict.SLOT, "the account's concurrent tasks are used up"),
-        1304: Row(
-            Verdict.ACCOUNT, "this address is not on the account's IP whitelist; ask the vendor's support"
-        ),
+        1304: Row(Verdict.ACCOUNT, "this address is not on the account's IP whitelist; ask the vendor's support"),
         5000: Row(Verdict.SERVER, f"the service had an internal error; {_LATER}"),
         5001: Row(Verdict.SERVER, f"the service is under maintenance; {_LATER}"),
         5002: Row(Verdict.SERVER, f"the service timed out internally; {_LATER}"),
@@ -62,9 +58,7 @@ CODES: Mapping[int, Row] = MappingProxyType(
 _WITHOUT_CODE: Mapping[int, Row] = MappingProxyType(
     {
         401: Row(Verdict.ACCOUNT, f"authentication failed; {_KEYS}"),
-        403: Row(
-            Verdict.ACCOUNT, "the request was forbidden; check the keys, their permissions and the network"
-        ),
+        403: Row(Verdict.ACCOUNT, "the request was forbidden; check the keys, their permissions and the network"),
         408: Row(Verdict.SERVER, f"the request timed out at the server; {_LATER}"),
         425: Row(Verdict.SERVER, f"the server was not ready for the request; {_LATER}"),
         429: Row(Verdict.RATE, "requests come too fast"),
@@ -76,9 +70,7 @@ _SERVER_TROUBLE = Row(Verdict.SERVER, f"the service is in trouble; {_LATER}")
 _NOT_AN_ANSWER = Row(Verdict.SERVER, "the answer did not come from the API; check the base URL")
 
 _EXISTS = re.compile(r"already\s+exist|external.{0,200}duplicat", re.IGNORECASE)
-_NOT_FOUND = re.compile(
-    r"not\s+found\s+by\s+(?:id|external)|task\s+(?:is\s+)?not\s+(?:found|exist)", re.IGNORECASE
-)
+_NOT_FOUND = re.compile(r"not\s+found\s+by\s+(?:id|external)|task\s+(?:is\s+)?not\s+(?:found|exist)", re.IGNORECASE)
 _ILLEGAL_VALUE = 1201
 _NO_RESOURCE = 1203
 _SHORTEST_CODE_TEXT = re.compile(r"\d{1,9}")

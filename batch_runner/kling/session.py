@@ -6,8 +6,6 @@ import aiohttp
 
 from batch_runner.kling.address import api_origin
 
-CONNECT_TIMEOUT_S = 15.0
-"""Some networks need longer than the vendor's own 5 s (kling-api 9, item 8)."""
 KEEPALIVE_S = 15.0
 """Well below the 60 s and more after which servers close idle connections, so that few creates meet one."""
 
@@ -21,6 +19,5 @@ def open_session(base_url: str) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_S),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
         trust_env=api_origin(base_url).scheme == "https",
     )

@@ -28,9 +28,7 @@ _LONGEST_URL = 8192
 
 def create_request(body: Mapping[str, Any], external_task_id: str) -> bytes:
     """The JSON body of a create, with our own id in it."""
-    return json.dumps(
-        {**body, "external_task_id": external_task_id}, ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps({**body, "external_task_id": external_task_id}, ensure_ascii=False, allow_nan=False).encode()
 
 
 def find_path(path: str, task_or_external_id: str) -> str:

@@ -146,7 +146,7 @@ class RateLimitMonitor:
             await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                pass
+                self._withdraw()
             raise
 
     async def _journalled(self) -> float:

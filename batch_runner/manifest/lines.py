@@ -51,7 +51,7 @@ def _decoded(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
         if len(raw) > MAX_LINE_BYTES:
             _skip_line(file, raw)
             yield line, Problem(line, None, f"is longer than {MAX_LINE_BYTES // 1024**2} MiB")
-        elif (text := _text(line, raw)) and (isinstance(text, Problem) or not text.isspace()):
+        elif text := _text(line, raw):
             yield line, text
 
 
@@ -61,8 +61,9 @@ def _skip_line(file: BinaryIO, raw: bytes) -> None:
 
 
 def _text(line: int, raw: bytes) -> str | Problem:
+    """The line without its end, which JSON errors would count as a line of their own; empty when it is blank."""
     try:
-        return raw.decode("utf-8-sig" if line == 1 else "utf-8")
+        return raw.decode("utf-8-sig" if line == 1 else "utf-8").rstrip()
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 at byte {error.start + 1} of the line"
         return Problem(line, None, what, "save the manifest as UTF-8")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -57,7 +58,7 @@ def local_files(
     """The local files a body names, relative ones below ``folder``, and what is wrong with its media fields."""
     files: list[LocalFile] = []
     problems: list[FieldProblem] = []
-    for place in (found for path in catalog.product(kind).media_fields for found in places(body, path)):
+    for place in chain.from_iterable(places(body, path) for path in catalog.product(kind).media_fields):
         text = place.get()
         if not isinstance(text, str):
             continue

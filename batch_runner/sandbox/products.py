@@ -145,7 +145,7 @@ PRODUCTS: Mapping[str, Product] = {
             pack=Pack.VIDEO,
             default_model="kling-v1",
             models=frozenset(MODELS),
-            needs_prompt=False,
+            needs_prompt=True,
             takes_image=True,
             pace_factor=0.55,
         ),

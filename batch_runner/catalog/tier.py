@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from batch_runner.catalog.load import load
+from batch_runner.catalog.load import packaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Tier:
 @cache
 def tiers() -> Mapping[str, Tier]:
     """Every tier and package by name."""
-    data = load().tiers
+    data = packaged().tiers
     rows = (*data.tier, *data.package)
     return MappingProxyType(
         {row.name: Tier(row.name, row.max_concurrent, row.rpm, f"{row.source}, {row.dated}") for row in rows}
@@ -39,4 +39,4 @@ def tiers() -> Mapping[str, Tier]:
 
 def default_tier() -> Tier:
     """The polite one: fits every paying account."""
-    return tiers()[load().tiers.default]
+    return tiers()[packaged().tiers.default]

@@ -1,0 +1,388 @@
+"""What the client makes of the API's answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from email.utils import formatdate
+from typing import Any, TypeVar
+
+import jwt
+import pytest
+from kling_stub import ACCESS, SECRET, OpenGate, Seen, Step, Stub, ok, refuse, say, serve
+
+from batch_runner.errors import AccountError
+from batch_runner.kling import Credentials, KlingClient, TokenSource, Trouble, open_session
+from batch_runner.limits import RateLimitMonitor
+from batch_runner.model import Accepted, CreateOutcome, Refused, TaskStatus, Unknown, Verdict
+from batch_runner.virtual_time import VirtualClock, run_virtual
+
+T = TypeVar("T")
+PATH = "/v1/videos/text2video"
+TASK = {"task_id": "77", "task_status": "submitted", "task_info": {"external_task_id": "b-1-1"}}
+
+
+@dataclass
+class Scene:
+    client: KlingClient
+    stub: Stub
+    gate: OpenGate
+
+    async def create(self) -> CreateOutcome:
+        return await self.client.create(PATH, {"prompt": "a fox"}, "b-1-1")
+
+
+@asynccontextmanager
+async def scene(*steps: Step, api_key: str | None = None) -> AsyncIterator[Scene]:
+    clock = VirtualClock(asyncio.get_running_loop())
+    credentials = Credentials.from_api_key(api_key) if api_key else Credentials.from_key_pair(ACCESS, SECRET)
+    gate = OpenGate()
+    async with serve(*steps) as stub, open_session(stub.url) as session:
+        yield Scene(KlingClient(session, stub.url, TokenSource(credentials, clock), gate), stub, gate)
+
+
+def play(act: Callable[[Scene], Awaitable[T]], *steps: Step, api_key: str | None = None) -> tuple[T, Scene]:
+    async def main() -> tuple[T, Scene]:
+        async with scene(*steps, api_key=api_key) as stage:
+            return await act(stage), stage
+
+    return run_virtual(main)
+
+
+def test_an_accepted_create_is_a_task_of_ours() -> None:
+    outcome, stage = play(Scene.create, ok(TASK))
+    assert isinstance(outcome, Accepted)
+    assert (outcome.task.task_id, outcome.task.status) == ("77", TaskStatus.SUBMITTED)
+    (seen,) = stage.stub.seen
+    assert (seen.method, seen.target) == ("POST", PATH)
+    assert seen.json == {"prompt": "a fox", "external_task_id": "b-1-1"}
+    assert seen.headers["content-type"] == "application/json"
+    assert seen.headers["authorization"].startswith("Bearer ey")
+    assert stage.gate.permits == ["submit"]
+    assert stage.gate.diary == ["answered"]
+
+
+def test_a_large_body_arrives_whole() -> None:
+    image = "QUJD" * 1_000_000
+    outcome, stage = play(lambda stage: stage.client.create(PATH, {"image": image}, "b-1-1"), ok(TASK))
+    assert isinstance(outcome, Accepted)
+    assert stage.stub.seen[0].json["image"] == image
+
+
+@pytest.mark.parametrize(
+    ("data", "accepted"),
+    [
+        ({"task_id": "77", "task_info": {}}, True),
+        ({"task_id": 77}, True),
+        ({**TASK, "task_info": {"external_task_id": "b-1-2"}}, False),
+        ({"task_status": "submitted"}, False),
+        ({}, False),
+        (None, False),
+        ([], False),
+        ("77", False),
+    ],
+)
+def test_a_create_is_accepted_only_with_a_task_that_can_be_ours(data: Any, accepted: bool) -> None:  # noqa: FBT001 - a column
+    outcome, _ = play(Scene.create, ok(data))
+    assert isinstance(outcome, Accepted if accepted else Unknown)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "verdict"),
+    [
+        (401, 1000, Verdict.ACCOUNT),
+        (401, 1001, Verdict.ACCOUNT),
+        (401, 1002, Verdict.ACCOUNT),
+        (401, 1003, Verdict.ACCOUNT),
+        (401, 1004, Verdict.ACCOUNT),
+        (429, 1100, Verdict.ACCOUNT),
+        (429, 1101, Verdict.ACCOUNT),
+        (429, 1102, Verdict.ACCOUNT),
+        (403, 1103, Verdict.ACCOUNT),
+        (400, 1200, Verdict.REJECTED),
+        (400, 1201, Verdict.REJECTED),
+        (404, 1202, Verdict.REJECTED),
+        (404, 1203, Verdict.REJECTED),
+        (400, 1300, Verdict.POLICY),
+        (400, 1301, Verdict.POLICY),
+        (429, 1302, Verdict.RATE),
+        (429, 1303, Verdict.SLOT),
+        (429, 1304, Verdict.ACCOUNT),
+        (500, 5000, None),
+        (503, 5001, None),
+        (504, 5002, None),
+        (400, 4242, None),
+        (200, 1303, Verdict.SLOT),
+        (200, "1102", Verdict.ACCOUNT),
+        (500, 0, None),
+        (429, None, Verdict.RATE),
+        (403, None, Verdict.ACCOUNT),
+        (413, None, None),
+        (502, None, None),
+    ],
+)
+def test_every_code_settles_a_create_or_leaves_it_unknown(status: int, code: Any, verdict: Verdict | None) -> None:
+    outcome, stage = play(Scene.create, refuse(status, code, "some words"))
+    if verdict is None:
+        assert isinstance(outcome, Unknown)
+        assert outcome.refusal is not None
+        assert outcome.refusal.http_status == status
+    else:
+        assert isinstance(outcome, Refused)
+        assert outcome.refusal.verdict is verdict
+        assert outcome.refusal.message == "some words"
+    tries = 2 if code in {1003, 1004} else 1
+    assert len(stage.stub.seen) == stage.client.requests.total == stage.client.requests.refused == tries
+    assert stage.gate.diary == ["throttled None"] * (verdict is Verdict.RATE) or set(stage.gate.diary) == {"answered"}
+
+
+def test_an_id_that_exists_is_refused_as_such() -> None:
+    outcome, _ = play(Scene.create, refuse(400, 1201, "External_task_id b-1-1 already exists"))
+    assert isinstance(outcome, Refused)
+    assert outcome.refusal.verdict is Verdict.EXISTS
+
+
+def test_the_gate_hears_how_long_to_wait() -> None:
+    _, stage = play(Scene.create, refuse(429, 1302, headers={"Retry-After": "9"}))
+    assert stage.gate.diary == ["throttled 9.0"]
+
+
+def checking_server(skew_s: float) -> Step:
+    """Checks the token as the vendor does, on a clock of its own that is off by ``skew_s``."""
+
+    async def step(writer: asyncio.StreamWriter, seen: Seen) -> bool:
+        server_s = VirtualClock(asyncio.get_running_loop()).wall_s() + skew_s
+        token = seen.headers["authorization"].removeprefix("Bearer ")
+        options: Any = {"verify_exp": False, "verify_nbf": False}
+        claims = jwt.decode(token, SECRET, algorithms=["HS256"], options=options)
+        date = {"Date": formatdate(server_s, usegmt=True)}
+        if claims["nbf"] > server_s:
+            return await refuse(401, 1003, headers=date)(writer, seen)
+        if claims["exp"] <= server_s:
+            return await refuse(401, 1004, headers=date)(writer, seen)
+        return await ok(TASK)(writer, seen)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "tries"), [(0.0, 1), (-3.0, 1), (1700.0, 1), (-6.0, 2), (-9000.0, 2), (1900.0, 2), (90_000.0, 2)]
+)
+def test_a_wrong_clock_costs_one_refused_request(skew_s: float, tries: int) -> None:
+    async def act(stage: Scene) -> tuple[CreateOutcome, CreateOutcome]:
+        return await stage.create(), await stage.create()
+
+    (first, second), stage = play(act, checking_server(skew_s))
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Accepted)
+    assert len(stage.stub.seen) == tries + 1
+    assert stage.gate.permits == ["submit"] * (tries + 1)
+
+
+def test_a_token_is_renewed_before_it_ends() -> None:
+    async def act(stage: Scene) -> None:
+        for _ in range(20):
+            assert isinstance(await stage.create(), Accepted)
+            await asyncio.sleep(700.0)
+
+    _, stage = play(act, checking_server(0.0))
+    assert len(stage.stub.seen) == 20
+
+
+def test_an_api_key_is_not_sent_twice_for_a_tokens_times() -> None:
+    outcome, stage = play(Scene.create, refuse(401, 1004), api_key="api-key-0123456789")
+    assert isinstance(outcome, Refused)
+    assert outcome.refusal.verdict is Verdict.ACCOUNT
+    assert [seen.headers["authorization"] for seen in stage.stub.seen] == ["Bearer api-key-0123456789"]
+
+
+SUCCEEDED = {
+    **TASK,
+    "task_status": "succeed",
+    "task_result": {"videos": [{"id": "v", "url": "https://cdn/a.mp4?sig=1", "duration": "5.041"}]},
+    "final_unit_deduction": 3.5,
+}
+
+
+@pytest.mark.parametrize("asked", ["77", "b-1-1"])
+def test_a_task_is_found_by_either_id(asked: str) -> None:
+    task, stage = play(lambda stage: stage.client.find(PATH, asked), ok(SUCCEEDED))
+    assert task is not None
+    assert task.charged == Decimal("3.5")
+    assert [asset.suffix for asset in task.assets] == [".mp4"]
+    assert (stage.stub.seen[0].method, stage.stub.seen[0].target) == ("GET", f"{PATH}/{asked}")
+    assert stage.gate.permits == ["poll"]
+
+
+@pytest.mark.parametrize("asked", ["a/../b?c=d#e f", "..", "%2e", "ä"])
+def test_an_id_reaches_the_server_as_one_segment(asked: str) -> None:
+    task, stage = play(lambda stage: stage.client.find(PATH, asked), ok({**SUCCEEDED, "task_id": asked}))
+    assert task is not None
+    target = stage.stub.seen[0].target
+    assert target.startswith(f"{PATH}/")
+    assert target.count("/") == PATH.count("/") + 1
+    assert not set(target) & set("?# ")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [refuse(400, 1201, "Task not found by id/external id: 77"), refuse(404, 1203, "no such task")],
+)
+def test_an_unknown_task_is_none_and_no_refusal(step: Step) -> None:
+    task, stage = play(lambda stage: stage.client.find(PATH, "77"), step)
+    assert task is None
+    assert stage.client.requests.refused == 0
+
+
+def trouble_of(act: Callable[[Scene], Awaitable[Any]], step: Step) -> Trouble:
+    async def caught(stage: Scene) -> Trouble:
+        with pytest.raises(Trouble) as info:
+            await act(stage)
+        return info.value
+
+    return play(caught, step)[0]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ok({**SUCCEEDED, "task_id": "78", "task_info": {}}),
+        ok({**SUCCEEDED, "task_status": None}),
+        ok(None),
+        ok([SUCCEEDED]),
+        say(200, b"<html>hello</html>"),
+        refuse(500, 5000),
+        refuse(429, 1302),
+        refuse(429, 1303),
+        refuse(400, 1201, "illegal"),
+        refuse(400, 4242),
+    ],
+)
+def test_whatever_is_no_answer_about_this_task_is_trouble(step: Step) -> None:
+    assert str(trouble_of(lambda stage: stage.client.find(PATH, "77"), step))
+
+
+def test_trouble_tells_which_refusal_it_was() -> None:
+    trouble = trouble_of(lambda stage: stage.client.find(PATH, "77"), refuse(503, 5001, "maintenance"))
+    assert trouble.refusal is not None
+    assert trouble.refusal.verdict is Verdict.SERVER
+    assert "code 5001: maintenance" in str(trouble)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (refuse(401, 1002, "Auth failed"), "check the keys"),
+        (refuse(401, 1004, "expired"), "check this machine's clock"),
+        (refuse(429, 1101), "arrears"),
+        (refuse(403, None), "HTTP 403"),
+    ],
+)
+def test_an_account_that_may_not_ask_ends_in_clear_words(step: Step, words: str) -> None:
+    async def act(stage: Scene) -> str:
+        with pytest.raises(AccountError) as info:
+            await stage.client.find(PATH, "77")
+        return str(info.value)
+
+    text, _ = play(act, step)
+    assert words in text
+
+
+def test_a_page_leaves_out_rows_that_are_no_tasks_and_counts_them() -> None:
+    rows = [SUCCEEDED, {"task_id": None}, "x", {**TASK, "task_id": "78"}]
+    tasks, stage = play(lambda stage: stage.client.page(PATH, 2, 500), ok(rows))
+    assert [task.task_id for task in tasks] == ["77", "78"]
+    assert stage.client.malformed_rows == 2
+    assert stage.stub.seen[0].target == f"{PATH}?pageNum=2&pageSize=500"
+
+
+def test_a_page_without_rows_is_empty() -> None:
+    for answer in (ok(None), ok([])):
+        assert play(lambda stage: stage.client.page(PATH, 1, 30), answer)[0] == []
+
+
+@pytest.mark.parametrize("step", [ok({}), ok("x"), ok(0), refuse(404, 1203), refuse(500, None)])
+def test_what_is_no_page_is_trouble(step: Step) -> None:
+    trouble_of(lambda stage: stage.client.page(PATH, 1, 30), step)
+
+
+def test_packs_come_out_of_their_double_envelope() -> None:
+    row = {"resource_pack_name": "p", "status": "online", "total_quantity": 100.5, "remaining_quantity": "7"}
+    inner = {"code": 0, "msg": "success", "resource_pack_subscribe_infos": [row]}
+    found, stage = play(lambda stage: stage.client.packs(1, 2), ok(inner))
+    assert [(pack.name, pack.total, pack.remaining) for pack in found] == [("p", Decimal("100.5"), Decimal(7))]
+    assert stage.stub.seen[0].target == "/account/costs?start_time=1&end_time=2"
+    assert (stage.client.requests.total, stage.client.requests.poll) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ok(None),
+        ok({"code": 1200, "msg": "Missing Request Parameter"}),
+        ok({"code": 0, "resource_pack_subscribe_infos": {}}),
+        ok({"code": 0, "resource_pack_subscribe_infos": [1]}),
+        refuse(400, 1201, "Task not found by id"),
+    ],
+)
+def test_what_is_no_list_of_packs_is_trouble(step: Step) -> None:
+    trouble_of(lambda stage: stage.client.packs(1, 2), step)
+
+
+def test_requests_are_counted_by_kind() -> None:
+    async def act(stage: Scene) -> None:
+        await stage.create()
+        await stage.client.page(PATH, 1, 30)
+        await stage.client.find(PATH, "77")
+        await stage.create()
+
+    _, stage = play(act, ok(TASK), ok([]), refuse(400, 1201, "Task not found by id"), refuse(429, 1303))
+    counts = stage.client.requests
+    assert (counts.total, counts.submit, counts.poll, counts.refused) == (4, 2, 2, 1)
+
+
+def test_the_rate_monitor_is_a_gate() -> None:
+    async def main() -> tuple[float, int]:
+        loop = asyncio.get_running_loop()
+        monitor = RateLimitMonitor(2, rng=random.Random(1))
+        tokens = TokenSource(Credentials.from_key_pair(ACCESS, SECRET), VirtualClock(loop))
+        refusal = refuse(429, 1302, headers={"Retry-After": "5"})
+        async with serve(refusal, ok([])) as stub, open_session(stub.url) as session:
+            client = KlingClient(session, stub.url, tokens, monitor)
+            with pytest.raises(Trouble):
+                await client.page(PATH, 1, 30)
+            await client.page(PATH, 1, 30)
+            paused_s = loop.time()
+            await client.page(PATH, 1, 30)
+            assert loop.time() - paused_s > 50.0
+            return paused_s, len(stub.seen)
+
+    paused_s, seen = run_virtual(main)
+    assert 5.0 <= paused_s < 6.0
+    assert seen == 3
+
+
+def test_texts_of_the_server_never_bring_our_secrets_back() -> None:
+    async def echo(writer: asyncio.StreamWriter, seen: Seen) -> bool:
+        token = seen.headers["authorization"].removeprefix("Bearer ")
+        words = f"bad {seen.headers['authorization']} / {token} / {ACCESS} / {SECRET} / https://h/x?token=abc"
+        return await refuse(400, 1201, json.dumps(words))(writer, seen)
+
+    async def act(stage: Scene) -> str:
+        outcome = await stage.create()
+        with pytest.raises(Trouble) as info:
+            await stage.client.find(PATH, "77")
+        return f"{outcome!r} {info.value!r} {info.value} {stage.client!r}"
+
+    shown, stage = play(act, echo)
+    for seen in stage.stub.seen:
+        assert seen.headers["authorization"].removeprefix("Bearer ") not in shown
+    assert ACCESS not in shown
+    assert SECRET not in shown
+    assert "token=abc" not in shown
+    assert "[removed]" in shown

@@ -1,0 +1,461 @@
+"""Manifests as people write them, good and bad, and what the reader makes of each."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import tracemalloc
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batch_runner.errors import ExitCode, ManifestError, Problem
+from batch_runner.manifest import MAX_PROBLEMS, Manifest, MediaFacts, lines, load_body
+from batch_runner.model import Item, Pack
+
+PROMPT = '{"prompt": "a heron lifts off"}'
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes lines (text, bytes or objects) as a manifest and returns its path."""
+
+    def written(*content: object) -> Path:
+        path = tmp_path / "shots.jsonl"
+        path.write_bytes(b"\n".join(map(as_bytes, content)) + b"\n")
+        return path
+
+    return written
+
+
+def as_bytes(content: object) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    return content.encode() if isinstance(content, str) else json.dumps(content).encode()
+
+
+def content_of(path: Path) -> MediaFacts:
+    """What stands in for the image room: any file that exists will do."""
+    return (
+        MediaFacts(f"digest-of-{path.read_text()}") if path.is_file() else MediaFacts("", ("is no file that exists",))
+    )
+
+
+def manifest(path: Path) -> Manifest:
+    return Manifest(path, content_of)
+
+
+def problems(path: Path) -> list[Problem]:
+    found, omitted = manifest(path).problems()
+    assert omitted == 0
+    return found
+
+
+def items(path: Path) -> list[Item]:
+    return list(manifest(path).items())
+
+
+def only(path: Path) -> Problem:
+    (problem,) = problems(path)
+    return problem
+
+
+# what a good line becomes
+
+
+def test_a_line_becomes_an_item(write: Write) -> None:
+    path = write("", {"id": "Heron 1", "prompt": "a heron", "duration": 10, "priority": -2}, "  \t")
+    assert problems(path) == []
+    (item,) = items(path)
+    assert (item.id, item.line, item.kind, item.priority) == ("Heron 1", 2, "text2video", -2)
+    assert item.body == '{"duration":"10","prompt":"a heron"}'
+    assert (item.price.pack, item.price.credits) == (Pack.VIDEO, Decimal(2))
+    assert len(bytes.fromhex(item.fingerprint)) == 32
+
+
+def test_order_of_keys_and_form_of_duration_do_not_matter(write: Write) -> None:
+    one, two, three = items(
+        write(
+            {"id": "1", "prompt": "å", "duration": 5},
+            {"duration": "5", "prompt": "å", "id": "2", "kind": "text2video"},
+            {"id": "3", "prompt": "å", "duration": 10},
+        )
+    )
+    assert one.body == two.body == '{"duration":"5","prompt":"å"}'
+    assert one.fingerprint == two.fingerprint != three.fingerprint
+
+
+def test_kind_follows_the_image_unless_it_is_said(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("pixels")
+    path = write(
+        {"prompt": "x", "image": "a.png"},
+        {"prompt": "x", "image_tail": "https://example.com/t.png", "model_name": "kling-v1-6", "mode": "pro"},
+        {"prompt": "x", "kind": "text2video"},
+    )
+    assert [item.kind for item in items(path)] == ["image2video", "image2video", "text2video"]
+
+
+def test_byte_order_mark_and_windows_line_ends_are_tolerated(write: Write) -> None:
+    path = write(codecs.BOM_UTF8 + PROMPT.encode() + b"\r", b"\r", b'{"prompt": "two"}\r')
+    assert [item.line for item in items(path)] == [1, 3]
+
+
+def test_a_last_line_needs_no_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(PROMPT)
+    assert len(items(path)) == 1
+
+
+# ids nobody gave
+
+
+def test_a_default_id_is_readable_and_stable(write: Write) -> None:
+    long = "A cat, walking -- over the HILLS at dawn while the others are still asleep"
+    first = [item.id for item in items(write({"prompt": long}, {"prompt": "猫が歩く"}, {"prompt": "!?"}))]
+    assert first[0].startswith("a-cat-walking-over-the-hills-at-dawn-")
+    assert first[1].startswith("猫が歩く-")
+    assert first[2].startswith("item-")
+    again = write({"prompt": "!?"}, {"duration": 10, "prompt": long}, {"prompt": long, "id": None})
+    assert [item.id for item in items(again)][::2] == [first[2], first[0]]
+    assert items(again)[1].id != first[0]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300).filter(str.strip))
+def test_every_default_id_is_a_legal_id(tmp_path_factory: pytest.TempPathFactory, prompt: str) -> None:
+    path = tmp_path_factory.mktemp("ids") / "m.jsonl"
+    path.write_text(json.dumps({"prompt": prompt}))
+    (derived,) = items(path)
+    path.write_text(json.dumps({"prompt": prompt, "id": derived.id}))
+    assert items(path)[0].id == derived.id
+
+
+def test_shots_name_an_item_without_a_prompt(write: Write) -> None:
+    shots = [{"index": 1, "prompt": "Rain falls", "duration": 5}]
+    line = {"model_name": "kling-v3", "multi_shot": True, "shot_type": "customize", "multi_prompt": shots}
+    assert items(write(line))[0].id.startswith("rain-falls-")
+
+
+def test_two_equal_lines_without_ids_are_one_too_many(write: Write) -> None:
+    problem = only(write(PROMPT, {"prompt": "other"}, PROMPT))
+    assert str(problem) == 'line 3: asks for the same as line 1 (give one of them an "id" of its own)'
+
+
+# ids somebody gave
+
+
+@pytest.mark.parametrize("id_", ["a", "x" * 100, "naïve 猫 🎬", "a.b-c_d", "com10", "nul-1", "50%", "ä" * 100])
+def test_good_ids_stay_as_they_are(write: Write, id_: str) -> None:
+    assert items(write({"id": id_, "prompt": "x"}))[0].id == id_
+
+
+@pytest.mark.parametrize(
+    ("id_", "words"),
+    [
+        ("", "'' is empty"),
+        ("../../etc/passwd", "holds '/'"),
+        ("..", "begins with a dot"),
+        (".hidden", "begins with a dot"),
+        ("-rf", "begins with a dot, dash or space"),
+        (" a", "begins with"),
+        ("a ", "ends with a dot or space"),
+        ("a.", "ends with a dot or space"),
+        ("a\\b", "holds '\\\\'"),
+        ("c:d", "holds ':'"),
+        ("what?", "holds '?'"),
+        ("a\x00b", "holds '\\x00'"),
+        ("a\nb", "holds '\\n'"),
+        ("a\x85b", "holds '\\x85'"),
+        ("a\ud800", "holds '\\ud800'"),
+        ("x" * 101, "has 101 characters; at most 100"),
+        ("x" * 5000, "has 5000 characters; at most 100"),
+        ("猫" * 67, "has 201 bytes as UTF-8; at most 200"),
+        ("CON", "Windows"),
+        ("nul.mp4", "Windows"),
+        ("Lpt9", "Windows"),
+        (7, "must be text, not 7"),
+        (["a"], "must be text, not a list"),
+        (True, "must be text, not true"),
+    ],
+)
+def test_bad_ids_are_told_shortly(write: Write, id_: object, words: str) -> None:
+    problem = only(write({"id": id_, "prompt": "x"}))
+    assert (problem.line, problem.field) == (1, "id")
+    assert words in problem.what
+    assert len(str(problem)) < 200
+
+
+def test_a_duplicate_id_names_the_first_line(write: Write) -> None:
+    path = write({"id": "a", "prompt": "1"}, {"id": "b", "prompt": "2"}, {"id": "a", "prompt": "3"}, PROMPT)
+    problem = only(path)
+    assert (problem.line, problem.field) == (3, "id")
+    assert "'a' is already the id of line 1" in problem.what
+
+
+def test_letters_typed_in_two_ways_are_one_id(write: Write) -> None:
+    path = write({"id": "caf\u00e9", "prompt": "1"}, {"id": "cafe\u0301", "prompt": "2"})
+    assert "already the id of line 1" in only(path).what
+    assert items(write({"id": "cafe\u0301", "prompt": "2"}))[0].id == "caf\u00e9"
+
+
+# whole files that will not do
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(
+        ManifestError, match=r"no\.jsonl: 1 problem, nothing was sent\n  manifest: no such file"
+    ) as caught:
+        manifest(tmp_path / "no.jsonl").check()
+    assert caught.value.exit_code == ExitCode.USAGE
+    with pytest.raises(ManifestError, match="no such file"):
+        items(tmp_path / "no.jsonl")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert "is a folder, not a file" in str(only(tmp_path))
+
+
+def test_what_can_be_read_only_once_is_refused() -> None:
+    assert "is no regular file" in str(only(Path("/dev/null")))
+
+
+def test_a_path_that_is_none() -> None:
+    assert "no such file" in str(only(Path("a\x00b")))
+    assert "cannot be read" in str(only(Path("x" * 5000)))
+
+
+@pytest.mark.parametrize("content", [[], ["", "   ", "\t"], [codecs.BOM_UTF8]])
+def test_an_empty_manifest(write: Write, content: list[object]) -> None:
+    assert only(write(*content)) == Problem(
+        None, None, "holds no items", 'one object a line, such as {"prompt": "..."}'
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_other_encodings_are_told_by_line(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_bytes('{"prompt": "één reiger"}\n{"prompt": "två"}\n'.encode(encoding))
+    found = problems(path)
+    assert found
+    assert found[0].line == 1
+    if encoding != "utf-16-le":  # without its mark it reads as text with zeros in between
+        assert "not UTF-8" in found[0].what
+
+
+def test_only_the_bad_line_is_refused(write: Write) -> None:
+    problem = only(write(PROMPT, b'{"prompt": "\xff"}', {"prompt": "fine"}))
+    assert str(problem) == "line 2: is not UTF-8 at byte 13 of the line (save the manifest as UTF-8)"
+
+
+# lines that will not do
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("[1]", "must be an object, not a list"),
+        ('"text"', "must be an object, not text"),
+        ("7", "must be an object, not 7"),
+        ("null", "must be an object, not null"),
+        ('{"prompt": "x"', "is not JSON: Expecting ',' delimiter, column 15"),
+        ("{'prompt': 'x'}", "is not JSON: Expecting property name enclosed in double quotes, column 2"),
+        ('{"prompt": "x"} {"prompt": "y"}', "is not JSON: Extra data, column 17"),
+        ('{"prompt": "x", "prompt": "y"}', "the key 'prompt' stands twice"),
+        ('{"prompt": "x", "watermark_info": {"enabled": true, "enabled": false}}', "the key 'enabled' stands twice"),
+        ('{"prompt": "x", "cfg_scale": NaN}', "NaN is no JSON number"),
+        ('{"prompt": "x", "cfg_scale": -Infinity}', "-Infinity is no JSON number"),
+        ('{"prompt": "x", "cfg_scale": ' + "9" * 5000 + "}", "a number too long"),
+        ("[" * 100_000, "too many levels"),
+        ('{"prompt": "x", "cfg_scale": 1e999}', "cfg_scale: must be a number"),
+        ('{"prompt": "\\ud800"}', "half of a surrogate pair"),
+        ('{"prompt": "x", "kind": "text3video"}', 'did you mean "text2video"?'),
+        ('{"prompt": "x", "kind": "lip-sync"}', "there are text2video, image2video"),
+        ('{"prompt": "x", "kind": 5}', "kind: 5 is no product"),
+        ('{"prompt": "x", "priority": 1.5}', "priority: must be a whole number"),
+        ('{"prompt": "x", "priority": true}', "priority: must be a whole number"),
+        ('{"prompt": "x", "priority": 1e99}', "priority: must be a whole number"),
+        ('{"prompt": "x", "pirority": 1}', 'did you mean "priority"?'),
+        ('{"prompt": "x", "promt": "y"}', 'promt: text2video has no such field (did you mean "prompt"?)'),
+        ('{"prompt": "x", "duration": 7}', "duration: kling-v1 makes clips of 5 or 10 s, not 7"),
+        ('{"prompt": "' + "x" * 2501 + '"}', "prompt: has 2501 characters; at most 2500"),
+        ("{}", "prompt: is required"),
+    ],
+)
+def test_bad_lines_are_told_with_place_and_reason(write: Write, line: str, words: str) -> None:
+    problem = only(write(PROMPT, "", line))
+    assert problem.line == 3
+    assert words in str(problem)
+    assert len(str(problem)) < 300
+
+
+def test_everything_wrong_is_told_together(write: Write) -> None:
+    path = write({"id": "a/b", "kind": "txt2video"}, "nope", {"promt": "x", "priority": "high", "duration": 4})
+    found = [(problem.line, problem.field) for problem in problems(path)]
+    assert found == [
+        (1, "id"), (1, "kind"), (2, None), (3, "priority"), (3, "promt"), (3, "duration"), (3, "prompt"),
+    ]  # fmt: skip
+    with pytest.raises(ManifestError) as caught:
+        manifest(path).check()
+    assert str(caught.value).count("\n") == 7
+
+
+def test_a_hundred_problems_are_told_and_the_rest_counted(write: Write) -> None:
+    path = write(*[{"promt": "x"}] * 120, "{", *[PROMPT])
+    told, omitted = manifest(path).problems()
+    assert (len(told), omitted) == (MAX_PROBLEMS, 141)
+    with pytest.raises(ManifestError, match="241 problems, nothing was sent"):
+        manifest(path).check()
+
+
+def test_items_stop_at_a_line_that_went_bad(write: Write) -> None:
+    stream = manifest(write(PROMPT, "{")).items()
+    assert next(stream).line == 1
+    with pytest.raises(ManifestError, match="line 2: is not JSON"):
+        next(stream)
+
+
+def test_an_endless_line_is_refused_and_passed_over(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1024**2)
+    long = json.dumps({"prompt": "x" * 3 * 1024**2})
+    (problem, other) = problems(write(PROMPT, long, "{"))
+    assert (problem.line, problem.what) == (2, "is longer than 1 MiB")
+    assert other.line == 3
+
+
+@settings(max_examples=150)
+@given(st.binary(max_size=400) | st.text(alphabet='{}[]":,\\u0d1prompt \n', max_size=200).map(str.encode))
+def test_no_bytes_at_all_break_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("any") / "m.jsonl"
+    path.write_bytes(content)
+    found, _ = manifest(path).problems()
+    for problem in found:
+        assert len(str(problem)) < 300
+    if not found:
+        assert items(path)
+
+
+# media
+
+
+def test_a_local_image_is_named_by_path_and_known_by_content(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_text("pixels")
+    (tmp_path / "b.png").write_text("pixels")
+    one, two = items(
+        write({"id": "1", "prompt": "x", "image": "images/a.png"}, {"id": "2", "prompt": "x", "image": "b.png"})
+    )
+    assert json.loads(one.body)["image"] == {"path": str(tmp_path / "images" / "a.png")}
+    assert one.fingerprint == two.fingerprint
+    (tmp_path / "b.png").write_text("other pixels")
+    assert items(tmp_path / "shots.jsonl")[1].fingerprint != two.fingerprint
+
+
+def test_moving_the_folder_changes_no_item(tmp_path: Path) -> None:
+    found = []
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_text("pixels")
+        (tmp_path / name / "m.jsonl").write_text('{"prompt": "x", "image": "a.png"}')
+        found += items(tmp_path / name / "m.jsonl")
+    assert found[0].id == found[1].id
+    assert found[0].fingerprint == found[1].fingerprint
+    assert found[0].body != found[1].body
+
+
+def test_paths_are_relative_to_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.png").write_text("pixels")
+    (tmp_path / "sub" / "m.jsonl").write_text('{"prompt": "x", "image": "a.png"}')
+    monkeypatch.chdir(tmp_path)
+    (item,) = items(Path("sub/m.jsonl"))
+    assert json.loads(item.body)["image"]["path"] == str(tmp_path / "sub" / "a.png")
+
+
+def test_load_body_reads_every_local_file(write: Write, tmp_path: Path) -> None:
+    for name in ("i", "m1", "m2"):
+        (tmp_path / f"{name}.png").write_text(name)
+    points = [{"x": 1, "y": 2}, {"x": 3, "y": 4}]
+    masks = [{"mask": "m1.png", "trajectories": points}, {"mask": "https://example.com/m", "trajectories": points}]
+    (item,) = items(write({"prompt": "x", "image": "i.png", "static_mask": "m2.png", "dynamic_masks": masks}))
+    body = load_body(item.body, lambda path: f"base64 of {path.read_text()}")
+    assert body == {
+        "prompt": "x",
+        "image": "base64 of i",
+        "static_mask": "base64 of m2",
+        "dynamic_masks": [
+            {"mask": "base64 of m1", "trajectories": points},
+            {"mask": "https://example.com/m", "trajectories": points},
+        ],
+    }
+
+
+@pytest.mark.parametrize("image", ["https://example.com/a.png?sig=s3cret", "HTTP://example.com/a", "iVBORw0KGgo" * 40])
+def test_addresses_and_base64_go_as_they_are(write: Write, image: str) -> None:
+    (item,) = items(write({"prompt": "x", "image": image}))
+    assert load_body(item.body, lambda _: str(1 / 0))["image"] == image
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({"image": "none.png"}, "image", "'none.png' is no file that exists"),
+        ({"image": "data:image/png;base64,AAAA"}, "image", "is a data: address; Kling wants the raw base64 (leave out"),
+        ({"image": "ftp://example.com/a.png"}, "image", "'ftp://' begins no address that Kling reads"),
+        ({"image": "https:///a.png"}, "image", "is an address without a host"),
+        ({"image": "https://[bad/a.png"}, "image", "is an address without a host"),
+        ({"image": "x", "static_mask": "y"}, "static_mask", "'y' is no file that exists"),
+        (
+            {"image": "https://e.com/a", "dynamic_masks": [{"mask": "n", "trajectories": [{"x": 1, "y": 1}] * 2}]},
+            "dynamic_masks[0].mask",
+            "'n' is no file that exists",
+        ),
+    ],
+)
+def test_media_that_will_not_do(write: Write, fields: dict[str, object], field: str, words: str) -> None:
+    found = {problem.field: str(problem) for problem in problems(write({"prompt": "x"} | fields))}
+    assert words in found[field]
+
+
+def test_every_problem_of_a_file_is_told_and_no_address_with_its_signature(write: Write) -> None:
+    path = write(
+        {"prompt": "x", "image": "a.png", "duration": 7},
+        {"prompt": "x", "image": "ftp://example.com/a?sig=s3cret"},
+    )
+    facts = MediaFacts("d", ("is too small", "is too wide"))
+    found, _ = Manifest(path, lambda _: facts).problems()
+    assert [problem.field for problem in found] == ["duration", "image", "image", "image"]
+    assert "s3cret" not in "".join(map(str, found))
+
+
+# size
+
+
+def test_memory_stays_bounded_over_many_lines(tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl"
+    count = 3_000
+    with path.open("w") as file:
+        for i in range(count):
+            file.write(json.dumps({"id": f"clip-{i}", "prompt": f"heron {i} " + "x" * 500}) + "\n")
+    manifest(path).problems()  # what is cached once is not the lines' doing
+    tracemalloc.start()
+    try:
+        assert manifest(path).problems() == ([], 0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / count < 250
+
+
+def test_the_demo_is_good() -> None:
+    path = Path(__file__).parent.parent / "prompts" / "demo.jsonl"
+    demo = Manifest(path, content_of_bytes)
+    assert demo.problems() == ([], 0)
+    assert len(list(demo.items())) == 6
+
+
+def content_of_bytes(path: Path) -> MediaFacts:
+    return MediaFacts(str(len(path.read_bytes())))
