@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from batch_runner.clock import Clock, SystemClock
@@ -19,8 +20,8 @@ from batch_runner.manifest import Manifest
 from batch_runner.media import inspect_image
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Context, Halt, Policy, Run, SubmissionGate, has_work, record_idle, write_derived
-from batch_runner.service import Limits, Service, limits_of, open_service, request_monitor, say_limits
-from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys, resolve
+from batch_runner.service import Limits, limits_of, open_service, request_monitor, say_limits
+from batch_runner.settings import NO_KEYS_TEXT, Keys, Settings, load_keys, resolve
 from batch_runner.store import Batch, SqliteStore, Store
 
 SANDBOX_JOURNAL = ".sandbox.jsonl"
@@ -68,77 +69,81 @@ async def run_settings(
     halt: Halt | None = None,
 ) -> SummaryRecord:
     """``run`` with settings that are already resolved; ``halt`` lets the caller stop it (signals)."""
-    clock = clock or SystemClock()
-    halt = halt or Halt()
-    limits = limits_of(settings)
+    launch = _Launch(path, settings, limits_of(settings), clock or SystemClock(), halt or Halt(), observer)
     name = batch_name(path, settings)
     manifest = Manifest(path, inspect_image)
-    loop = asyncio.get_running_loop()
-    await loop.run_in_executor(None, manifest.check)
-    with held_folder(settings.output_dir):
-        store = await SqliteStore.open(settings.output_dir / "state.db", clock)
+    await asyncio.get_running_loop().run_in_executor(None, manifest.check)
+    with held_folder(settings.output_dir) as has_forgotten:
+        store = await SqliteStore.open(settings.output_dir / "state.db", launch.clock, has_forgotten=has_forgotten)
         try:
             batch = await store.load_batch(name, sandbox=settings.sandbox, manifest=str(path), items=manifest.items)
             if not await has_work(store, batch, retry_failed=settings.retry_failed):
-                return await _nothing_to_do(store, batch, settings, path, clock, observer)
+                return await launch.nothing_to_do(store, batch)
             keys = None if settings.sandbox else load_keys(environ, settings.keys_path)
             if keys is None and not settings.sandbox:
                 raise AccountError(NO_KEYS_TEXT)
-            say_limits(limits, settings, observer)
-            journal_path = settings.output_dir / SANDBOX_JOURNAL
-            async with open_service(settings, limits, keys, clock, journal_path=journal_path) as service:
-                return await _run(service, store, batch, settings, limits, path, clock, halt, observer)
+            return await launch.run(store, batch, keys)
         finally:
             await store.close()
 
 
-async def _nothing_to_do(
-    store: Store, batch: Batch, settings: Settings, path: Path, clock: Clock, observer: Observer
-) -> SummaryRecord:
-    """A finished batch costs nothing: not a request, and not a byte where the files already say so."""
-    await record_idle(store, batch, manifest=str(path), budget=settings.budget, clock=clock)
-    summary = await write_derived(store, batch, settings.output_dir)
-    assert summary is not None
-    observer(Notice(f"{batch.name}: nothing is left to do"))
-    return summary
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """What one start of the program was given."""
 
+    path: Path
+    settings: Settings
+    limits: Limits
+    clock: Clock
+    halt: Halt
+    observer: Observer
 
-async def _run(
-    service: Service,
-    store: Store,
-    batch: Batch,
-    settings: Settings,
-    limits: Limits,
-    path: Path,
-    clock: Clock,
-    halt: Halt,
-    observer: Observer,
-) -> SummaryRecord:
-    rng = random.Random()  # noqa: S311 - jitter, not cryptography
-    monitor = await request_monitor(service, store, limits, clock, rng, observer)
-    policy = LinkPolicy(allow_local=service.is_local)
-    async with open_session(service.base_url) as session, open_download_session(policy) as downloads:
-        tokens = TokenSource(service.credentials, clock)
-        context = Context(
+    async def nothing_to_do(self, store: Store, batch: Batch) -> SummaryRecord:
+        """A finished batch costs nothing: not a request, and not a byte where the files already say so."""
+        await record_idle(store, batch, manifest=str(self.path), budget=self.settings.budget, clock=self.clock)
+        summary = await write_derived(store, batch, self.settings.output_dir)
+        assert summary is not None
+        self.observer(Notice(f"{batch.name}: nothing is left to do"))
+        return summary
+
+    async def run(self, store: Store, batch: Batch, keys: Keys | None) -> SummaryRecord:
+        """Talk to the service until the batch is where it can be brought now."""
+        say_limits(self.limits, self.settings, self.observer)
+        rng = random.Random()  # noqa: S311 - jitter, not cryptography
+        journal_path = self.settings.output_dir / SANDBOX_JOURNAL
+        async with open_service(self.settings, self.limits, keys, self.clock, journal_path=journal_path) as service:
+            monitor = await request_monitor(service, store, self.limits, self.clock, rng, self.observer)
+            policy = LinkPolicy(allow_local=service.is_local)
+            async with open_session(service.base_url) as session, open_download_session(policy) as downloads:
+                tokens = TokenSource(service.credentials, self.clock)
+                client = KlingClient(session, service.base_url, tokens, SubmissionGate(monitor, self.halt))
+                downloader = Downloader(downloads, policy, rng=rng, epoch=self.clock.epoch())
+                return await self._one_run(self._context(store, batch, client, downloader, rng))()
+
+    def _context(
+        self, store: Store, batch: Batch, client: KlingClient, downloader: Downloader, rng: random.Random
+    ) -> Context:
+        settings = self.settings
+        return Context(
             store=store,
             batch=batch,
-            client=KlingClient(session, service.base_url, tokens, SubmissionGate(monitor, halt)),
-            monitor=monitor,
-            limiter=TaskLimiter(limits.max_concurrent, rng=rng),
-            downloader=Downloader(downloads, policy, rng=rng, epoch=clock.epoch()),
+            client=client,
+            limiter=TaskLimiter(self.limits.max_concurrent, rng=rng),
+            downloader=downloader,
             output_dir=settings.output_dir,
             budgets=settings.budget,
             policy=Policy(settings.task_settle_s, settings.task_deadline_s, settings.max_attempts),
             rng=rng,
-            observer=observer,
-            halt=halt,
+            observer=self.observer,
+            halt=self.halt,
         )
-        one_run = Run(
+
+    def _one_run(self, context: Context) -> Run:
+        return Run(
             context,
-            clock=clock,
-            manifest=str(path),
-            rpm=limits.rpm,
-            retry_failed=settings.retry_failed,
-            max_runtime_s=settings.max_runtime_s,
+            clock=self.clock,
+            manifest=str(self.path),
+            rpm=self.limits.rpm,
+            retry_failed=self.settings.retry_failed,
+            max_runtime_s=self.settings.max_runtime_s,
         )
-        return await one_run()

@@ -15,8 +15,10 @@ SANDBOX_SUFFIX = "-sandbox"
 
 
 @contextmanager
-def held_folder(output_dir: Path) -> Iterator[None]:
+def held_folder(output_dir: Path) -> Iterator[bool]:
     """Make the folder if need be and hold it alone; the kernel lets go of the lock when the process dies.
+
+    Yields whether the folder has forgotten its past: there were runs here, but ``state.db`` is gone.
 
     Raises:
         OutputFolderLockedError: another run holds it.
@@ -24,6 +26,7 @@ def held_folder(output_dir: Path) -> Iterator[None]:
     """
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
+        has_past = (output_dir / ".lock").exists()
         lock = FileLock(output_dir / ".lock", timeout=0, fallback_to_soft=False)
         lock.acquire()
     except Timeout:
@@ -33,7 +36,7 @@ def held_folder(output_dir: Path) -> Iterator[None]:
     except OSError as error:
         raise DiskError(f"{output_dir} cannot be used as the output folder: {error.strerror or error}") from error
     try:
-        yield
+        yield has_past and not (output_dir / "state.db").exists()
     finally:
         lock.release()
 

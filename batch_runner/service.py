@@ -19,10 +19,10 @@ from batch_runner.clock import Clock
 from batch_runner.errors import UsageError
 from batch_runner.events import Notice, Observer
 from batch_runner.kling import Credentials
-from batch_runner.limits import RateLimitMonitor
+from batch_runner.limits import MINUTE_S, RateLimitMonitor
 from batch_runner.sandbox import Sandbox, WorldConfig
 from batch_runner.settings import Keys, Settings
-from batch_runner.store import Stamp, Store
+from batch_runner.store import LOST_SCOPE, Stamp, Store
 
 _STAMPS_KEPT = 2000
 
@@ -52,14 +52,22 @@ class Service:
 
 
 async def request_monitor(
-    service: Service, store: Store, limits: Limits, clock: Clock, rng: random.Random, observer: Observer
+    service: Service,
+    store: Store,
+    limits: Limits,
+    clock: Clock,
+    rng: random.Random,
+    observer: Observer,
 ) -> RateLimitMonitor:
-    """The request limiter, with the requests of earlier runs still counted."""
+    """The request limiter, with the requests of earlier runs still counted.
+
+    Where a store was lost within the last minute, a full minute of requests is assumed.
+    """
     scope = str(URL(service.base_url).host)
     epoch = clock.epoch()
 
     async def journal(loop_s: float) -> None:
-        await store.add_stamp(scope, Stamp(epoch, loop_s, clock.wall_s()), _STAMPS_KEPT)
+        await store.add_stamp(scope, Stamp(epoch, loop_s, clock.wall_s()), max(_STAMPS_KEPT, 4 * limits.rpm))
 
     monitor = RateLimitMonitor(
         limits.rpm,
@@ -69,10 +77,15 @@ async def request_monitor(
         notice=lambda text: observer(Notice(text)),
     )
     now_s, now_wall_s = asyncio.get_running_loop().time(), clock.wall_s()
-    monitor.restore(
-        stamp.loop_s if stamp.epoch == epoch else now_s - max(0.0, now_wall_s - stamp.wall_s)
-        for stamp in await store.stamps(scope)
-    )
+
+    def on_this_loop(stamp: Stamp) -> float:
+        return stamp.loop_s if stamp.epoch == epoch else now_s - max(0.0, now_wall_s - stamp.wall_s)
+
+    monitor.restore(map(on_this_loop, await store.stamps(scope)))
+    lost = [on_this_loop(stamp) for stamp in await store.stamps(LOST_SCOPE)]
+    monitor.restore(lost * limits.rpm)
+    if limits.rpm and any(now_s - lost_s < MINUTE_S for lost_s in lost):
+        observer(Notice("state.db was lost: waiting a minute, so that the request limit holds for what it knew"))
     return monitor
 
 

@@ -13,13 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
-import batch_runner
-from batch_runner.clock import SystemClock
-from batch_runner.sandbox import Sandbox, WorldConfig
-from batch_runner.service import sandbox_price
 from crash_oracle import (
     BATCH,
     MAX_CONCURRENT,
@@ -32,51 +28,18 @@ from crash_oracle import (
     tasks_by_item,
 )
 from crash_proxy import Cut, KillingProxy
+from crash_steps import After, Lose, Step, Syscall
+
+import batch_runner
+from batch_runner.clock import SystemClock
+from batch_runner.sandbox import Sandbox, WorldConfig
+from batch_runner.service import sandbox_price
 
 SPEED = 100.0
 """The model of the manifest takes some 40 s; so a task takes about 0.4 s."""
 _GIVE_UP_S = 90.0
 _RUNS_TO_THE_END = 3
 _STRACE = ("strace", "-f", "-qq", "-o")
-
-
-@dataclass(frozen=True)
-class Syscall:
-    """Kill when a thread enters this system call for the ``number``-th time; ``path`` narrows it to one file."""
-
-    name: str
-    number: int
-    path: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.number}" + (f" on {self.path}" if self.path else "")
-
-
-@dataclass(frozen=True)
-class After:
-    """Kill so many seconds after the start."""
-
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"{self.seconds:.3f} s after the start"
-
-
-@dataclass(frozen=True)
-class Lose:
-    """Between two starts these files (patterns below the output folder) are lost."""
-
-    patterns: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"lost: {', '.join(self.patterns)}"
-
-
-LOST_DB = Lose(("state.db",))
-LOST_DB_AND_WAL = Lose(("state.db*",))
-LOST_ALL = Lose(("state.db*", f"{BATCH}/*"))
-
-Step = Cut | Syscall | After | Lose
 
 
 @dataclass
@@ -92,7 +55,9 @@ class Verdict:
 
     def __str__(self) -> str:
         steps = "; ".join(str(step) for step in self.steps)
-        return "\n".join([f"[{steps}]", *(f"    {wrong}" for wrong in self.wrongs), *(f"    | {w}" for w in self.words)])
+        return "\n".join(
+            [f"[{steps}]", *(f"    {wrong}" for wrong in self.wrongs), *(f"    | {w}" for w in self.words)]
+        )
 
 
 def manifest_lines(count: int) -> list[dict[str, Any]]:
@@ -108,15 +73,22 @@ class Scene:
     """One account behind one proxy, one manifest, one output folder; starts the program as often as asked.
 
     Args:
-        folder: an empty folder of its own.
+        folder: a folder of its own, not there yet.
         items: lines of the manifest.
         config: the account; by default fast tasks and room for more of them than the program may have.
-        options: further arguments for the program; the budget is what the lines cost together, to the last credit.
+        options: further arguments for the program.
+        spare: credits that the budget has beyond what the lines cost together.
     """
 
     def __init__(
-        self, folder: Path, items: int = 3, config: WorldConfig | None = None, options: Sequence[str] = ()
+        self,
+        folder: Path,
+        items: int = 3,
+        config: WorldConfig | None = None,
+        options: Sequence[str] = (),
+        spare: int = 0,
     ) -> None:
+        folder.mkdir(parents=True)
         self.folder = folder
         self.output_dir = folder / "out"
         self.item_ids = [line["id"] for line in manifest_lines(items)]
@@ -127,12 +99,12 @@ class Scene:
         )
         self.said = ""
         self._options = options
-        self._budget = sum(sandbox_price("text2video", line) for line in manifest_lines(items))
+        self._budget = spare + sum(sandbox_price("text2video", line) for line in manifest_lines(items))
         self._manifest = folder / f"{BATCH}.jsonl"
         lines = [json.dumps(line) + "\n" for line in manifest_lines(items)]
         self._manifest.write_text("".join(lines), encoding="utf-8")
 
-    async def __aenter__(self) -> Scene:
+    async def __aenter__(self) -> Self:
         await self.sandbox.__aenter__()
         self.proxy = KillingProxy(urlsplit(self.sandbox.base_url).port or 0)
         await self.proxy.__aenter__()
@@ -227,12 +199,12 @@ async def play(
     items: int = 3,
     config: WorldConfig | None = None,
     options: Sequence[str] = (),
+    spare: int = 0,
     to_the_end: Callable[[Scene], Iterable[str]] = Scene.wrongs_at_the_end,
 ) -> Verdict:
     """Kill as the steps say, then run to the end, then once more for nothing."""
     verdict = Verdict(tuple(steps))
-    folder.mkdir(parents=True)
-    async with Scene(folder, items, config, options) as scene:
+    async with Scene(folder, items, config, options, spare) as scene:
         try:
             await _kill_all(scene, verdict)
             await _end(scene, verdict)
@@ -241,7 +213,7 @@ async def play(
         except (TimeoutError, OSError, ValueError, KeyError) as error:
             verdict.wrongs.append(f"HUNG OR UNREADABLE: {type(error).__name__}: {error}")
         if verdict.wrongs:
-            verdict.words += scene.said.splitlines()[-20:]
+            verdict.words += scene.said.splitlines()[-8:]
     if not verdict.wrongs:
         shutil.rmtree(folder)
     return verdict
@@ -257,7 +229,7 @@ async def _kill_all(scene: Scene, verdict: Verdict) -> None:
             verdict.kills += 1
         elif code != 0:
             verdict.wrongs.append(f"EXIT: {code} from a start that was to be killed at {step}")
-            verdict.words += scene.said.splitlines()[-20:]
+            verdict.words += scene.said.splitlines()[-8:]
         verdict.wrongs += scene.wrongs_now()
 
 
@@ -283,7 +255,9 @@ async def _run_for_nothing(scene: Scene, verdict: Verdict) -> None:
     verdict.wrongs += changes(before, fingerprint(scene.output_dir))
 
 
-async def play_all(folder: Path, crashes: Sequence[Sequence[Step]], *, at_once: int = 2, items: int = 3) -> list[Verdict]:
+async def play_all(
+    folder: Path, crashes: Sequence[Sequence[Step]], *, at_once: int = 2, items: int = 3
+) -> list[Verdict]:
     """Every crash in a world of its own, a few at a time."""
     room = asyncio.Semaphore(at_once)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 _END_OF_HEAD = b"\r\n\r\n"
@@ -104,7 +105,7 @@ class KillingProxy:
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def __aenter__(self) -> KillingProxy:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=2**20)
         return self
 
@@ -152,6 +153,7 @@ class KillingProxy:
         raise ConnectionResetError
 
     async def _die(self, request: Message, cut: Cut, writer: asyncio.StreamWriter) -> None:
+        kill = self._kill  # of this start; the next one may begin before a pause is over
         if cut.place in WITH_ANSWER:
             answer = await self._ask(request)
             writer.write(_delivered(answer, cut.place))
@@ -161,12 +163,12 @@ class KillingProxy:
         elif cut.place is not Place.LATE:
             await self._forward(_forwarded(request, cut.place))
         if cut.place is Place.LATE:
-            self._kill()
+            kill()
             task = asyncio.ensure_future(self._ask_late(request))
             self._late.add(task)
         else:
             await asyncio.sleep(cut.wait_s)
-            self._kill()
+            kill()
 
     async def _forward(self, raw: bytes) -> None:
         """Send without waiting for an answer, and hang up."""

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pytest
 
-from batch_runner import api
+from batch_runner import api, download
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import collector
 from batch_runner.sandbox import FaultPlan, Sandbox, SandboxTask, WorldConfig
@@ -40,6 +41,7 @@ class Life:
     def __init__(self, die_at: int | None = None) -> None:
         self.moments = 0
         self.over = asyncio.Event()
+        self.is_buried = False
         self._die_at = die_at
 
     def moment(self) -> bool:
@@ -51,6 +53,8 @@ class Life:
 
     async def live(self) -> None:
         """Go on, or never again."""
+        if self.is_buried:
+            raise asyncio.CancelledError
         if self.moment():
             await asyncio.Event().wait()
 
@@ -136,6 +140,7 @@ class Simulation:
             self.moments = life.moments
             if not work.done():
                 self.died += 1
+                life.is_buried = True
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
                 return None
@@ -186,7 +191,7 @@ def _mortal(life: Life, world: Any) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         MortalStore.life = life
         patch.setattr(api, "SqliteStore", MortalStore)
-        real_publish, real_add = collector.publish, type(world).add
+        real_publish, real_add = download.publish, type(world).add
         loop = asyncio.get_running_loop()
 
         def publish(part_path: Path, final_path: Path) -> None:
@@ -214,9 +219,7 @@ def simulate(scenario: Scenario, folder: Path, work: Callable[[Simulation], Any]
 
     async def main() -> Any:
         clock = VirtualClock(asyncio.get_running_loop())
-        sandbox = Sandbox(
-            scenario.world, clock=clock, price=sandbox_price, fault_plan=scenario.faults
-        )
+        sandbox = Sandbox(scenario.world, clock=clock, price=sandbox_price, fault_plan=scenario.faults)
         async with sandbox:
             return await work(Simulation(scenario, folder, sandbox, clock))
 
@@ -254,7 +257,7 @@ def _audit_payment(simulation: Simulation) -> None:
         prefix = "-".join(str(task.external_task_id).split("-")[:3])
         by_item.setdefault(prefix, []).append(task)
     for prefix, tasks in by_item.items():
-        for earlier, later in zip(tasks, tasks[1:], strict=False):
+        for earlier, later in pairwise(tasks):
             assert earlier.failure, f"{prefix} was paid twice"
             assert earlier.ended_at_s <= later.created_at_s, f"{prefix} had two live tasks"
 

@@ -91,7 +91,7 @@ def test_a_hold_is_opened_and_settled_once_on_every_path() -> None:
                 after = False
             walk(outcome.state, after, depth - 1)
 
-    walk(State.READY, True, 9)  # noqa: FBT003 - minting an attempt holds its credits
+    walk(State.READY, True, 9)
 
 
 def test_items_say_where_they_stand() -> None:

@@ -90,7 +90,7 @@ def test_hold_charge_release_and_balances(tmp_path: Path) -> None:
         c = await store.apply(c, Event.ACCEPT, {}, Facts(task_id="c"))
         await store.apply(c, Event.FAIL, {}, Facts(reason="generation", error_message="broke", charged=Decimal(0)))
         balances = await store.balances(batch, "video")
-        assert (balances.consumed, balances.held) == (Decimal("2.4"), 0)
+        assert (balances.consumed, balances.held) == (Decimal("2.4"), Decimal(0))
         entries = [(e.entry, str(e.credits), str(e.consumed), str(e.held)) for e in await store.ledger(batch)]
         assert entries == [
             ("hold", "2", "0", "2"),
@@ -284,13 +284,13 @@ def test_request_stamps_are_kept_apart_by_scope_and_pruned(tmp_path: Path) -> No
 
 def test_a_newer_store_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    with_store(path, lambda store: loaded_only(store))
+    with_store(path, loaded_only)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     before = path.read_bytes()
     with pytest.raises(StoreError, match="newer version"):
-        with_store(path, lambda store: loaded_only(store))
+        with_store(path, loaded_only)
     assert path.read_bytes() == before
 
 
@@ -304,7 +304,7 @@ async def loaded_only(store: Store) -> None:
 def test_a_damaged_store_is_told_and_not_guessed_at(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "state.db"
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="state.db"):
+    with pytest.raises(StoreError, match=r"state\.db"):
         with_store(path, loaded_only)
     assert path.read_bytes() == content
 

@@ -49,7 +49,6 @@ class Context:
     store: Store
     batch: Batch
     client: KlingClient
-    monitor: RateLimitMonitor
     limiter: TaskLimiter
     downloader: Downloader
     output_dir: Path

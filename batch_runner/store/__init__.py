@@ -2,10 +2,11 @@
 
 from batch_runner.store.protocol import Store
 from batch_runner.store.reader import StoreReader
-from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
+from batch_runner.store.rows import LOST_SCOPE, Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
 from batch_runner.store.sqlite import SqliteStore
 
 __all__ = [
+    "LOST_SCOPE",
     "Attempt",
     "Batch",
     "Claim",

@@ -96,7 +96,7 @@ def _edited(item: Item, row: sqlite3.Row) -> Problem:
 def _insert(db: sqlite3.Connection, batch: Batch, item: Item) -> int:
     digest = ExternalId.of(batch.name, item.id, 1, item.fingerprint).item
     cursor = db.execute(
-        f"INSERT INTO items (batch_id, item_id, digest, {', '.join(_COLUMNS)})"  # noqa: S608 - fixed names
+        f"INSERT INTO items (batch_id, item_id, digest, {', '.join(_COLUMNS)})"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (batch.batch_id, item.id, digest, *_values(item)),
     )
@@ -111,7 +111,7 @@ def _update(db: sqlite3.Connection, row: sqlite3.Row, item: Item) -> None:
     if _is_taken(row):
         values = (*values[:-1], row["credits"])  # a new price list does not rewrite what was held or paid
     assignments = ", ".join(f"{column} = ?" for column in _COLUMNS)
-    db.execute(f"UPDATE items SET {assignments} WHERE item_key = ?", (*values, row["item_key"]))  # noqa: S608 - fixed names
+    db.execute(f"UPDATE items SET {assignments} WHERE item_key = ?", (*values, row["item_key"]))
     if row["status"] == "failed" and row["fingerprint"] != item.fingerprint:
         _queue_again(db, "item_key = ?", (row["item_key"],))
 

@@ -33,8 +33,10 @@ def mapped_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def open_writer(path: Path) -> sqlite3.Connection:
+def open_writer(path: Path, first: Callable[[sqlite3.Connection], None] | None = None) -> sqlite3.Connection:
     """The one writing connection; creates or migrates the schema.
+
+    ``first`` runs in the transaction that creates a store, and not at all on one that exists.
 
     Raises:
         StoreError: damaged, foreign, or written by a newer version (which is left untouched).
@@ -42,7 +44,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     with mapped_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            _prepare(connection, path)
+            _prepare(connection, path, first)
         except BaseException:
             connection.close()
             raise
@@ -66,7 +68,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, first: Callable[[sqlite3.Connection], None] | None) -> None:
     connection.row_factory = sqlite3.Row
     version = _check_version(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -74,8 +76,14 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     if version:
         _check_pages(connection, path)
+
+    def create(db: sqlite3.Connection) -> None:
+        _migrate(db)
+        if first is not None and not version:
+            first(db)
+
     if version < SCHEMA_VERSION:
-        transaction(connection, _migrate)
+        transaction(connection, create)
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:

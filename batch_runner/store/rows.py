@@ -67,6 +67,10 @@ class FoundTask:
     task: Task
 
 
+LOST_SCOPE = "*"
+"""The scope of the stamp that says: here a store was lost, and with it up to a minute of requests."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """When an API request was let go, on the loop's clock of ``epoch`` and on the wall."""

@@ -18,7 +18,7 @@ from batch_runner.model import Item
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
 from batch_runner.store import attempts, batches, views
 from batch_runner.store.connection import mapped_errors, open_writer, transaction
-from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
+from batch_runner.store.rows import LOST_SCOPE, Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -34,15 +34,22 @@ class SqliteStore:
         self._thread = thread
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock) -> SqliteStore:
-        """Open or create ``path``.
+    async def open(cls, path: Path, clock: Clock, *, has_forgotten: bool = False) -> SqliteStore:
+        """Open or create ``path``; ``has_forgotten`` notes in a new one that an earlier one was lost just now.
 
         Raises:
             StoreError: damaged, another program's, or written by a newer version.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="state.db")
+        loop = asyncio.get_running_loop()
+        lost = Stamp(clock.epoch(), loop.time(), clock.wall_s())
+
+        def note_loss(db: sqlite3.Connection) -> None:
+            views.add_stamp(db, LOST_SCOPE, lost, keep=1)
+
         try:
-            connection = await asyncio.get_running_loop().run_in_executor(thread, open_writer, path)
+            first = note_loss if has_forgotten else None
+            connection = await loop.run_in_executor(thread, open_writer, path, first)
         except BaseException:
             thread.shutdown(wait=False)
             raise

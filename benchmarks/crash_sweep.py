@@ -1,0 +1,176 @@
+"""Kill the program everywhere and start it again; takes about twenty minutes on two cores.
+
+    python benchmarks/crash_sweep.py                       everything
+    python benchmarks/crash_sweep.py --only protocol       one group: protocol, syscalls, recovery, lost, random
+    python benchmarks/crash_sweep.py --stride 10           every tenth place of the long groups
+
+The groups:
+    protocol   every request and answer of a three-item run, at every place in it (``crash_proxy.Place``), with
+               pauses of 0 to 100 ms between the place and the kill
+    syscalls   every write-class system call of a three-item run (needs strace, and leave to trace)
+    recovery   the recovery killed as well, three times over
+    lost       the state file, its log, or everything lost between kill and restart
+    random     fifty kills at random moments of one batch
+
+Every crash plays in a world of its own: the simulated service survives, the program is killed with SIGKILL,
+run to its end and run once more for nothing. The table counts kills and violations by kind; a crash with a
+violation keeps its folder. Exit 1 when there is any violation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import count, product
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from crash_kit import Verdict, play, play_all, strace_trouble
+from crash_oracle import BATCH, by_word
+from crash_proxy import WITH_ANSWER, Cut, Place
+from crash_steps import LOST_ALL, LOST_DB, LOST_DB_AND_WAL, After, Step, Syscall
+
+Crash = Sequence[Step]
+Group = AsyncIterator[list[Verdict]]
+
+EXCHANGES = {"submit": 3, "page": 4, "download": 3}
+WAITS_S = (0.0, 0.005, 0.02, 0.1)
+SYSCALLS = (
+    *("pwrite64", "fdatasync", "fsync", "write", "rename", "linkat", "unlink", "ftruncate", "mkdir"),
+    *("sendto", "sendmsg", "writev", "renameat", "renameat2", "link", "unlinkat"),
+)
+CREATED = (
+    *(".lock", "state.db", "state.db-journal", "state.db-wal", "state.db-shm"),
+    *(f"{BATCH}/item{number}.mp4.part{suffix}" for number in range(3) for suffix in ("", ".meta")),
+)
+ON_ONE_FILE = ("write", "fsync", "linkat", "unlink", "openat")
+
+
+def cuts(kind: str, number: int) -> Iterator[Cut]:
+    """Every place of one exchange; where the answer was delivered, after several pauses."""
+    for place in Place:
+        waits_s = WAITS_S if place in WITH_ANSWER and place is not Place.ANSWERED else WAITS_S[:1]
+        yield from (Cut(kind, number, place, wait_s) for wait_s in waits_s)
+
+
+async def protocol(folder: Path, options: argparse.Namespace) -> Group:
+    """Every exchange of an undisturbed run, and the questions of a recovery."""
+    plain: list[Crash] = [
+        [cut] for kind, most in EXCHANGES.items() for number in range(1, most + 1) for cut in cuts(kind, number)
+    ]
+    asking: list[Crash] = [
+        [Cut("submit", 2, Place.UNSEEN), cut] for kind in ("find", "submit") for cut in cuts(kind, 1)
+    ]
+    yield await play_all(folder, [*plain, *asking][:: options.stride], at_once=options.at_once)
+
+
+async def syscalls(folder: Path, options: argparse.Namespace) -> Group:
+    """Each system call from its first time until a run ends without having made it so often."""
+    trouble = strace_trouble()
+    if trouble is not None:
+        print(f"syscalls are left out: {trouble}")
+        return
+    at_once = options.at_once
+    for name in SYSCALLS:
+        for first in count(1, 4 * at_once * options.stride):
+            numbers = range(first, first + 4 * at_once * options.stride, options.stride)
+            crashes = [[Syscall(name, number)] for number in numbers]
+            verdicts = await play_all(folder / f"{name}-{first}", crashes, at_once=at_once)
+            yield verdicts
+            if not any(verdict.kills for verdict in verdicts):
+                break
+    one_file = [[Syscall(name, number, path)] for name, number, path in product(ON_ONE_FILE, (1, 2), CREATED)]
+    yield await play_all(folder / "files", one_file[:: options.stride], at_once=at_once)
+
+
+async def recovery(folder: Path, options: argparse.Namespace) -> Group:
+    """A first kill that leaves an open question, then three kills of the runs that settle it."""
+    draws = random.Random(options.seed)
+    firsts = [Cut("submit", number, place) for number in (1, 3) for place in (Place.UNSEEN, Place.SENT, Place.LATE)]
+    seconds = [Cut(kind, 1, place) for kind in ("page", "find", "submit", "download") for place in WITH_ANSWER[::2]]
+    crashes = [[first, *draws.sample(seconds, 3)] for first in firsts for _ in range(4)]
+    yield await play_all(folder, crashes[:: options.stride], at_once=options.at_once)
+
+
+async def lost(folder: Path, options: argparse.Namespace) -> Group:
+    """Files lost after a kill at each exchange."""
+    places = (Place.SENT, Place.LATE, Place.HALF, Place.AFTER)
+    exchanges = [(kind, number) for kind, most in EXCHANGES.items() for number in range(1, most + 1)]
+    crashes: list[Crash] = [
+        [Cut(kind, number, place), loss]
+        for (kind, number), place, loss in product(exchanges, places, (LOST_DB, LOST_DB_AND_WAL, LOST_ALL))
+    ]
+    yield await play_all(folder, crashes[:: options.stride], at_once=options.at_once)
+
+
+async def at_random(folder: Path, options: argparse.Namespace) -> Group:
+    """Fifty kills in one batch."""
+    draws = random.Random(options.seed)
+    steps = [After(draws.uniform(0.4, 1.8)) for _ in range(50)]
+    yield [await play(folder / "one", steps, items=100)]
+
+
+GROUPS = {"protocol": protocol, "syscalls": syscalls, "recovery": recovery, "lost": lost, "random": at_random}
+
+
+def kind_of(verdict: Verdict) -> str:
+    """The row of the table that a crash counts in."""
+    if len(verdict.steps) > 1:
+        return ""
+    step = verdict.steps[0]
+    if isinstance(step, Cut):
+        return step.kind
+    return step.name if isinstance(step, Syscall) else ""
+
+
+def print_rows(group: str, verdicts: Sequence[Verdict]) -> None:
+    """One row a kind: crashes, kills, requests beyond one a task in flight, violations."""
+    for kind in sorted({kind_of(verdict) for verdict in verdicts}):
+        rows = [verdict for verdict in verdicts if kind_of(verdict) == kind]
+        kills = sum(verdict.kills for verdict in rows)
+        extra = max(verdict.recovery_requests - verdict.in_flight for verdict in rows)
+        wrongs = [wrong for verdict in rows for wrong in verdict.wrongs]
+        found = ", ".join(f"{number} {word}" for word, number in by_word(wrongs).items()) or "none"
+        print(f"{group:10} {kind:10} {len(rows):8} {kills:6} {extra:15}  {found}")
+
+
+async def sweep(options: argparse.Namespace, folder: Path) -> int:
+    """Play the groups; returns how many crashes had a violation."""
+    table: dict[str, list[Verdict]] = {}
+    for name in [options.only] if options.only else GROUPS:
+        table[name] = []
+        async for verdicts in GROUPS[name](folder / name, options):
+            table[name] += verdicts
+            for verdict in verdicts:
+                if verdict.wrongs:
+                    print(verdict, flush=True)
+    print(f"\n{'group':10} {'kind':10} {'crashes':>8} {'kills':>6} {'extra requests':>15}  violations")
+    for name, verdicts in table.items():
+        print_rows(name, verdicts)
+    return sum(bool(verdict.wrongs) for verdicts in table.values() for verdict in verdicts)
+
+
+def main() -> int:
+    """Parse, play, say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=GROUPS, help="one group")
+    parser.add_argument("--stride", type=int, default=1, help="every so many-th place (default: every one)")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="for the random kills")
+    parser.add_argument("--at-once", type=int, default=2, help="processes at a time (default: %(default)s)")
+    options = parser.parse_args()
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # requests that are cut off are the point here
+    folder = Path(tempfile.mkdtemp(prefix="crash-sweep-"))
+    print(f"seed {options.seed}, below {folder}", flush=True)
+    wrong = asyncio.run(sweep(options, folder))
+    print(f"{wrong} crashes with a violation")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

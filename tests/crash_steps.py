@@ -1,0 +1,47 @@
+"""What a crash is made of: where the program is killed, and what is lost before it starts again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crash_oracle import BATCH
+from crash_proxy import Cut
+
+
+@dataclass(frozen=True)
+class Syscall:
+    """Kill when a thread enters this system call for the ``number``-th time; ``path`` narrows it to one file."""
+
+    name: str
+    number: int
+    path: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.number}" + (f" on {self.path}" if self.path else "")
+
+
+@dataclass(frozen=True)
+class After:
+    """Kill so many seconds after the start."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.3f} s after the start"
+
+
+@dataclass(frozen=True)
+class Lose:
+    """Between two starts these files (patterns below the output folder) are lost."""
+
+    patterns: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"lost: {', '.join(self.patterns)}"
+
+
+LOST_DB = Lose(("state.db",))
+LOST_DB_AND_WAL = Lose(("state.db*",))
+LOST_ALL = Lose(("state.db*", f"{BATCH}/*"))
+
+Step = Cut | Syscall | After | Lose
