@@ -34,6 +34,7 @@ MODELS = (
 
 
 def main() -> int:
+    """Run it and print what it measured; the exit code says whether the promises held."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--slots", type=int, default=5)
@@ -96,9 +97,8 @@ def _tell(
     print(f"refusals              1302: {rate_refusals}, 1303: {world.refusals[1303]}")
     print(f"peak tasks in flight  {world.peak_in_flight} of {options.slots}")
     print(f"credits               consumed {consumed}, charged by the server {charged}")
-    print(
-        f"items                 {summary.items.succeeded} succeeded, {summary.items.failed} failed, exit {summary.exit_code}"
-    )
+    items = summary.items
+    print(f"items                 {items.succeeded} succeeded, {items.failed} failed, exit {summary.exit_code}")
     print(f"simulated             {wall_s:.0f} s in {real_s:.1f} s")
     whole = summary.items.succeeded + summary.items.failed == options.items
     kept = not rate_refusals and not succeeded_twice and consumed == charged and world.peak_in_flight <= options.slots

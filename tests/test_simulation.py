@@ -42,7 +42,7 @@ def scenario_of(seed: int) -> Scenario:
         seed=seed,
         max_concurrent=slots,
         rpm=60,
-        speed=dice.choice([1.0, 4.0]),
+        speed=dice.choice([5.0, 30.0]),
         failure_rate=rate(0.3),
         moderation_create_rate=rate(0.2),
         moderation_late_rate=rate(0.2),

@@ -203,6 +203,8 @@ def make_app(api: Api, cdn: Cdn, now: Callable[[], float]) -> web.Application:
             return await handler(request)
         except web.HTTPException as error:
             return api.misrouted(error.status)
+        except ConnectionResetError:
+            return hang_up(request)  # the client left, or a fault made it leave: there is nobody to answer
 
     app = web.Application(client_max_size=_LARGEST_BODY_BYTES, middlewares=[speak_json])
     app.on_response_prepare.append(date)
