@@ -7,6 +7,7 @@ Facts of the vendor's API reference (2026-03): jpg or png, at most 10 MB, each s
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import stat
 import struct
@@ -46,15 +47,16 @@ def inspect_image(path: Path) -> MediaFacts:
         return MediaFacts("", (_unreadable(error),))
 
 
-def read_image_base64(path: Path) -> str:
-    """The file as raw base64, as the API wants it; raises OSError."""
-    return base64.b64encode(path.read_bytes()).decode("ascii")
+def read_image_base64(path: Path, digest: str) -> str:
+    """The file as raw base64, as the API wants it.
 
-
-def digest(path: Path) -> str:
-    """SHA-256 hex of the file's bytes; raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    Raises:
+        OSError: it cannot be read, or is no longer the file with that SHA-256, which was checked and priced.
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise OSError(errno.ESTALE, "it changed since the manifest was read", str(path))
+    return base64.b64encode(content).decode("ascii")
 
 
 @lru_cache(maxsize=4096)

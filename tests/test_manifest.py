@@ -230,9 +230,9 @@ def test_a_path_that_is_none() -> None:
 
 @pytest.mark.parametrize("content", [[], ["", "   ", "\t"], [codecs.BOM_UTF8]])
 def test_an_empty_manifest(write: Write, content: list[object]) -> None:
-    assert only(write(*content)) == Problem(
-        None, None, "holds no items", 'one object a line, such as {"prompt": "..."}'
-    )
+    path = write(*content)
+    assert problems(path) == []
+    assert items(path) == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
@@ -335,7 +335,7 @@ def test_no_bytes_at_all_break_the_reader(tmp_path_factory: pytest.TempPathFacto
     for problem in found:
         assert len(str(problem)) < 300
     if not found:
-        assert items(path)
+        assert len(items(path)) <= content.count(b"\n") + 1
 
 
 # media
@@ -348,7 +348,10 @@ def test_a_local_image_is_named_by_path_and_known_by_content(write: Write, tmp_p
     one, two = items(
         write({"id": "1", "prompt": "x", "image": "images/a.png"}, {"id": "2", "prompt": "x", "image": "b.png"})
     )
-    assert json.loads(one.body)["image"] == {"path": str(tmp_path / "images" / "a.png")}
+    assert json.loads(one.body)["image"] == {
+        "path": str(tmp_path / "images" / "a.png"),
+        "sha256": "digest-of-pixels",
+    }
     assert one.fingerprint == two.fingerprint
     (tmp_path / "b.png").write_text("other pixels")
     assert items(tmp_path / "shots.jsonl")[1].fingerprint != two.fingerprint
@@ -381,7 +384,7 @@ def test_load_body_reads_every_local_file(write: Write, tmp_path: Path) -> None:
     points = [{"x": 1, "y": 2}, {"x": 3, "y": 4}]
     masks = [{"mask": "m1.png", "trajectories": points}, {"mask": "https://example.com/m", "trajectories": points}]
     (item,) = items(write({"prompt": "x", "image": "i.png", "static_mask": "m2.png", "dynamic_masks": masks}))
-    body = load_body(item.body, lambda path: f"base64 of {path.read_text()}")
+    body = load_body(item.body, lambda path, _: f"base64 of {path.read_text()}")
     assert body == {
         "prompt": "x",
         "image": "base64 of i",
@@ -396,7 +399,7 @@ def test_load_body_reads_every_local_file(write: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize("image", ["https://example.com/a.png?sig=s3cret", "HTTP://example.com/a", "iVBORw0KGgo" * 40])
 def test_addresses_and_base64_go_as_they_are(write: Write, image: str) -> None:
     (item,) = items(write({"prompt": "x", "image": image}))
-    assert load_body(item.body, lambda _: str(1 / 0))["image"] == image
+    assert load_body(item.body, lambda _path, _digest: str(1 / 0))["image"] == image
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def _content(kind: str, body: dict[str, Any], files: list[LocalFile], price: Pri
     text = _canonical(body)
     fingerprint = hashlib.sha256(f"{kind}\n{text}".encode()).hexdigest()
     for file in files:
-        file.place.put({"path": str(file.path)})
+        file.place.put({"path": str(file.path), "sha256": file.digest})
     return _Content(kind, _canonical(body) if files else text, fingerprint, price, _words(kind, body))
 
 

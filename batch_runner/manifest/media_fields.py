@@ -34,11 +34,11 @@ class MediaFacts:
 Inspect = Callable[[Path], MediaFacts]
 
 
-def load_body(body: str, read: Callable[[Path], str]) -> dict[str, Any]:
-    """The API body of an ``Item.body``, every local media path replaced by what ``read`` makes of it."""
+def load_body(body: str, read: Callable[[Path, str], str]) -> dict[str, Any]:
+    """The API body of an ``Item.body``; a local file becomes what ``read`` makes of its path and SHA-256."""
 
     def filled(table: dict[str, Any]) -> Any:
-        return read(Path(table["path"])) if table.keys() == {"path"} else table
+        return read(Path(table["path"]), table["sha256"]) if table.keys() == {"path", "sha256"} else table
 
     loaded: dict[str, Any] = json.loads(body, object_hook=filled)
     return loaded

@@ -8,7 +8,7 @@ from typing import Final
 
 from batch_runner.errors import ManifestError, Problem
 from batch_runner.manifest.draft import Draft
-from batch_runner.manifest.lines import EXAMPLE, lines, parsed
+from batch_runner.manifest.lines import lines, parsed
 from batch_runner.manifest.media_fields import Inspect
 from batch_runner.model import Item
 
@@ -51,12 +51,8 @@ class Manifest:
     def _outcomes(self) -> Iterator[Item | list[Problem]]:
         """What became of each line that is not blank."""
         first_lines: dict[int, int] = {}
-        is_empty = True
         for line, content in lines(self.path):
-            is_empty = False
             yield [content] if isinstance(content, Problem) else self._outcome(line, content, first_lines)
-        if is_empty:
-            yield [Problem(None, None, "holds no items", EXAMPLE)]
 
     def _outcome(self, line: int, text: str, first_lines: dict[int, int]) -> Item | list[Problem]:
         record = parsed(line, text)
