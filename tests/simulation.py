@@ -23,7 +23,7 @@ import pytest
 
 from batch_runner import api, download
 from batch_runner.records import SummaryRecord
-from batch_runner.runner import collector
+from batch_runner.runner import Halt, collector
 from batch_runner.sandbox import FaultPlan, Sandbox, SandboxTask, WorldConfig
 from batch_runner.sandbox.clips import ClipWish, render
 from batch_runner.service import sandbox_price
@@ -113,7 +113,14 @@ class Simulation:
             lines.append(json.dumps(line))
         return lines
 
-    async def run(self, die_at: int | None = None, **options: object) -> SummaryRecord | None:
+    async def run(
+        self,
+        die_at: int | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        halt: Halt | None = None,
+        **options: object,
+    ) -> SummaryRecord | None:
         """One start of the program; None when it died."""
         flags = {
             "output_dir": str(self.output_dir),
@@ -123,14 +130,15 @@ class Simulation:
             **self.scenario.options,
             **options,
         }
-        environ = {"KLING_ACCESS_KEY": self.sandbox.access_key, "KLING_SECRET_KEY": self.sandbox.secret_key}
+        keys = {"KLING_ACCESS_KEY": self.sandbox.access_key, "KLING_SECRET_KEY": self.sandbox.secret_key}
         life = Life(die_at)
         with _mortal(life, self.world):
             work = asyncio.ensure_future(
                 api.run_settings(
                     self.manifest,
                     resolve(flags, {}, None),
-                    environ=environ,
+                    environ=keys if environ is None else environ,
+                    halt=halt,
                     observer=self.events.append,
                     clock=self.clock,
                 )

@@ -102,16 +102,16 @@ class Courier:
         await self._record(Event.SEND)
         self.poller.add(self._watch)
         path = catalog.product(self.attempt.kind).create_path
-        self.is_sending = True
         self._is_known_absent = False
+        self._sends += 1
+        self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
         try:
             outcome = await self.context.client.create(path, body, self.attempt.external_task_id)
+            self._watch.sent()
+            await self._take_outcome(outcome, admission)
         finally:
             self.is_sending = False
-            self._watch.sent()
             self.context.changed.set()
-        self._sends += 1
-        await self._take_outcome(outcome, admission)
 
     async def _take_outcome(self, outcome: CreateOutcome, admission: int) -> None:
         match outcome:

@@ -1,0 +1,418 @@
+"""What a run does when something particular happens; the whole program, the sandbox, virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulation import Scenario, Simulation, audit, simulate
+
+from batch_runner.errors import AccountError, ExitCode, ManifestError, OutputFolderLockedError
+from batch_runner.events import ItemSubmitted, Notice
+from batch_runner.records import SummaryRecord
+from batch_runner.runner import Halt
+from batch_runner.sandbox import FaultPlan, WorldConfig
+from batch_runner.sandbox.world import World
+
+Work = Callable[[Simulation], Coroutine[Any, Any, None]]
+
+
+LOSSES = ["lost_answer", "reset_before", "server_error_before", "server_error_after", "html_200"]
+SPOILS = ["cut_download", "html_download", "range_ignored", "etag_changed", "expired_link", "reset_before", "slow"]
+
+
+def lines(*prompts: str, **fields: object) -> tuple[str, ...]:
+    return tuple(json.dumps({"id": f"i{number}", "prompt": prompt, **fields}) for number, prompt in enumerate(prompts))
+
+
+def play(tmp_path: Path, work: Work, *prompts: str, scenario: Scenario | None = None, **world: object) -> None:
+    base = scenario or Scenario(slots=2)
+    config = WorldConfig(**{"max_concurrent": base.slots, "rpm": base.rpm, **world})  # type: ignore[arg-type]  # named in each test
+    simulate(replace(base, world=config, lines=lines(*prompts)), tmp_path, work)
+
+
+async def done(simulation: Simulation, **options: Any) -> SummaryRecord:
+    summary = await simulation.run(**options)
+    assert summary is not None
+    audit(simulation, summary)
+    return summary
+
+
+def notices(simulation: Simulation) -> str:
+    return "\n".join(event.text for event in simulation.events if isinstance(event, Notice))
+
+
+def rows(simulation: Simulation) -> dict[str, tuple[str, str | None]]:
+    return {row["id"]: (row["status"], row["reason"]) for row in simulation.results()}
+
+
+def test_every_kind_of_failure_is_told_by_its_reason(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.ITEMS_FAILED
+        assert rows(simulation) == {
+            "i0": ("succeeded", None),
+            "i1": ("failed", "generation"),
+            "i2": ("failed", "policy"),
+            "i3": ("failed", "policy"),
+        }
+        assert summary.credits["video"].consumed == 1
+        again = await done(simulation)
+        assert again == summary, "a failed item is not tried again unless asked"
+        retried = await done(simulation, retry_failed=True)
+        assert retried.exit_code == ExitCode.ITEMS_FAILED
+        assert [row["attempts"] for row in simulation.results()] == [1, 2, 2, 2]
+
+    play(tmp_path, work, "good", "[sandbox:fail]", "[sandbox:policy]", "[sandbox:late-policy]")
+
+
+def test_transient_failures_are_tried_again_only_within_max_attempts(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation, max_attempts=3)
+        attempts = {row["id"]: row["attempts"] for row in simulation.results()}
+        transient = {
+            row["id"] for row in simulation.results() if "pixel" not in (row["error"] or {}).get("message", "")
+        }
+        assert attempts["i1"] == 1, "policy is not transient"
+        assert attempts["i0"] == (3 if "i0" in transient else 1)
+        assert len(simulation.world.tasks) == sum(attempts.values())
+
+    play(tmp_path, work, "[sandbox:fail]", "[sandbox:late-policy]")
+
+
+def test_the_budget_is_kept_to_the_last_credit(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation, budget={"video": "2.5"})
+        assert summary.exit_code == ExitCode.BUDGET
+        assert summary.credits["video"].consumed == 2
+        assert sorted(status for status, _ in rows(simulation).values()) == ["pending"] * 2 + ["succeeded"] * 2
+        assert [reason for status, reason in rows(simulation).values() if status == "pending"] == ["budget"] * 2
+        more = await done(simulation, budget={"video": 4})
+        assert more.exit_code == ExitCode.OK
+        assert more.credits["video"].available == 0
+
+    play(tmp_path, work, "a", "b", "c", "d")
+
+
+def test_a_failed_item_gives_its_credits_to_the_next(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation, budget={"video": 1})
+        assert rows(simulation)["i1"] == ("succeeded", None)
+        assert summary.exit_code == ExitCode.ITEMS_FAILED
+
+    play(tmp_path, work, "[sandbox:fail]", "b")
+
+
+def test_an_empty_pack_stops_submitting_and_finishes_what_runs(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.ACCOUNT
+        assert summary.items.succeeded == 2
+        assert summary.items.failed == 0
+        assert [reason for status, reason in rows(simulation).values() if status == "pending"] == ["account"] * 3
+        assert simulation.world.refusals[1102] <= 2, "nothing is asked again and again"
+        assert "1102" in notices(simulation)
+
+    play(tmp_path, work, "a", "b", "c", "d", "e", pack_credits=Decimal(2))
+
+
+def test_wrong_keys_end_the_run_at_once(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        simulation.sandbox.secret_key = "x" * 40
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.ACCOUNT
+        assert rows(simulation) == {"i0": ("pending", "account"), "i1": ("pending", "account")}
+        assert len(simulation.world.request_stamps) <= 2
+
+    play(tmp_path, work, "a", "b")
+
+
+def test_no_keys_is_told_with_both_ways_on(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        with pytest.raises(AccountError, match="--sandbox"):
+            await simulation.run(environ={"HOME": str(tmp_path)})
+
+    play(tmp_path, work, "a")
+
+
+def test_slots_of_other_programs_are_waited_for_without_using_up_attempts(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        now = simulation.clock.wall_s()
+        for number in range(2):
+            body = {"prompt": "theirs", "external_task_id": f"foreign-{number}"}
+            World.create(simulation.world, "text2video", body, now)
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.OK
+        assert {row["attempts"] for row in simulation.results()} == {1}
+        waited_s = max(task.ended_at_s for task in simulation.world.tasks[:2]) - now
+        assert simulation.world.refusals[1303] <= 2 + waited_s / 5, "probes are 5 to 20 s apart"
+        assert summary.requests.refused == simulation.world.refusals[1303]
+
+    play(tmp_path, work, "a", "b", "c")
+
+
+def test_a_soft_rate_limit_pauses_the_whole_run_as_long_as_asked(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert summary.requests.refused == 3
+
+    script = {"create": ["rate_429", "", "rate_429"], "list": ["rate_429"]}
+    play(tmp_path, work, "a", "b", scenario=Scenario(slots=2, faults=FaultPlan(script=script)))
+
+
+@pytest.mark.parametrize("fault", LOSSES)
+@pytest.mark.parametrize("repeat", ["refuse", "same", "second"])
+def test_a_create_without_a_clear_answer_never_pays_twice(tmp_path: Path, fault: str, repeat: str) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 2
+
+    scenario = Scenario(slots=2, faults=FaultPlan(script={"create": [fault, fault]}))
+    play(tmp_path, work, "a", "b", scenario=scenario, repeat_policy=repeat, visible_after_s=6.0)
+
+
+def test_a_fate_that_cannot_be_settled_stays_unknown_and_is_taken_up_later(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.UNRESOLVED
+        assert rows(simulation)["i0"] == ("unknown", "unresolved")
+        assert summary.credits["video"].held == 1
+        again = await done(simulation)
+        assert again.exit_code == ExitCode.OK
+
+    faults = FaultPlan(script={"create": ["server_error_before", "", *["server_error_before"] * 3]})
+    play(tmp_path, work, "a", "b", scenario=Scenario(slots=2, faults=faults))
+
+
+def test_a_late_task_is_reported_its_success_is_still_collected(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation, task_deadline_s=100)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert rows(simulation)["i0"] == ("pending", "overdue")
+        assert rows(simulation)["i1"] == ("succeeded", None)
+        assert "overdue" in notices(simulation)
+        again = await done(simulation)
+        assert again.exit_code == ExitCode.OK
+
+    play(tmp_path, work, "[sandbox:slow]", "b", "c", speed=5.0)
+
+
+def test_a_run_ends_even_if_a_task_never_does(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation, task_deadline_s=600)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert summary.items.succeeded == 3
+        assert summary.credits["video"].held == 1
+
+    play(tmp_path, work, "a", "[sandbox:stuck]", "b", "c")
+
+
+def test_a_run_ends_when_stuck_tasks_hold_every_slot(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation, task_deadline_s=600)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert rows(simulation)["i2"] == ("pending", "stopped")
+        assert simulation.world.peak_in_flight == 2
+
+    play(tmp_path, work, "[sandbox:stuck]", "[sandbox:stuck]", "c")
+
+
+def test_max_runtime_leaves_the_rest_to_the_next_run(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        before = simulation.clock.wall_s()
+        summary = await done(simulation, max_runtime_s=60)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert simulation.clock.wall_s() - before < 60 + 10
+        assert set(rows(simulation).values()) == {("pending", "stopped")}
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 4
+
+    play(tmp_path, work, "a", "b", "c", "d")
+
+
+def test_a_stop_waits_for_the_answer_of_a_submission_under_way(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation, max_runtime_s=0.5)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert all(row["task_id"] for row in simulation.results()[:1])
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 2
+
+    faults = FaultPlan(slow_s=5.0, script={"create": ["slow"]})
+    play(tmp_path, work, "a", "b", scenario=Scenario(slots=1, faults=faults))
+
+
+@pytest.mark.parametrize("fault", SPOILS)
+def test_a_bad_download_is_repeated_and_never_generated_again(tmp_path: Path, fault: str) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    faults = FaultPlan(slow_s=100.0, script={"download": ["cut_download", fault, fault, ""]})
+    play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=faults))
+
+
+def test_an_expired_link_is_renewed(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert (await done(simulation)).exit_code == ExitCode.OK
+
+    faults = FaultPlan(script={"download": ["cut_download", "cut_download", "cut_download"]})
+    play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=faults), link_ttl_s=2.0)
+
+
+def test_a_file_that_is_gone_for_ever_is_a_state_of_its_own_and_not_paid_again(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.ITEMS_FAILED
+        assert rows(simulation) == {"i0": ("failed", "asset")}
+        assert summary.credits["video"].consumed == 1
+        assert (await done(simulation)) == summary
+        again = await done(simulation, retry_failed=True)
+        assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    faults = FaultPlan(script={"download": ["expired_link"] * 5})
+    play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=faults))
+
+
+def test_a_download_that_keeps_failing_is_left_to_the_next_run(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert rows(simulation) == {"i0": ("pending", "asset")}
+        again = await done(simulation)
+        assert (again.exit_code, again.requests.submit) == (ExitCode.OK, 0)
+
+    faults = FaultPlan(script={"download": ["html_download"] * 8})
+    play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=faults))
+
+
+def test_a_file_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        own = simulation.output_dir / "batch" / "i0.mp4"
+        own.parent.mkdir(parents=True)
+        own.write_bytes(b"my holiday")
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.STOPPED
+        assert own.read_bytes() == b"my holiday"
+        assert rows(simulation) == {"i0": ("pending", "asset")}
+        own.rename(own.with_name("holiday.txt"))
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, "a")
+
+
+def test_an_edited_line_is_a_conflict_while_its_video_is_paid(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        simulation.manifest.write_text("\n".join(lines("other words", "b")), encoding="utf-8")
+        tree, stamps = simulation.tree(), len(simulation.world.request_stamps)
+        with pytest.raises(ManifestError, match="edited"):
+            await simulation.run()
+        assert (simulation.tree(), len(simulation.world.request_stamps)) == (tree, stamps)
+        simulation.manifest.write_text("\n".join([*reversed(lines("a", "b")), lines("c", "d", "e")[2]]))
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 3)
+
+    play(tmp_path, work, "a", "b")
+
+
+@pytest.mark.parametrize("stop_at_s", [5.0, 60.0, 4000.0])
+def test_a_lost_store_is_rebuilt_from_the_account_and_the_files(tmp_path: Path, stop_at_s: float) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation, max_runtime_s=stop_at_s)
+        files = {path: path.stat().st_mtime_ns for path in simulation.output_dir.glob("batch/*.mp4")}
+        (simulation.output_dir / "state.db").unlink()
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 3)
+        assert {path: path.stat().st_mtime_ns for path in files} == files, "a finished file is not touched"
+
+    play(tmp_path, work, "a", "b", "c")
+
+
+def test_a_lost_store_and_an_edited_line_are_told_and_not_mixed_up(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        (simulation.output_dir / "state.db").unlink()
+        simulation.manifest.write_text("\n".join(lines("other words")), encoding="utf-8")
+        with pytest.raises(ManifestError, match="earlier text"):
+            await simulation.run()
+        assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, "a")
+
+
+def test_priority_goes_first_then_manifest_order(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        manifest = [
+            json.dumps({"id": name, "prompt": name, "priority": p}) for name, p in (("a", 0), ("b", 9), ("c", 0))
+        ]
+        simulation.manifest.write_text("\n".join(manifest), encoding="utf-8")
+        await done(simulation)
+        order = [event.item for event in simulation.events if isinstance(event, ItemSubmitted)]
+        assert order == ["b", "a", "c"]
+
+    play(tmp_path, work, "-", scenario=Scenario(slots=1))
+
+
+def test_a_dead_api_ends_the_run_with_everything_recorded(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        url = simulation.sandbox.base_url
+        before = simulation.clock.wall_s()
+        summary = await simulation.run(base_url="http://127.0.0.1:9")
+        assert summary is not None
+        assert summary.exit_code == ExitCode.STOPPED
+        assert rows(simulation) == {"i0": ("pending", "stopped")}
+        assert simulation.clock.wall_s() - before < 120
+        assert "not answered" in notices(simulation)
+        assert (await done(simulation, base_url=url)).exit_code == ExitCode.OK
+
+    play(tmp_path, work, "a")
+
+
+def test_the_servers_charge_wins_over_the_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulation.sandbox_price", lambda _kind, _body: Decimal("1.37"))
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        row = simulation.results()[0]
+        assert (row["credits_estimated"], row["credits_charged"]) == ("1", "1.37")
+        assert summary.credits["video"].consumed == Decimal("1.37")
+
+    play(tmp_path, work, "a")
+
+
+def test_two_runs_at_once_keep_out_of_each_others_way(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        first = asyncio.ensure_future(simulation.run())
+        await asyncio.sleep(5)
+        with pytest.raises(OutputFolderLockedError):
+            await simulation.run()
+        summary = await first
+        assert summary is not None
+        assert summary.exit_code == ExitCode.OK
+
+    play(tmp_path, work, "a")
+
+
+def test_a_halt_before_anything_was_sent_sends_nothing(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        halt = Halt()
+        halt.leave()
+        summary = await simulation.run(halt=halt)
+        assert summary is not None
+        assert summary.exit_code == ExitCode.STOPPED
+        assert simulation.world.request_stamps == []
+
+    play(tmp_path, work, "a")
