@@ -151,3 +151,21 @@ class Block:
 def readme_blocks() -> list[Block]:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     return [Block(*match.groups(default="")) for match in _BLOCK.finditer(text)]
+
+
+def run_cells(cwd: Path, *cells: str, env: Mapping[str, str] | None = None) -> list[str]:
+    """Run cells in a notebook kernel of this very Python; what each of them printed. Raises if one of them does."""
+    specs = cwd / ".jupyter/kernels/here"
+    specs.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (specs / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "here", "language": "python"}))
+    (cwd / "cells.json").write_text(json.dumps(cells))
+    environ = clean_environ(
+        cwd, {"JUPYTER_PATH": str(cwd / ".jupyter"), "IPYTHONDIR": str(cwd / ".ipython"), **(env or {})}
+    )
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("notebook_kit.py"))], cwd=cwd, env=environ,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert isinstance(printed, list)
+    return printed

@@ -255,8 +255,10 @@ def test_json_is_one_object_in_every_error(folder: Path, args: tuple[str, ...], 
 
 
 def test_a_fault_is_one_object_too_and_tells_no_secret(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = "https://cdn.example/clip.mp4?signature=secret"
+
     def fault(*_: object) -> None:
-        raise LookupError("https://cdn.example/clip.mp4?signature=secret")
+        raise LookupError(link)
 
     write_manifest(folder / "films.jsonl", few(1))
     monkeypatch.setattr(planning, "plan", fault)
@@ -389,19 +391,20 @@ def said(stream: IO[str] | None) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_soon_and_the_next_one_finishes(folder: Path, number: signal.Signals) -> None:
-    write_manifest(folder / "films.jsonl", few(4))
-    with started(folder, "films.jsonl", "--sandbox", "--sandbox-speed", "1", "--json") as process:
+    write_manifest(folder / "films.jsonl", few(3))
+    with started(folder, "films.jsonl", "--sandbox", "--sandbox-speed", "40", "--json") as process:
         began_s = time.monotonic()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
         assert time.monotonic() - began_s < 10
     assert process.returncode == 7
     summary = json.loads(out)
-    assert (summary["exit_code"], summary["items"]["succeeded"]) == (7, 0)
+    assert summary["exit_code"] == 7
+    assert summary["items"]["pending"]
     assert number.name in err
-    ended = run_here("films.jsonl", "--sandbox", "--sandbox-speed", "1000", "--rpm", "0", "--json")
-    assert (ended.code, ended.json["items"]["succeeded"]) == (0, 4)
-    assert ended.json["credits"]["video"]["consumed"] == "4"
+    ended = run_here("films.jsonl", *FAST, "--json")
+    assert (ended.code, ended.json["items"]["succeeded"]) == (0, 3)
+    assert ended.json["credits"]["video"]["consumed"] == "3"
 
 
 def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
