@@ -163,8 +163,9 @@ def run_cells(cwd: Path, *cells: str, env: Mapping[str, str] | None = None) -> l
     environ = clean_environ(
         cwd, {"JUPYTER_PATH": str(cwd / ".jupyter"), "IPYTHONDIR": str(cwd / ".ipython"), **(env or {})}
     )
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("notebook_kit.py"))], cwd=cwd, env=environ,
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)  # fmt: skip
+    kit = str(Path(__file__).with_name("notebook_kit.py"))
+    done = subprocess.run([sys.executable, kit], cwd=cwd, env=environ, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=180, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert isinstance(printed, list)

@@ -10,6 +10,7 @@ import pytest
 from simulation import Scenario, Simulation, audit, simulate
 
 from batch_runner.sandbox import FaultPlan, WorldConfig
+from batch_runner.sandbox.config import RepeatPolicy
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "60"))
 FIRST_SEED = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
@@ -28,6 +29,43 @@ def test_a_quiet_batch_ends_well_and_costs_what_it_says(tmp_path: Path) -> None:
         assert len(simulation.world.request_stamps) == requests
 
     simulate(Scenario(world=WorldConfig(max_concurrent=3, rpm=60)), tmp_path, work)
+
+
+@pytest.mark.parametrize("repeat", ["refuse", "second"])
+def test_a_run_may_die_at_any_moment(tmp_path: Path, repeat: RepeatPolicy) -> None:
+    """One item, a death at each moment in turn: around every transaction, every file's name, at every task made."""
+    world = WorldConfig(max_concurrent=1, speed=30.0, repeat_policy=repeat, visible_after_s=3.0)
+    scenario = Scenario(items=1, slots=1, rpm=60, world=world)
+    moment = died = 0
+    while died == moment:
+        moment += 1
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+
+        async def work(simulation: Simulation, moment: int = moment) -> int:
+            await simulation.run(die_at=moment)
+            simulation.whole_files()
+            summary = await simulation.run()
+            assert summary is not None
+            audit(simulation, summary)
+            assert (summary.exit_code, len(simulation.world.tasks)) == (0, 1), moment
+            return simulation.died
+
+        died += simulate(scenario, folder, work)
+    assert moment > 30, "the moments were counted"
+
+
+def test_restarts_do_not_reset_the_request_limit(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        for _ in range(8):
+            await simulation.run(die_at=25)
+        summary = await simulation.run()
+        assert summary is not None
+        audit(simulation, summary)
+        assert simulation.world.most_requests_in_window() == 10, "the limit was reached, and kept"
+
+    scenario = Scenario(items=3, slots=3, rpm=10, world=WorldConfig(max_concurrent=3, rpm=10))
+    simulate(scenario, tmp_path, work)
 
 
 def scenario_of(seed: int) -> Scenario:

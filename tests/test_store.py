@@ -37,7 +37,7 @@ async def finish(store: Store, attempt: Attempt, charged: str = "2") -> Attempt:
         (Event.SUCCEED, Facts(charged=Decimal(charged))),
     ):
         attempt = await store.apply(attempt, event, {}, facts)
-    file = StoredFile(0, f"b/{attempt.item_id}.mp4", 3, "00" * 32)
+    file = StoredFile(0, f"b/{attempt.item_id}.mp4", 3, "00" * 32, 1)
     await store.record_file(attempt, file)
     return await store.apply(attempt, Event.PUBLISH, {})
 
@@ -193,6 +193,29 @@ def test_tasks_that_a_lost_store_forgot_are_taken_up_and_not_paid_again(tmp_path
         assert (await claimed(store, batch)).item_id == "c"
         assert (await store.balances(batch, "video")).held == 6
         assert await store.adopt(batch, tasks, {}) == 0
+
+    with_store(tmp_path / "state.db", work)
+
+
+def test_news_of_an_older_attempt_does_not_speak_for_the_item(tmp_path: Path) -> None:
+    """A lost store, a second attempt in flight: the first one's failure once let a third one be paid."""
+
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("a"), searched=False)
+        tasks = [found("a", 1, TaskStatus.FAILED), found("a", 2, TaskStatus.PROCESSING)]
+        await store.adopt(batch, tasks, {"video": Decimal(2)})
+        assert [(entry.entry, entry.attempt, entry.held) for entry in await store.ledger(batch)] == [
+            ("hold", 1, Decimal(2)),
+            ("release", 1, Decimal(0)),
+            ("hold", 2, Decimal(2)),
+        ], "a failed task's hold must not stand beside a live one's"
+        await store.queue_failed(batch)
+        await store.queue_item(batch, "a")
+        assert (await store.claim_next(batch, {})).attempt is None
+        with pytest.raises(ManifestError):
+            await loaded(store, item("a", text="edited"), searched=False)
+        row = (await store.results(batch))[0]
+        assert (row.status, row.attempts, row.error) == ("pending", 2, None)
 
     with_store(tmp_path / "state.db", work)
 

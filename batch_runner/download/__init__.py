@@ -9,7 +9,7 @@ from batch_runner.download.failures import (
     MissingFileError,
     TargetExists,
 )
-from batch_runner.download.files import free_bytes, make_batch_folder, publish, sha256_of
+from batch_runner.download.files import free_bytes, make_batch_folder, publish, sha256_of, tidy
 from batch_runner.download.links import LinkPolicy, PublicResolver, open_download_session
 from batch_runner.download.mp4 import check_mp4
 from batch_runner.download.part import sidecar_of
@@ -33,5 +33,6 @@ __all__ = [
     "publish",
     "sha256_of",
     "sidecar_of",
+    "tidy",
     "write_atomically",
 ]

@@ -38,6 +38,15 @@ def publish(part_path: Path, final_path: Path) -> None:
         require_regular(part_path.lstat(), part_path)
     with disk_errors("create", final_path):
         _give_name(part_path, final_path)
+    tidy(part_path, final_path)
+
+
+def tidy(part_path: Path, final_path: Path) -> None:
+    """Finish a publication of which the final name is known to be right: no part is left, the name is durable.
+
+    Raises:
+        DiskError: the disk refused; a failed sync of the folder must not be retried.
+    """
     remove(part_path)
     remove(sidecar_of(part_path))
     sync_folder(final_path.parent)

@@ -6,10 +6,10 @@ import asyncio
 
 from batch_runner import catalog
 from batch_runner.errors import StoppedError
-from batch_runner.kling import Trouble
+from batch_runner.kling import Trouble, failure_of
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import Backoff
-from batch_runner.model import Task
+from batch_runner.model import Task, TaskStatus
 from batch_runner.runner.context import Context
 from batch_runner.schedule import MAX_PAGE_SIZE, MIN_PAGE_SIZE
 from batch_runner.store import FoundTask
@@ -48,7 +48,7 @@ async def _tasks_of_batch(context: Context, kind: str) -> list[FoundTask]:
         for row in rows:
             name = ExternalId.parse(row.external_task_id)
             if name is not None and name.batch == ours:
-                found[str(name)] = FoundTask(name, row)
+                found[str(name)] = FoundTask(name, row, _reason(row))
         ids = {row.task_id for row in rows}
         if len(rows) < MIN_PAGE_SIZE or ids <= seen:  # a server may hand out fewer rows than asked for
             break
@@ -69,3 +69,7 @@ async def _page(context: Context, kind: str, number: int) -> list[Task]:
         if context.halt.is_set:
             raise context.halt.error or StoppedError("stopped")
         await asyncio.sleep(backoff.next_s())
+
+
+def _reason(task: Task) -> str | None:
+    return failure_of(task.message).reason if task.status is TaskStatus.FAILED else None

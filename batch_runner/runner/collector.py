@@ -21,6 +21,7 @@ from batch_runner.download import (
     make_batch_folder,
     publish,
     sha256_of,
+    tidy,
 )
 from batch_runner.errors import AccountError, DiskError
 from batch_runner.events import ItemFinished
@@ -89,19 +90,21 @@ class Collector:
     async def _collect(self, attempt: Attempt, task: Task | None) -> None:
         folder = await _in_thread(make_batch_folder, self._context.output_dir, self._context.batch.name)
         stored = await self._context.store.files_of(attempt)
-        if stored and all([await self._finish(file) for file in stored]):
+        finished = {file.ordinal for file in stored if await self._finish(file)}
+        if stored and len(finished) == stored[0].count:
             return
         if task is None or not task.assets:
             task = await self._ask(attempt)
-        names = _names(attempt.item_id, task.assets)
-        for ordinal, name in enumerate(names):
-            await self._fetch_and_publish(attempt, task, ordinal, folder / name)
+        for ordinal, name in enumerate(_names(attempt.item_id, task.assets)):
+            if ordinal not in finished:
+                await self._fetch_and_publish(attempt, task, ordinal, folder / name)
 
     async def _finish(self, file: StoredFile) -> bool:
         """Whether a file with a durable digest is, or can be put, under its final name without a download."""
         final_path = self._context.output_dir / file.path
         part_path = _part_of(final_path)
         if await _in_thread(_has, final_path, file):
+            await _in_thread(tidy, part_path, final_path)
             return True
         if not await _in_thread(_has, part_path, file):
             return False
@@ -112,10 +115,10 @@ class Collector:
         part_path = _part_of(final_path)
         size, digest = await self._fetch(attempt, task, ordinal, part_path)
         path = final_path.relative_to(self._context.output_dir).as_posix()
-        file = StoredFile(ordinal, path, size, digest)
+        file = StoredFile(ordinal, path, size, digest, len(task.assets))
         await self._context.store.record_file(attempt, file)
         if await _in_thread(_has, final_path, file):  # a lost state.db: the finished file is already here
-            await _in_thread(part_path.unlink)
+            await _in_thread(tidy, part_path, final_path)
         else:
             await _in_thread(publish, part_path, final_path)
 

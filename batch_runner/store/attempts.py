@@ -11,7 +11,7 @@ from batch_runner import ledger, lifecycle
 from batch_runner.errors import Problem
 from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, ExternalId, State
-from batch_runner.model import Pack
+from batch_runner.model import Pack, TaskStatus
 from batch_runner.records import credits_text
 from batch_runner.store.rows import Attempt, Claim, Facts, FoundTask, StoredFile
 
@@ -87,6 +87,8 @@ def _claim(db: sqlite3.Connection, item_key: int, budgets: Budgets, at: float) -
     if last is not None and last["state"] == State.WITHDRAWN and last["fingerprint"] == item["fingerprint"]:
         db.execute("UPDATE attempts SET estimate = ? WHERE attempt_id = ?", (item["credits"], last["attempt_id"]))
         return apply(db, last["attempt_id"], Event.HOLD, Facts(), budgets, at)
+    if last is not None and State(last["state"]) not in lifecycle.RETRYABLE | {State.WITHDRAWN}:
+        raise AssertionError(f"attempt {last['external_task_id']} may live; another one must not be minted")
     number = 1 if last is None else last["number"] + 1
     return _mint(db, item, ExternalId.of(item["name"], item["item_id"], number, item["fingerprint"]), budgets, at)
 
@@ -100,7 +102,10 @@ def _mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, budgets: 
     )  # fmt: skip
     assert cursor.lastrowid is not None
     _book(db, get(db, cursor.lastrowid), ledger.hold(Decimal(item["credits"])), budgets, at)
-    db.execute("UPDATE items SET status = 'active', reason = NULL WHERE item_key = ?", (item["item_key"],))
+    db.execute(
+        "UPDATE items SET status = 'active', reason = NULL, error_code = NULL, error_message = NULL WHERE item_key = ?",
+        (item["item_key"],),
+    )
     return get(db, cursor.lastrowid)
 
 
@@ -147,15 +152,16 @@ def _book(db: sqlite3.Connection, attempt: Attempt, entry: ledger.Entry, budgets
 
 
 def _stand(db: sqlite3.Connection, attempt: Attempt, facts: Facts) -> None:
-    """Let the item's row say where its newest attempt leaves it."""
+    """Let the item's row say where its newest attempt leaves it; news of an older one changes nothing there."""
     word = lifecycle.item_status(attempt.state)
     status = word if word in {"succeeded", "failed"} else "active"
     if attempt.state is State.WITHDRAWN:
         status = "queued"
     db.execute(
         "UPDATE items SET status = ?, reason = ?, error_code = ?, error_message = ?"
-        " WHERE item_key = (SELECT item_key FROM attempts WHERE attempt_id = ?)",
-        (status, facts.reason, facts.error_code, facts.error_message, attempt.attempt_id),
+        " WHERE item_key = (SELECT item_key FROM attempts WHERE attempt_id = ?)"
+        " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.item_key = items.item_key AND a.number > ?)",
+        (status, facts.reason, facts.error_code, facts.error_message, attempt.attempt_id, attempt.number),
     )
 
 
@@ -183,14 +189,20 @@ def edited_since(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTas
 
 
 def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], budgets: Budgets, at: float) -> int:
-    """Take up tasks that the account has and a lost ``state.db`` forgot; returns how many."""
+    """Take up tasks that the account has and a lost ``state.db`` forgot; returns how many.
+
+    Failed ones come first and are settled at once: their holds must not stand beside those of live tasks.
+    """
     count = 0
-    for task in sorted(found, key=lambda each: each.name.number):
+    for task in sorted(found, key=lambda each: (each.task.status is not TaskStatus.FAILED, each.name.number)):
         item = _item_of(db, batch_id, task.name)
         if item is None or item["looked"] or _known(db, str(task.name)):
             continue
         attempt = _mint(db, item, task.name, budgets, at)
         apply(db, attempt.attempt_id, Event.ACCEPT, Facts(task_id=task.task.task_id), budgets, at)
+        if task.task.status is TaskStatus.FAILED:
+            facts = Facts(charged=task.task.charged, reason=task.reason, error_message=task.task.message)
+            apply(db, attempt.attempt_id, Event.FAIL, facts, budgets, at)
         count += 1
     return count
 
@@ -215,15 +227,15 @@ def mark_looked(db: sqlite3.Connection, batch_id: int) -> None:
 def record_file(db: sqlite3.Connection, attempt_id: int, file: StoredFile) -> None:
     """Make a file's digest durable before it gets its final name."""
     db.execute(
-        "INSERT OR REPLACE INTO files (attempt_id, ordinal, path, bytes, sha256) VALUES (?, ?, ?, ?, ?)",
-        (attempt_id, file.ordinal, file.path, file.bytes, file.sha256),
+        "INSERT OR REPLACE INTO files (attempt_id, ordinal, path, bytes, sha256, count) VALUES (?, ?, ?, ?, ?, ?)",
+        (attempt_id, file.ordinal, file.path, file.bytes, file.sha256, file.count),
     )
 
 
 def files_of(db: sqlite3.Connection, attempt_id: int) -> list[StoredFile]:
     """The attempt's recorded files in order."""
     rows = db.execute("SELECT * FROM files WHERE attempt_id = ? ORDER BY ordinal", (attempt_id,))
-    return [StoredFile(row["ordinal"], row["path"], row["bytes"], row["sha256"]) for row in rows]
+    return [StoredFile(row["ordinal"], row["path"], row["bytes"], row["sha256"], row["count"]) for row in rows]
 
 
 def give_reasons(db: sqlite3.Connection, batch_id: int, queued: str | None, active: str | None) -> None:

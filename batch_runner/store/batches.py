@@ -118,21 +118,19 @@ def _update(db: sqlite3.Connection, row: sqlite3.Row, item: Item) -> None:
 
 def queue_failed(db: sqlite3.Connection, batch_id: int) -> None:
     """Let every item that definitely failed without being paid for be attempted once more."""
-    _queue_again(
-        db,
-        "batch_id = ? AND status = 'failed' AND in_manifest = 1 AND (SELECT a.state FROM attempts a"
-        " WHERE a.item_key = items.item_key ORDER BY a.number DESC LIMIT 1) IN ('failed', 'refused')",
-        (batch_id,),
-    )
+    _queue_again(db, "batch_id = ? AND in_manifest = 1", (batch_id,))
 
 
 def queue_item(db: sqlite3.Connection, batch_id: int, item_id: str) -> None:
     """Let one failed item be attempted once more in this run."""
-    _queue_again(db, "batch_id = ? AND item_id = ? AND status = 'failed'", (batch_id, item_id))
+    _queue_again(db, "batch_id = ? AND item_id = ?", (batch_id, item_id))
 
 
 def _queue_again(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> None:
+    """Queue the failed items among those whose newest attempt definitely ended without a video."""
     db.execute(
-        f"UPDATE items SET status = 'queued', reason = NULL, error_code = NULL, error_message = NULL WHERE {where}",
+        "UPDATE items SET status = 'queued', reason = NULL, error_code = NULL, error_message = NULL"
+        " WHERE status = 'failed' AND (SELECT a.state FROM attempts a WHERE a.item_key = items.item_key"
+        f" ORDER BY a.number DESC LIMIT 1) IN ('failed', 'refused') AND {where}",
         values,
     )

@@ -61,10 +61,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class FoundTask:
-    """A task of this batch found on the account by its external id."""
+    """A task of this batch found on the account by its external id; ``reason`` tells why a failed one failed."""
 
     name: ExternalId
     task: Task
+    reason: str | None = None
 
 
 LOST_SCOPE = "*"
@@ -95,9 +96,10 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file whose digest is durable: it may be published, or already is."""
+    """A file whose digest is durable: it may be published, or already is. ``count`` files belong together."""
 
     ordinal: int
     path: str
     bytes: int
     sha256: str
+    count: int

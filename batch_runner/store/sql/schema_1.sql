@@ -57,6 +57,7 @@ CREATE TABLE files (
     path       TEXT NOT NULL,
     bytes      INTEGER NOT NULL,
     sha256     TEXT NOT NULL,
+    count      INTEGER NOT NULL,              -- how many files the task made in all
     PRIMARY KEY (attempt_id, ordinal)
 ) STRICT;
 

@@ -1,0 +1,137 @@
+"""Deliberately broken builds: each of them must be caught by the tests named beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One fault put into a copy of the program, and the tests that have to see it."""
+
+    name: str
+    file: str
+    good: str
+    bad: str
+    caught_by: str
+
+
+MUTATIONS = (
+    Mutation(
+        "the intent is recorded after the request",
+        "runner/submission.py",
+        """        await self._record(Event.SEND)
+        self.poller.add(self._watch)
+        path = catalog.product(self.attempt.kind).create_path
+        self._is_known_absent = False
+        self._sends += 1
+        self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
+        try:
+            outcome = await self.context.client.create(path, body, self.attempt.external_task_id)
+""",
+        """        self.poller.add(self._watch)
+        path = catalog.product(self.attempt.kind).create_path
+        self._is_known_absent = False
+        self._sends += 1
+        self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
+        try:
+            outcome = await self.context.client.create(path, body, self.attempt.external_task_id)
+            await self._record(Event.SEND)
+""",
+        "test_simulation.py::test_a_run_may_die_at_any_moment[second]",
+    ),
+    Mutation(
+        "a create without an answer is simply sent again",
+        "runner/submission.py",
+        "                await self._record(Event.LOSE_ANSWER)\n                self.context.notice(",
+        "                await self._put_back()\n                self.context.notice(",
+        "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice",
+    ),
+    Mutation(
+        "a hold is released while the fate is open",
+        "lifecycle.py",
+        "(_S.SENDING, _E.LOSE_ANSWER): Step(_S.UNKNOWN)",
+        "(_S.SENDING, _E.LOSE_ANSWER): Step(_S.UNKNOWN, Money.RELEASE)",
+        "test_lifecycle.py::test_a_hold_is_opened_and_settled_once_on_every_path",
+    ),
+    Mutation(
+        "not found is believed at once",
+        "runner/submission.py",
+        "return self._is_known_absent and self._watch.absent_looks >= needed",
+        "return True",
+        "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice",
+    ),
+    Mutation(
+        "a file gets its name before its bytes are on the disk",
+        "download/stream.py",
+        "        _sync(file.fileno(), part_path)\n",
+        "",
+        "test_write_order.py",
+    ),
+    Mutation(
+        "a file gets its name before its digest is durable",
+        "runner/collector.py",
+        "        await self._context.store.record_file(attempt, file)\n        if await",
+        "        await _in_thread(publish, part_path, final_path)\n"
+        "        await self._context.store.record_file(attempt, file)\n        if await",
+        "test_simulation.py::test_a_run_may_die_at_any_moment[refuse]",
+    ),
+    Mutation(
+        "a restart forgets the requests of the minute before",
+        "service.py",
+        "    monitor.restore(map(on_this_loop, await store.stamps(scope)))\n",
+        "",
+        "test_simulation.py::test_restarts_do_not_reset_the_request_limit",
+    ),
+    Mutation(
+        "a restart forgets the slots of the tasks in flight",
+        "runner/crew.py",
+        "                self._context.limiter.adopt()\n",
+        "                self._context.limiter.active_count  # noqa: B018\n",
+        "test_run.py::test_max_runtime_leaves_the_rest_to_the_next_run",
+    ),
+    Mutation(
+        "the account is not searched before the first submission",
+        "runner/run.py",
+        "            await halt.unless(adopt_from_account(self._context))\n",
+        "            await self._context.store.adopt(self._context.batch, [], {})\n",
+        "test_run.py::test_a_lost_store_and_an_edited_line_are_told_and_not_mixed_up",
+    ),
+    Mutation(
+        "a failed task found on the account is not settled at once",
+        "store/attempts.py",
+        "        if task.task.status is TaskStatus.FAILED:\n",
+        "        if not task.task.task_id:\n",
+        "test_store.py::test_news_of_an_older_attempt_does_not_speak_for_the_item",
+    ),
+)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_broken_build_is_caught(mutation: Mutation, tmp_path: Path) -> None:
+    for name in ("batch_runner", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    broken = tmp_path / "batch_runner" / mutation.file
+    source = broken.read_text(encoding="utf-8")
+    assert source.count(mutation.good) == 1, "the mutation no longer fits the source"
+    broken.write_text(source.replace(mutation.good, mutation.bad), encoding="utf-8")
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{mutation.caught_by}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert finished.returncode == 1, f"{mutation.caught_by} did not notice:\n{finished.stdout[-2000:]}"

@@ -1,0 +1,70 @@
+"""Power loss: a final name is only ever given to bytes that were fsynced, and the folder is fsynced after it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulation import Scenario, Simulation, audit, simulate
+
+from batch_runner.sandbox import FaultPlan, WorldConfig
+
+
+class Disk:
+    """Knows which files and folders an fsync has reached, and what was done in between."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.synced: dict[tuple[int, int], int] = {}
+        self.named: list[str] = []
+        self.unsynced_names: set[Path] = set()
+        self._fsync, self._link, self._replace = os.fsync, os.link, os.replace
+        patch.setattr(os, "fsync", self.fsync)
+        patch.setattr(os, "link", self.link)
+        patch.setattr(os, "replace", self.replace)
+
+    def fsync(self, descriptor: int) -> None:
+        self._fsync(descriptor)
+        found = os.fstat(descriptor)
+        self.synced[found.st_dev, found.st_ino] = found.st_size
+        if stat.S_ISDIR(found.st_mode):
+            folder = Path(f"/proc/self/fd/{descriptor}").readlink()
+            self.unsynced_names = {path for path in self.unsynced_names if path.parent != folder}
+
+    def link(self, source: Any, target: Any, **options: Any) -> None:
+        self._naming(source, target)
+        self._link(source, target, **options)
+
+    def replace(self, source: Any, target: Any, **options: Any) -> None:
+        self._naming(source, target)
+        self._replace(source, target, **options)
+
+    def _naming(self, source: Any, target: Any) -> None:
+        found = Path(source).stat()
+        size = self.synced.get((found.st_dev, found.st_ino))
+        assert size == found.st_size, f"{target} got its name before its bytes were on the disk"
+        self.named.append(Path(target).name)
+        self.unsynced_names.add(Path(target).absolute())
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield Disk(patch)
+
+
+def test_every_final_name_is_given_to_bytes_that_are_on_the_disk(tmp_path: Path, disk: Disk) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await simulation.run()
+        assert summary is not None
+        audit(simulation, summary)
+        videos = [name for name in disk.named if name.endswith(".mp4")]
+        assert sorted(videos) == ["item-0.mp4", "item-1.mp4", "item-2.mp4"]
+        assert {"results.jsonl", "ledger.jsonl", "summary.json", "report.html"} <= set(disk.named)
+        assert not disk.unsynced_names, "the folder was fsynced after the last name"
+
+    faults = FaultPlan(script={"download": ["cut_download"]})
+    simulate(Scenario(items=3, world=WorldConfig(max_concurrent=3, speed=20.0), faults=faults), tmp_path, work)
