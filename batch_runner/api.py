@@ -20,7 +20,7 @@ from batch_runner.manifest import Manifest
 from batch_runner.media import inspect_image
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Context, Halt, Policy, Run, SubmissionGate, has_work, record_idle, write_derived
-from batch_runner.service import Limits, limits_of, open_service, request_monitor, say_limits
+from batch_runner.service import Limits, limits_of, open_service, realm_of, request_monitor, say_limits
 from batch_runner.settings import NO_KEYS_TEXT, Keys, Settings, load_keys, resolve
 from batch_runner.store import Batch, SqliteStore, Store
 
@@ -73,18 +73,41 @@ async def run_settings(
     name = batch_name(path, settings)
     manifest = Manifest(path, inspect_image)
     await asyncio.get_running_loop().run_in_executor(None, manifest.check)
+    keys = _Keyring(settings, environ)
+    if not (settings.output_dir / "state.db").exists() and any(True for _ in manifest.items()):
+        keys.get()  # a first run without keys stops before it makes anything
     with held_folder(settings.output_dir) as has_forgotten:
         store = await SqliteStore.open(settings.output_dir / "state.db", launch.clock, has_forgotten=has_forgotten)
         try:
-            batch = await store.load_batch(name, sandbox=settings.sandbox, manifest=str(path), items=manifest.items)
+            batch = await store.load_batch(
+                name, realm=realm_of(settings), manifest=launch.manifest, items=manifest.items
+            )
             if not await has_work(store, batch, retry_failed=settings.retry_failed):
                 return await launch.nothing_to_do(store, batch)
-            keys = None if settings.sandbox else load_keys(environ, settings.keys_path)
-            if keys is None and not settings.sandbox:
-                raise AccountError(NO_KEYS_TEXT)
-            return await launch.run(store, batch, keys)
+            return await launch.run(store, batch, keys.get())
         finally:
             await store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Keyring:
+    """The keys, looked for when they are needed: a finished batch needs none."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+
+    def get(self) -> Keys | None:
+        """The keys, or None for the sandbox.
+
+        Raises:
+            AccountError: there are none, or they are no keys.
+        """
+        if self.settings.sandbox:
+            return None
+        keys = load_keys(self.environ, self.settings.keys_path)
+        if keys is None:
+            raise AccountError(NO_KEYS_TEXT)
+        return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +121,14 @@ class _Launch:
     halt: Halt
     observer: Observer
 
+    @property
+    def manifest(self) -> str:
+        """The manifest's path as text that any file can hold."""
+        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+
     async def nothing_to_do(self, store: Store, batch: Batch) -> SummaryRecord:
         """A finished batch costs nothing: not a request, and not a byte where the files already say so."""
-        await record_idle(store, batch, manifest=str(self.path), budget=self.settings.budget, clock=self.clock)
+        await record_idle(store, batch, manifest=self.manifest, budget=self.settings.budget, clock=self.clock)
         summary = await write_derived(store, batch, self.settings.output_dir)
         assert summary is not None
         self.observer(Notice(f"{batch.name}: nothing is left to do"))
@@ -142,7 +170,7 @@ class _Launch:
         return Run(
             context,
             clock=self.clock,
-            manifest=str(self.path),
+            manifest=self.manifest,
             rpm=self.limits.rpm,
             retry_failed=self.settings.retry_failed,
             max_runtime_s=self.settings.max_runtime_s,

@@ -10,7 +10,7 @@ from typing import Any
 from batch_runner.answer import Answer, table
 from batch_runner.download import sha256_of
 from batch_runner.errors import DiskError, ExitCode, UsageError
-from batch_runner.folder import SANDBOX_SUFFIX, batch_name
+from batch_runner.folder import SANDBOX_SUFFIX, batch_name, held_folder
 from batch_runner.records import ResultRecord, credits_text
 from batch_runner.report import inert
 from batch_runner.runner import write_files
@@ -136,12 +136,17 @@ def _fault_of(path: Path, size: int, digest: str) -> str | None:
 
 
 def report(manifest: Path, settings: Settings) -> Answer:
-    """Write the derived files anew from ``state.db`` and say where the page is."""
-    with StoreReader.open(_reader_path(settings)) as reader:
+    """Write the derived files anew from ``state.db`` and say where the page is.
+
+    Raises:
+        OutputFolderLockedError: a run is going on; it writes them itself when it ends.
+    """
+    state_path = _reader_path(settings)
+    with held_folder(settings.output_dir), StoreReader.open(state_path) as reader:
         batch = _batches(reader, manifest, settings)[0]
         summary = reader.summary(batch)
         if summary is None:
             raise UsageError(f"no run of {batch.name!r} has ended yet; there is nothing to report")
         results, entries = reader.results(batch), reader.ledger(batch)
-    path = write_files(settings.output_dir, summary, results, entries)
+        path = write_files(settings.output_dir, summary, results, entries)
     return Answer([str(path)], {"batch": batch.name, "report": str(path)})

@@ -15,6 +15,17 @@ class Pack(StrEnum):
     TRY_ON = "try_on"
 
 
+class Realm(StrEnum):
+    """Where the tasks of a batch live; a batch never moves from one to another."""
+
+    REAL = "real"
+    """The vendor's API."""
+    LOCAL = "local"
+    """A test server on this machine."""
+    SANDBOX = "sandbox"
+    """The embedded simulated API."""
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """What one item is expected to consume.

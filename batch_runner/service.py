@@ -20,6 +20,7 @@ from batch_runner.errors import UsageError
 from batch_runner.events import Notice, Observer
 from batch_runner.kling import Credentials
 from batch_runner.limits import MINUTE_S, RateLimitMonitor
+from batch_runner.model import Realm
 from batch_runner.sandbox import Sandbox, WorldConfig
 from batch_runner.settings import Keys, Settings
 from batch_runner.store import LOST_SCOPE, Stamp, Store
@@ -99,9 +100,7 @@ async def open_service(
         DiskError: the sandbox's journal cannot be used.
     """
     if keys is not None:
-        host = URL(settings.base_url).host or ""
-        is_local = settings.base_url.startswith("http://") and bool(host)
-        yield Service(settings.base_url, _credentials(keys), is_local)
+        yield Service(settings.base_url, _credentials(keys), is_local=realm_of(settings) is Realm.LOCAL)
         return
     config = WorldConfig(
         seed=settings.sandbox_seed,
@@ -119,6 +118,13 @@ def _credentials(keys: Keys) -> Credentials:
         return Credentials.from_key_pair(keys.access_key, keys.secret_key)
     assert keys.api_key
     return Credentials.from_api_key(keys.api_key)
+
+
+def realm_of(settings: Settings) -> Realm:
+    """Where the tasks of a run with these settings live."""
+    if settings.sandbox:
+        return Realm.SANDBOX
+    return Realm.LOCAL if settings.base_url.startswith("http://") else Realm.REAL
 
 
 def limits_of(settings: Settings) -> Limits:

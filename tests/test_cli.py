@@ -346,10 +346,33 @@ def test_a_rerun_of_a_finished_batch_is_free(folder: Path, monkeypatch: pytest.M
         assert len(sandbox.world.request_stamps) == asked
     for name in KEYS:
         monkeypatch.delenv(name)
-    without_keys = run_here("films.jsonl", "--json")
+    without_keys = run_here("films.jsonl", "--base-url", "http://127.0.0.1:9", "--json")
     assert (again.code, without_keys.code) == (0, 0)
     assert again.json == without_keys.json == first.json
     assert snapshot(folder / "outputs") == before
+
+
+def test_a_batch_of_a_test_server_is_never_taken_for_a_real_one(folder: Path) -> None:
+    write_manifest(folder / "films.jsonl", few(1))
+    with served_sandbox() as sandbox:
+        assert run_here("films.jsonl", "--base-url", sandbox.base_url, "--rpm", "0").code == 0
+    real = run_here("films.jsonl", "--json")
+    assert real.code == 2
+    assert "test server" in real.json["error"]
+
+
+def test_without_keys_nothing_is_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_manifest(folder / "films.jsonl", few(1))
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    assert run_here("films.jsonl").code == 5
+    assert not (folder / "outputs").exists()
+
+
+def test_a_path_that_is_no_text_is_no_fault(folder: Path) -> None:
+    path = Path(os.fsdecode(b"films-\xff.jsonl"))
+    write_manifest(folder / path, few(1))
+    assert run_here(str(path), "--name", "films", *FAST, "--json").json["manifest"] == "films-\\xff.jsonl"
 
 
 def test_the_budget_stops_it_and_more_budget_goes_on(folder: Path) -> None:

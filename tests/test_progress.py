@@ -171,8 +171,16 @@ def test_items_left_for_later_are_neither_done_nor_awaited() -> None:
 def test_quiet_passes_only_what_needs_a_person() -> None:
     stream = io.StringIO()
     tell(QuietProgress(stream))
-    assert stream.getvalue().count("\n") == 1
-    assert stream.getvalue().startswith("attention: look at the account")
+    notice, end = stream.getvalue().splitlines()
+    assert notice.startswith("attention: look at the account")
+    assert end.endswith("(exit code 3)")
+
+
+def test_quiet_says_nothing_of_an_end_that_needs_nobody() -> None:
+    stream = io.StringIO()
+    for code in (0, 7):
+        QuietProgress(stream)(BatchFinished(code, "2 of 2 succeeded"))
+    assert stream.getvalue() == ""
 
 
 @pytest.mark.parametrize("make", [PlainProgress, TqdmProgress, QuietProgress])

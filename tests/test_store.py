@@ -11,14 +11,14 @@ from store_kit import item, items, with_store
 
 from batch_runner.errors import ManifestError, StoreError
 from batch_runner.lifecycle import LIVE, Event, ExternalId, IllegalEventError, State
-from batch_runner.model import Task, TaskStatus
+from batch_runner.model import Realm, Task, TaskStatus
 from batch_runner.store import Attempt, Batch, Facts, FoundTask, RunRow, Stamp, Store, StoredFile, StoreReader
 
 BUDGET = {"video": Decimal(5)}
 
 
 async def loaded(store: Store, *rows: object, searched: bool = True) -> Batch:
-    batch = await store.load_batch("b", sandbox=False, manifest="b.jsonl", items=items(*rows))  # type: ignore[arg-type]  # rows are items
+    batch = await store.load_batch("b", realm=Realm.REAL, manifest="b.jsonl", items=items(*rows))  # type: ignore[arg-type]  # rows are items
     if searched:
         await store.adopt(batch, [], {})
     return batch

@@ -11,6 +11,7 @@ from typing import Protocol, TextIO, runtime_checkable
 
 from tqdm import TqdmWarning
 
+from batch_runner.errors import ExitCode
 from batch_runner.events import BatchFinished, BatchStarted, Event, Notice
 from batch_runner.progress.lines import first_line, last_line, told
 from batch_runner.progress.stream import CarefulStream
@@ -36,16 +37,25 @@ class Progress(Protocol):
         """Leave the terminal as it should be; safe to call twice."""
 
 
+_NEEDS_A_PERSON = frozenset({ExitCode.ITEMS_FAILED, ExitCode.BUDGET, ExitCode.UNRESOLVED})
+"""Other ends either ask for nothing or have told their trouble in an urgent notice."""
+
+
 class QuietProgress:
     """Says nothing but what needs a person."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = CarefulStream(stream)
+        self._title = "batch-runner"
 
     def __call__(self, event: Event) -> None:
-        """Pass urgent notices on."""
-        if isinstance(event, Notice) and event.urgent:
+        """Pass on urgent notices, and an end that somebody has to act on."""
+        if isinstance(event, BatchStarted):
+            self._title = event.batch
+        elif isinstance(event, Notice) and event.urgent:
             self._stream.line(told(event) or "")
+        elif isinstance(event, BatchFinished) and event.exit_code in _NEEDS_A_PERSON:
+            self._stream.line(last_line(event, self._title))
 
     def close(self) -> None:
         """Nothing is open."""

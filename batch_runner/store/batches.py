@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from batch_runner.errors import Problem
+from batch_runner.errors import Problem, UsageError
 from batch_runner.lifecycle import ExternalId
-from batch_runner.model import Item
+from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
 from batch_runner.store.rows import Batch
 
@@ -22,13 +22,13 @@ class EditedLinesError(Exception):
         self.problems = problems
 
 
-def load(db: sqlite3.Connection, name: str, *, sandbox: bool, manifest: str, items: Iterable[Item]) -> Batch:
+def load(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, items: Iterable[Item]) -> Batch:
     """Insert or update the batch so that it mirrors the manifest; writes nothing if it already does.
 
     Raises:
         EditedLinesError: lines whose attempt is in flight or done were edited.
     """
-    batch = _batch(db, name, sandbox=sandbox, manifest=manifest)
+    batch = _batch(db, name, realm=realm, manifest=manifest)
     db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (item_key INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM temp.seen")
     problems: list[Problem] = []
@@ -46,13 +46,25 @@ def load(db: sqlite3.Connection, name: str, *, sandbox: bool, manifest: str, ite
     return batch
 
 
-def _batch(db: sqlite3.Connection, name: str, *, sandbox: bool, manifest: str) -> Batch:
-    row = db.execute("SELECT batch_id FROM batches WHERE name = ?", (name,)).fetchone()
+def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str) -> Batch:
+    row = db.execute("SELECT batch_id, realm FROM batches WHERE name = ?", (name,)).fetchone()
     if row is not None:
-        return Batch(row["batch_id"], name, sandbox)
-    cursor = db.execute("INSERT INTO batches (name, sandbox, manifest) VALUES (?, ?, ?)", (name, sandbox, manifest))
+        if row["realm"] != realm:
+            raise UsageError(
+                f"the batch {name!r} was begun on {_PLACES[Realm(row['realm'])]}; on {_PLACES[realm]} it needs another "
+                f"--name or --output-dir"
+            )
+        return Batch(row["batch_id"], name, realm)
+    cursor = db.execute("INSERT INTO batches (name, realm, manifest) VALUES (?, ?, ?)", (name, realm, manifest))
     assert cursor.lastrowid is not None
-    return Batch(cursor.lastrowid, name, sandbox)
+    return Batch(cursor.lastrowid, name, realm)
+
+
+_PLACES = {
+    Realm.REAL: "the real API",
+    Realm.LOCAL: "a test server on this machine",
+    Realm.SANDBOX: "the embedded sandbox",
+}
 
 
 def _values(item: Item) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
-from batch_runner.model import Item
+from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
 from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
 
@@ -16,13 +16,12 @@ from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, Run
 class Store(Protocol):
     """The only truth about all batches of an output folder. Every method is durable when it returns."""
 
-    async def load_batch(
-        self, name: str, *, sandbox: bool, manifest: str, items: Callable[[], Iterable[Item]]
-    ) -> Batch:
+    async def load_batch(self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]]) -> Batch:
         """Make the batch mirror the manifest; no write happens if it already does.
 
         Raises:
             ManifestError: lines were edited whose attempt is under way or paid; nothing is changed.
+            UsageError: the batch lives in another realm; nothing is changed.
         """
 
     async def queue_failed(self, batch: Batch) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from batch_runner.lifecycle import ExternalId, State
-from batch_runner.model import Pack, Task
+from batch_runner.model import Pack, Realm, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,12 @@ class Batch:
 
     batch_id: int
     name: str
-    sandbox: bool
+    realm: Realm
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether its tasks are simulated ones."""
+        return self.realm is Realm.SANDBOX
 
 
 @dataclass(frozen=True, slots=True)

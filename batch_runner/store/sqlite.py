@@ -14,7 +14,7 @@ from batch_runner.clock import Clock
 from batch_runner.errors import ManifestError
 from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
-from batch_runner.model import Item
+from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
 from batch_runner.store import attempts, batches, views
 from batch_runner.store.connection import mapped_errors, open_writer, transaction
@@ -67,13 +67,11 @@ class SqliteStore:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
 
-    async def load_batch(
-        self, name: str, *, sandbox: bool, manifest: str, items: Callable[[], Iterable[Item]]
-    ) -> Batch:
+    async def load_batch(self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]]) -> Batch:
         """See ``Store``."""
 
         def load(db: sqlite3.Connection) -> Batch:
-            return batches.load(db, name, sandbox=sandbox, manifest=manifest, items=items())
+            return batches.load(db, name, realm=realm, manifest=manifest, items=items())
 
         try:
             return await self._do(load)

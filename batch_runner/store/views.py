@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from batch_runner.clock import iso_utc
 from batch_runner.lifecycle import State, item_status
+from batch_runner.model import Realm
 from batch_runner.records import (
     CreditsRecord,
     ErrorRecord,
@@ -36,13 +37,13 @@ ORDER BY i.line
 def find_batch(db: sqlite3.Connection, name: str) -> Batch | None:
     """The batch of that name, or None."""
     row = db.execute("SELECT * FROM batches WHERE name = ?", (name,)).fetchone()
-    return None if row is None else Batch(row["batch_id"], row["name"], bool(row["sandbox"]))
+    return None if row is None else Batch(row["batch_id"], row["name"], Realm(row["realm"]))
 
 
 def all_batches(db: sqlite3.Connection) -> list[Batch]:
     """Every batch of the output folder, oldest first."""
     rows = db.execute("SELECT * FROM batches ORDER BY batch_id")
-    return [Batch(row["batch_id"], row["name"], bool(row["sandbox"])) for row in rows]
+    return [Batch(row["batch_id"], row["name"], Realm(row["realm"])) for row in rows]
 
 
 def results(db: sqlite3.Connection, batch_id: int) -> Iterator[ResultRecord]:

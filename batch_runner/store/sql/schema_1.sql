@@ -3,7 +3,7 @@
 CREATE TABLE batches (
     batch_id      INTEGER PRIMARY KEY,
     name          TEXT NOT NULL UNIQUE,
-    sandbox       INTEGER NOT NULL,
+    realm         TEXT NOT NULL,              -- real, local (a test server) or sandbox
     manifest      TEXT NOT NULL
 ) STRICT;
 
