@@ -352,6 +352,7 @@ def test_a_rerun_of_a_finished_batch_is_free(folder: Path, monkeypatch: pytest.M
     assert snapshot(folder / "outputs") == before
 
 
+@pytest.mark.usefixtures("keys")
 def test_a_batch_of_a_test_server_is_never_taken_for_a_real_one(folder: Path) -> None:
     write_manifest(folder / "films.jsonl", few(1))
     with served_sandbox() as sandbox:

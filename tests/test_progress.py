@@ -173,7 +173,7 @@ def test_quiet_passes_only_what_needs_a_person() -> None:
     tell(QuietProgress(stream))
     notice, end = stream.getvalue().splitlines()
     assert notice.startswith("attention: look at the account")
-    assert end.endswith("(exit code 3)")
+    assert end.endswith("(exit code 4)")
 
 
 def test_quiet_says_nothing_of_an_end_that_needs_nobody() -> None:
