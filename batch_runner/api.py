@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from batch_runner.kling import KlingClient, TokenSource, open_session
 from batch_runner.limits import TaskLimiter
 from batch_runner.manifest import Manifest
 from batch_runner.media import inspect_image
+from batch_runner.progress import choose, running_in_notebook
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Context, Halt, Policy, Run, SubmissionGate, has_work, record_idle, write_derived
 from batch_runner.service import Limits, limits_of, open_service, realm_of, request_monitor, say_limits
@@ -32,12 +34,13 @@ def ignore(_: Event) -> None:
     """An observer for callers that want none."""
 
 
-async def run(manifest: str | Path, *, observer: Observer = ignore, **options: object) -> SummaryRecord:
+async def run(manifest: str | Path, *, observer: Observer | None = None, **options: object) -> SummaryRecord:
     """Submit, poll, download and keep the ledger of one manifest; call it again to go on.
 
     Args:
         manifest: path of a JSON Lines file.
-        observer: is handed every ``events.Event``; see ``batch_runner.progress.choose`` for ready ones.
+        observer: is handed every ``events.Event``. Without one, a notebook shows a progress bar and a script
+            nothing; ``batch_runner.progress.choose`` makes ready ones.
         options: the options of ``run`` with underscores (``output_dir``, ``budget``, ``sandbox``, ...). What is
             not given comes from the environment, then ``batch_runner.toml``, then the default.
 
@@ -51,10 +54,16 @@ async def run(manifest: str | Path, *, observer: Observer = ignore, **options: o
         OutputFolderLockedError: another run holds the output folder.
     """
     settings = resolve(options, os.environ, Path("batch_runner.toml"))
-    return await run_settings(Path(manifest), settings, environ=os.environ, observer=observer)
+    if observer is not None or not running_in_notebook():
+        return await run_settings(Path(manifest), settings, environ=os.environ, observer=observer or ignore)
+    bar = choose(sys.stderr, quiet=settings.quiet, in_notebook=True)
+    try:
+        return await run_settings(Path(manifest), settings, environ=os.environ, observer=bar)
+    finally:
+        bar.close()
 
 
-def run_sync(manifest: str | Path, *, observer: Observer = ignore, **options: object) -> SummaryRecord:
+def run_sync(manifest: str | Path, *, observer: Observer | None = None, **options: object) -> SummaryRecord:
     """``run`` for scripts without an event loop; see there."""
     return asyncio.run(run(manifest, observer=observer, **options))
 

@@ -22,16 +22,14 @@ def folder(tmp_path: Path) -> Path:
 def test_a_cell_awaits_a_run_and_sees_its_progress(folder: Path) -> None:
     cells = run_cells(
         folder,
-        "import sys, batch_runner\nfrom batch_runner import progress",
-        "shown = progress.choose(sys.stderr, quiet=False)\n"
-        f"summary = await batch_runner.run('films.jsonl', observer=shown, {OPTIONS})\n"
-        "shown.close()",
+        "import batch_runner",
+        f"summary = await batch_runner.run('films.jsonl', {OPTIONS})",
         "print(summary.items.succeeded, int(summary.exit_code), summary.credits['video'].consumed, summary.sandbox)",
         f"again = await batch_runner.run('films.jsonl', {OPTIONS})\nprint(again == summary)",
     )
     assert "films-sandbox" in cells[1]
     assert cells[2] == "2 0 2 True\n"
-    assert cells[3] == "True\n"
+    assert cells[3].endswith("True\n")
     assert (folder / "outputs/films-sandbox/i1.mp4").is_file()
 
 
@@ -61,7 +59,8 @@ def test_an_interrupted_cell_leaves_a_batch_that_the_next_run_finishes(folder: P
         f"summary = await batch_runner.run('films.jsonl', {OPTIONS})\n"
         "print(summary.items.succeeded, summary.credits['video'].consumed)",
     )
-    assert cells == ["cancelled\n", "2 2\n"]
+    assert cells[0].endswith("cancelled\n")
+    assert cells[1].endswith("2 2\n")
 
 
 def test_a_script_runs_without_a_loop(folder: Path) -> None:
