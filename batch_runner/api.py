@@ -7,7 +7,7 @@ import os
 import random
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batch_runner.clock import Clock, SystemClock
@@ -20,9 +20,9 @@ from batch_runner.limits import TaskLimiter
 from batch_runner.manifest import Manifest
 from batch_runner.media import inspect_image
 from batch_runner.progress import choose, running_in_notebook
-from batch_runner.records import SummaryRecord
+from batch_runner.records import ResultRecord, SummaryRecord
 from batch_runner.runner import Context, Halt, Policy, Run, SubmissionGate, has_work, record_idle, write_derived
-from batch_runner.service import Limits, limits_of, open_service, realm_of, request_monitor, say_limits
+from batch_runner.service import Limits, limits_of, lost_at_s, open_service, realm_of, request_monitor, say_limits
 from batch_runner.settings import NO_KEYS_TEXT, Keys, Settings, load_keys, resolve
 from batch_runner.store import Batch, SqliteStore, Store
 
@@ -141,7 +141,16 @@ class _Launch:
         summary = await write_derived(store, batch, self.settings.output_dir)
         assert summary is not None
         self.observer(Notice(f"{batch.name}: nothing is left to do"))
+        results = await store.results(batch)
+        away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, results)
+        if away:
+            text = f"{away} finished files are no longer where they were put, or have another size; verify names them"
+            self.observer(Notice(text))
         return summary
+
+    def _files_away(self, results: list[ResultRecord]) -> int:
+        paths = [(self.settings.output_dir / file.path, file.bytes) for row in results for file in row.files]
+        return sum(not path.is_file() or path.stat().st_size != size for path, size in paths)
 
     async def run(self, store: Store, batch: Batch, keys: Keys | None) -> SummaryRecord:
         """Talk to the service until the batch is where it can be brought now."""
@@ -155,7 +164,8 @@ class _Launch:
                 tokens = TokenSource(service.credentials, self.clock)
                 client = KlingClient(session, service.base_url, tokens, SubmissionGate(monitor, self.halt))
                 downloader = Downloader(downloads, policy, rng=rng, epoch=self.clock.epoch())
-                return await self._one_run(self._context(store, batch, client, downloader, rng))()
+                context = self._context(store, batch, client, downloader, rng)
+                return await self._one_run(replace(context, lost_at_s=await lost_at_s(store, self.clock)))()
 
     def _context(
         self, store: Store, batch: Batch, client: KlingClient, downloader: Downloader, rng: random.Random

@@ -120,6 +120,9 @@ async def _run(manifest: Path, settings: Settings) -> int:
 
     def on_signal(number: signal.Signals) -> None:
         if halt.is_leaving:
+            for each in _SIGNALS:  # it is leaving as fast as it can; a third signal must not cut off the records
+                loop.remove_signal_handler(each)
+                signal.signal(each, signal.SIG_IGN)
             task.cancel()
         else:
             halt.leave(StoppedError(f"stopped by {number.name}: run the same command again to go on"))

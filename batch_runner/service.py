@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -77,15 +77,10 @@ async def request_monitor(
         journal=journal,
         notice=lambda text: observer(Notice(text)),
     )
-    now_s, now_wall_s = asyncio.get_running_loop().time(), clock.wall_s()
-
-    def on_this_loop(stamp: Stamp) -> float:
-        return stamp.loop_s if stamp.epoch == epoch else now_s - max(0.0, now_wall_s - stamp.wall_s)
-
-    monitor.restore(map(on_this_loop, await store.stamps(scope)))
-    lost = [on_this_loop(stamp) for stamp in await store.stamps(LOST_SCOPE)]
-    monitor.restore(lost * limits.rpm)
-    if limits.rpm and any(now_s - lost_s < MINUTE_S for lost_s in lost):
+    monitor.restore(on_this_loop(await store.stamps(scope), clock))
+    lost_s = await lost_at_s(store, clock)
+    if limits.rpm and asyncio.get_running_loop().time() - lost_s < MINUTE_S:
+        monitor.restore([lost_s] * limits.rpm)
         observer(Notice("state.db was lost: waiting a minute, so that the request limit holds for what it knew"))
     return monitor
 
@@ -118,6 +113,17 @@ def _credentials(keys: Keys) -> Credentials:
         return Credentials.from_key_pair(keys.access_key, keys.secret_key)
     assert keys.api_key
     return Credentials.from_api_key(keys.api_key)
+
+
+def on_this_loop(stamps: Iterable[Stamp], clock: Clock) -> list[float]:
+    """The stamps as moments of the running loop's clock; another boot's are placed by the wall clock."""
+    epoch, now_s, now_wall_s = clock.epoch(), asyncio.get_running_loop().time(), clock.wall_s()
+    return [stamp.loop_s if stamp.epoch == epoch else now_s - max(0.0, now_wall_s - stamp.wall_s) for stamp in stamps]
+
+
+async def lost_at_s(store: Store, clock: Clock) -> float:
+    """When a store was lost here, on the running loop's clock; minus infinity for never."""
+    return max(on_this_loop(await store.stamps(LOST_SCOPE), clock), default=float("-inf"))
 
 
 def realm_of(settings: Settings) -> Realm:

@@ -267,6 +267,15 @@ def test_whatever_is_no_answer_about_this_task_is_trouble(step: Step) -> None:
     assert str(trouble_of(lambda stage: stage.client.find(PATH, "77"), step))
 
 
+def test_an_answer_that_does_not_repeat_our_id_is_taken_at_its_word() -> None:
+    step = ok({**SUCCEEDED, "task_id": "78", "task_info": {}})
+    task, _ = play(lambda stage: stage.client.find(PATH, "ours-1", by_external_id=True), step)
+    assert task is not None
+    assert task.task_id == "78"
+    other = ok({**SUCCEEDED, "task_id": "78", "task_info": {"external_task_id": "theirs"}})
+    assert str(trouble_of(lambda stage: stage.client.find(PATH, "ours-1", by_external_id=True), other))
+
+
 def test_trouble_tells_which_refusal_it_was() -> None:
     trouble = trouble_of(lambda stage: stage.client.find(PATH, "77"), refuse(503, 5001, "maintenance"))
     assert trouble.refusal is not None

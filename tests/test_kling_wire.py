@@ -142,20 +142,33 @@ def test_each_form_of_a_file_has_its_own_length() -> None:
         {"task_status": 3},
         {"task_info": []},
         {"task_info": {"external_task_id": {}}},
-        {"task_result": "none"},
-        {"task_result": {"videos": {}}},
-        {"task_result": {"videos": ["https://c/a.mp4"]}},
-        {"task_result": {"videos": [{}]}},
-        {"task_result": {"videos": [{"url": 5}]}},
-        {"task_result": {"videos": [{"url": "file:///etc/passwd"}]}},
-        {"task_result": {"videos": [{"url": "//cdn/a.mp4"}]}},
-        {"task_result": {"videos": [{"url": "https://[::1/a.mp4"}]}},
-        {"task_result": {"videos": [{"url": "https://c/a.mp4\r\nX: y"}]}},
     ],
 )
 def test_what_is_no_task_is_malformed(changes: dict[str, Any]) -> None:
     with pytest.raises(MalformedAnswer):
         parse_task(task_data(**changes))
+
+
+@pytest.mark.parametrize(
+    ("result", "files"),
+    [
+        ("none", 0),
+        ({"videos": {}}, 0),
+        ({"videos": []}, 0),
+        ({"videos": ["https://c/a.mp4"]}, 1),
+        ({"videos": [{}]}, 1),
+        ({"videos": [{"url": 5}]}, 1),
+        ({"videos": [{"url": "file:///etc/passwd"}]}, 1),
+        ({"videos": [{"url": "//cdn/a.mp4"}]}, 1),
+        ({"videos": [{"url": "https://[::1/a.mp4"}]}, 1),
+        ({"videos": [{"url": "https://c/a.mp4\r\nX: y"}]}, 1),
+    ],
+)
+def test_a_succeeded_task_without_usable_links_is_still_a_succeeded_task(result: Any, files: int) -> None:
+    """It was paid: once such an answer was taken for none at all, and the task for one that still runs."""
+    task = parse_task(task_data(task_result=result))
+    assert task.status is TaskStatus.SUCCEEDED
+    assert [asset.url for asset in task.assets] == [""] * files
 
 
 def test_a_created_task_that_does_not_say_where_it_stands_is_submitted() -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from simulation import Scenario, Simulation, audit, simulate
 
-from batch_runner.errors import AccountError, ExitCode, ManifestError, OutputFolderLockedError
+from batch_runner.errors import AccountError, DiskError, ExitCode, ManifestError, OutputFolderLockedError
 from batch_runner.events import ItemSubmitted, Notice
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Halt
-from batch_runner.sandbox import FaultPlan, WorldConfig
+from batch_runner.sandbox import FaultPlan, WorldConfig, wire
 from batch_runner.sandbox.world import World
 
 Work = Callable[[Simulation], Coroutine[Any, Any, None]]
@@ -303,7 +303,7 @@ def test_a_file_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
         own.write_bytes(b"my holiday")
         summary = await simulation.run()
         assert summary is not None
-        assert summary.exit_code == ExitCode.STOPPED
+        assert summary.exit_code == ExitCode.DISK
         assert own.read_bytes() == b"my holiday"
         assert rows(simulation) == {"i0": ("pending", "asset")}
         own.rename(own.with_name("holiday.txt"))
@@ -375,7 +375,7 @@ def test_a_dead_api_ends_the_run_with_everything_recorded(tmp_path: Path) -> Non
         assert summary.exit_code == ExitCode.STOPPED
         assert rows(simulation) == {"i0": ("pending", "stopped")}
         assert simulation.clock.wall_s() - before < 120
-        assert "not answered" in notices(simulation)
+        assert "no usable answer" in notices(simulation)
         assert (await done(simulation, base_url=url)).exit_code == ExitCode.OK
 
     play(tmp_path, work, "a")
@@ -416,3 +416,145 @@ def test_a_halt_before_anything_was_sent_sends_nothing(tmp_path: Path) -> None:
         assert simulation.world.request_stamps == []
 
     play(tmp_path, work, "a")
+
+
+# --- what an examiner with a fake of his own found ------------------------------------------------------------
+
+
+def altered_queries(monkeypatch: pytest.MonkeyPatch, alter: Callable[[dict[str, Any]], None]) -> None:
+    """Let the sandbox's answers about tasks be altered on their way out."""
+    original = wire.queried
+
+    def queried(*positional: Any, **named: Any) -> dict[str, Any]:
+        data = original(*positional, **named)
+        alter(data)
+        return data
+
+    monkeypatch.setattr(wire, "queried", queried)
+
+
+def test_a_server_that_does_not_repeat_our_ids_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    altered_queries(monkeypatch, lambda data: data.update(task_info={}))
+
+    async def work(simulation: Simulation) -> None:
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]})))
+
+
+def test_a_run_ends_when_nobody_tells_the_fate_of_a_submission(tmp_path: Path) -> None:
+    """The list shows nothing for a day, and every question by id is answered with 500."""
+
+    async def work(simulation: Simulation) -> None:
+        before = simulation.clock.wall_s()
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.UNRESOLVED
+        assert rows(simulation) == {"i0": ("unknown", "unresolved")}
+        assert simulation.clock.wall_s() - before < 900
+
+    script = {"create": ["lost_answer"], "query": ["server_error_before"] * 500}
+    play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=FaultPlan(script=script)), visible_after_s=86_400.0)
+
+
+@pytest.mark.parametrize("url", [None, "", 5, "file:///etc/passwd", "https://10.0.0.1/a.mp4"])
+def test_a_paid_task_without_a_usable_link_is_charged_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: object
+) -> None:
+    def alter(data: dict[str, Any]) -> None:
+        for video in data.get("task_result", {}).get("videos", []):
+            video["url"] = url
+
+    altered_queries(monkeypatch, alter)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.ITEMS_FAILED
+        assert rows(simulation) == {"i0": ("failed", "asset")}
+        assert (summary.credits["video"].consumed, summary.credits["video"].held) == (Decimal(1), Decimal(0))
+
+    play(tmp_path, work, "a")
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_nothing_is_spent_when_the_batch_folder_cannot_be_used(tmp_path: Path, kind: str) -> None:
+    async def work(simulation: Simulation) -> None:
+        simulation.output_dir.mkdir()
+        folder = simulation.output_dir / "batch"
+        if kind == "link":
+            (tmp_path / "elsewhere").mkdir()
+            folder.symlink_to(tmp_path / "elsewhere")
+        else:
+            folder.write_text("a file")
+        with pytest.raises(DiskError):
+            await simulation.run()
+        assert simulation.world.request_stamps == []
+
+    play(tmp_path, work, "a")
+
+
+def test_a_store_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        simulation.output_dir.mkdir()
+        (simulation.output_dir / "state.db").symlink_to(tmp_path / "outside.db")
+        with pytest.raises(DiskError, match="symbolic link"):
+            await simulation.run()
+        assert not (tmp_path / "outside.db").exists()
+
+    play(tmp_path, work, "a")
+
+
+def test_results_add_up_to_the_ledger_when_a_failure_was_charged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alter(data: dict[str, Any]) -> None:
+        if data["task_status"] == "failed":
+            data["final_unit_deduction"] = "0.25"
+
+    altered_queries(monkeypatch, alter)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await simulation.run(max_attempts=3)
+        assert summary is not None
+        row = simulation.results()[0]
+        assert (row["status"], row["attempts"], row["credits_charged"]) == ("failed", 3, "0.75")
+        assert summary.credits["video"].consumed == Decimal("0.75")
+
+    play(tmp_path, work, "[sandbox:fail]")
+
+
+def test_an_overdrawn_budget_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulation.sandbox_price", lambda _kind, _body: Decimal(3))
+
+    async def work(simulation: Simulation) -> None:
+        summary = await simulation.run(budget={"video": 2})
+        assert summary is not None
+        assert summary.credits["video"].consumed == 6
+        urgent = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
+        assert any("over the budget of 2" in text for text in urgent)
+
+    play(tmp_path, work, "a", "b")
+
+
+def test_a_rerun_notices_a_finished_file_that_is_gone(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        (simulation.output_dir / "batch" / "i0.mp4").unlink()
+        summary = await simulation.run()
+        assert summary is not None
+        assert "1 finished files are no longer where they were put" in notices(simulation)
+        assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, "a")
+
+
+def test_a_lost_store_waits_for_tasks_that_are_not_visible_yet(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await simulation.run(max_runtime_s=2, rpm=0)
+        (simulation.output_dir / "state.db").unlink()
+        summary = await simulation.run(rpm=0)
+        assert summary is not None
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
+
+    scenario = Scenario(slots=2, rpm=600)
+    play(tmp_path, work, "a", "b", scenario=scenario, visible_after_s=12.0, repeat_policy="second")

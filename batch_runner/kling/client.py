@@ -114,8 +114,12 @@ class KlingClient:
             return Unknown(str(exc))
         return _refused(reply) if isinstance(reply, Refusal) else _accepted(reply, external_task_id)
 
-    async def find(self, path: str, task_or_external_id: str, *, result_key: str = "videos") -> Task | None:
+    async def find(
+        self, path: str, task_or_external_id: str, *, by_external_id: bool = False, result_key: str = "videos"
+    ) -> Task | None:
         """One task of a product by either of its ids; None if the server knows none (yet).
+
+        ``by_external_id`` says that it is ours: an answer that does not repeat it is then taken at its word.
 
         Raises:
             Trouble: no answer about this task now.
@@ -128,9 +132,11 @@ class KlingClient:
             task = wire_v1.parse_task(reply.data, result_key)
         except MalformedAnswer as exc:
             raise Trouble(f"the answer about a task is not as documented: {exc}") from None
-        if task_or_external_id not in {task.task_id, task.external_task_id}:
-            raise Trouble("the answer is about another task")
-        return task
+        if task_or_external_id in {task.task_id, task.external_task_id}:
+            return task
+        if by_external_id and task.external_task_id is None:
+            return task  # not every answer repeats our id; the server itself matched it (kling-api 3.0)
+        raise Trouble("the answer is about another task")
 
     async def page(self, path: str, page_num: int, page_size: int, *, result_key: str = "videos") -> list[Task]:
         """One page of a product's tasks, counted from 1; a row that is no task is left out and counted.

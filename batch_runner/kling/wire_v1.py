@@ -94,20 +94,23 @@ def _message(data: dict[str, Any]) -> str:
 
 
 def _assets(data: dict[str, Any], result_key: str) -> tuple[Asset, ...]:
-    """The files of a succeeded task; none if it names none, for the caller has to tell that it was paid."""
-    rows = list_at(object_at(data, "task_result"), result_key)
+    """The files of a succeeded task; none if it names none legibly, for the caller has to tell that it was paid."""
+    try:
+        rows = list_at(object_at(data, "task_result"), result_key)
+    except MalformedAnswer:
+        return ()
     return tuple(asset for row in rows for asset in _row_assets(row, result_key))
 
 
 def _row_assets(row: Any, result_key: str) -> list[Asset]:
     """One file, or several forms of it (``url_mp3`` and ``url_wav``); a watermarked copy is not asked for."""
     if not isinstance(row, dict):
-        raise MalformedAnswer(f"a row of {result_key} is not an object")
-    keys = ["url"] if row.get("url") else sorted(key for key in row if key.startswith("url_") and row[key])
-    if not keys:
-        raise MalformedAnswer(f"a row of {result_key} has no url")
+        row = {}
+    keys = sorted(key for key in row if key.startswith("url_") and row[key])
+    if row.get("url") or not keys:
+        keys = ["url"]
     default = _DEFAULT_SUFFIX.get(result_key, ".png")
-    return [_asset(row[key], quantity(_duration(row, key)), default) for key in keys]
+    return [_asset(row.get(key), quantity(_duration(row, key)), default) for key in keys]
 
 
 def _duration(row: dict[str, Any], url_key: str) -> Any:
@@ -115,13 +118,20 @@ def _duration(row: dict[str, Any], url_key: str) -> Any:
 
 
 def _asset(url: Any, duration_s: Any, default_suffix: str) -> Asset:
+    """A file of the task. One without a usable link counts too: the task was paid, and its end must be told."""
+    path = _path_of(url)
+    if path is None:
+        return Asset(url="", suffix=default_suffix, duration_s=duration_s)
+    suffix = PurePosixPath(path).suffix.lower()
+    return Asset(url=url, suffix=suffix if suffix in _SUFFIXES else default_suffix, duration_s=duration_s)
+
+
+def _path_of(url: Any) -> str | None:
+    """The path of an http address, None for what is none."""
     if not isinstance(url, str) or len(url) > _LONGEST_URL or not url.isprintable():
-        raise MalformedAnswer("a result's url is not a URL")
+        return None
     try:
         parts = urlsplit(url)
     except ValueError:
-        parts = None
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise MalformedAnswer("a result's url is not a URL")
-    suffix = PurePosixPath(parts.path).suffix.lower()
-    return Asset(url=url, suffix=suffix if suffix in _SUFFIXES else default_suffix, duration_s=duration_s)
+        return None
+    return parts.path if parts.scheme in {"http", "https"} and parts.netloc else None

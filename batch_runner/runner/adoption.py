@@ -31,6 +31,7 @@ async def adopt_from_account(context: Context) -> None:
     kinds = await context.store.unlooked_kinds(context.batch)
     if not kinds:
         return
+    await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - asyncio.get_running_loop().time()))
     found: list[FoundTask] = []
     for kind in kinds:
         found += await _tasks_of_batch(context, kind)

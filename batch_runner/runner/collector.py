@@ -73,8 +73,11 @@ class Collector:
             facts = Facts(reason="asset", error_message=str(error))
             await context.apply(attempt, Event.LOSE_ASSET, facts)
             context.observer(ItemFinished(attempt.item_id, "failed", "asset", str(error)))
-        except (AssetLaterError, TargetExists) as error:
+        except AssetLaterError as error:
             await self._later(attempt, str(error))
+        except TargetExists as error:
+            await self._later(attempt, f"{error}; move that file away and run again")
+            context.halt.note(DiskError(str(error)))
         except DiskError as error:
             await self._later(attempt, str(error))
             context.notice(str(error), urgent=True)
@@ -133,13 +136,11 @@ class Collector:
             try:
                 asset = task.assets[ordinal]
                 done = await self._context.downloader.fetch(asset.url, part_path, asset.suffix)
-            except (LinkExpired, IndexError) as error:
+            except (LinkExpired, BadLink, IndexError) as error:
                 refused_links += 1
                 if refused_links > _FRESH_LINKS:
-                    raise AssetGoneError(f"the server does not hand the file out any more ({error})") from None
+                    raise AssetGoneError(f"the server does not hand the file out ({error})") from None
                 why = str(error)
-            except BadLink as error:
-                raise AssetGoneError(f"the result link is not one to follow: {error}") from None
             except BadDownload as error:
                 why, retry_after_s = str(error), error.retry_after_s
             else:

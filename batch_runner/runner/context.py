@@ -16,6 +16,7 @@ from batch_runner.events import Balance, InFlight, Notice, Observer
 from batch_runner.kling import KlingClient
 from batch_runner.lifecycle import Event
 from batch_runner.limits import RateLimitMonitor, TaskLimiter
+from batch_runner.records import credits_text
 from batch_runner.runner.halt import Halt
 from batch_runner.schedule import Patience
 from batch_runner.store import Attempt, Batch, Facts, Store
@@ -44,7 +45,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The shared parts of one run."""
+    """The shared parts of one run.
+
+    ``lost_at_s`` is when a store was lost here, on the loop's clock: tasks of that moment may still become visible.
+    """
 
     store: Store
     batch: Batch
@@ -57,8 +61,10 @@ class Context:
     rng: random.Random
     observer: Observer
     halt: Halt = field(default_factory=Halt)
+    lost_at_s: float = float("-inf")
     patience: Patience = field(default_factory=lambda: Patience(limit_s=600.0, first_limit_s=45.0))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    overdrawn: set[str] = field(default_factory=set)
 
     async def apply(self, attempt: Attempt, event: Event, facts: Facts = Facts()) -> Attempt:
         """Record an event, then tell the observers what it did to the credits."""
@@ -70,7 +76,13 @@ class Context:
     async def tell_balance(self, pack: str) -> None:
         """Tell the observers how the pack stands."""
         balances = await self.store.balances(self.batch, pack)
-        self.observer(Balance(pack, balances.consumed, balances.held, self.budgets.get(pack)))
+        budget = self.budgets.get(pack)
+        self.observer(Balance(pack, balances.consumed, balances.held, budget))
+        if budget is not None and balances.consumed > budget and pack not in self.overdrawn:
+            self.overdrawn.add(pack)
+            taken, allowed = credits_text(balances.consumed), credits_text(budget)
+            text = f"the server charged more than was estimated: {taken} credits ({pack}), over the budget of {allowed}"
+            self.notice(text, urgent=True)
         self.changed.set()
 
     def free_slot(self) -> None:
@@ -90,7 +102,7 @@ class Context:
     def trouble(self, why: str) -> None:
         """The API did not answer; when that has gone on for too long the run leaves."""
         if self.patience.trouble(asyncio.get_running_loop().time()) and not self.halt.is_leaving:
-            text = f"the API has not answered for a while ({why}); nothing is lost: run the same command again later"
+            text = f"the API has given no usable answer for a while ({why}); run the same command again later"
             self.notice(text, urgent=True)
             self.halt.leave(StoppedError(text))
 

@@ -22,6 +22,7 @@ class Halt:
         self._no_more = asyncio.Event()
         self._leaving = asyncio.Event()
         self.error: BatchRunnerError | None = None
+        self.noted: BatchRunnerError | None = None
 
     @property
     def is_set(self) -> bool:
@@ -37,6 +38,10 @@ class Halt:
         """Submit nothing more; what runs is followed to its end and downloaded."""
         self.error = self.error or error
         self._no_more.set()
+
+    def note(self, error: BatchRunnerError) -> None:
+        """Something a person has to mend for some item; it stops nobody else, but it is why the run ends as it does."""
+        self.noted = self.noted or error
 
     def leave(self, error: BatchRunnerError | None = None) -> None:
         """Submit nothing more and leave soon; everything is recorded, the next run goes on."""

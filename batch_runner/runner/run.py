@@ -8,6 +8,7 @@ from dataclasses import asdict
 from decimal import Decimal
 
 from batch_runner.clock import Clock
+from batch_runner.download import make_batch_folder
 from batch_runner.errors import AccountError, BatchRunnerError, ExitCode, StoppedError
 from batch_runner.events import BatchFinished, BatchStarted
 from batch_runner.lifecycle import LIVE
@@ -36,10 +37,9 @@ def exit_code(counts: ItemCounts, halt: Halt, *, is_blocked: bool) -> ExitCode:
         return ExitCode.STOPPED
     if counts.unknown:
         return ExitCode.UNRESOLVED
-    if is_blocked and counts.pending:
-        return ExitCode.BUDGET
     if counts.pending:
-        return ExitCode.STOPPED
+        noted = halt.noted.exit_code if halt.noted else ExitCode.STOPPED
+        return ExitCode.BUDGET if is_blocked else noted
     return ExitCode.ITEMS_FAILED if counts.failed else ExitCode.OK
 
 
@@ -98,6 +98,9 @@ class Run:
 
     async def _work(self) -> None:
         context = self._context
+        # Before anything is spent: where the files of this batch go must be a folder of ours.
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, make_batch_folder, context.output_dir, context.batch.name)
         if self._retry_failed:
             await context.store.queue_failed(context.batch)
         await self._tell_start()

@@ -24,6 +24,8 @@ _LOOKS_NEEDED = 2
 _LOOK_PAUSE_S = 1.0
 _VANISHED_LOOKS = 4
 _EXISTS_LOOKS = 12
+_SETTLE_LIMIT = 12
+"""After so many settle times without a clear word the run no longer waits for this attempt alone."""
 
 
 @dataclass(slots=True)
@@ -184,6 +186,8 @@ class Courier:
             await self._take_task(task)
         elif self._is_settled():
             await self._absent()
+        elif asyncio.get_running_loop().time() - self._watch.sent_at_s > _SETTLE_LIMIT * self.context.policy.settle_s:
+            self._stuck("the account does not tell the fate of its submission; the next run takes it up")
 
     def _settle_wait_s(self) -> float:
         now_s = asyncio.get_running_loop().time()
@@ -198,7 +202,7 @@ class Courier:
         began_s = asyncio.get_running_loop().time()
         path = catalog.product(self.attempt.kind).create_path
         try:
-            task = await self.context.client.find(path, self.attempt.external_task_id)
+            task = await self.context.client.find(path, self.attempt.external_task_id, by_external_id=True)
         except Trouble as trouble:
             self.context.trouble(str(trouble))
             await asyncio.sleep(self._backoff.next_s())

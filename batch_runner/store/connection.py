@@ -41,6 +41,7 @@ def open_writer(path: Path, first: Callable[[sqlite3.Connection], None] | None =
     Raises:
         StoreError: damaged, foreign, or written by a newer version (which is left untouched).
     """
+    _refuse_link(path)
     with mapped_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
@@ -57,6 +58,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     Raises:
         StoreError: missing, damaged, foreign or newer.
     """
+    _refuse_link(path)
     with mapped_errors(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         connection.row_factory = sqlite3.Row
@@ -66,6 +68,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def _refuse_link(path: Path) -> None:
+    """SQLite would follow a link and write where nobody asked it to."""
+    if path.is_symlink():
+        raise StoreError(f"{path} is a symbolic link, which is not followed; remove it or choose another --output-dir")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, first: Callable[[sqlite3.Connection], None] | None) -> None:

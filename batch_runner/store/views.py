@@ -24,7 +24,7 @@ from batch_runner.records import (
 from batch_runner.store.rows import Batch, RunRow, Stamp
 
 _ITEMS = """
-SELECT i.*, a.attempt_id, a.state, a.number, a.task_id, a.external_task_id, a.charged, a.submitted_at,
+SELECT i.*, a.attempt_id, a.state, a.number, a.task_id, a.external_task_id, a.submitted_at,
        a.finished_at
 FROM items i
 LEFT JOIN attempts a ON a.item_key = i.item_key
@@ -71,13 +71,20 @@ def _result(db: sqlite3.Connection, row: sqlite3.Row) -> ResultRecord:
         external_task_id=row["external_task_id"],
         attempts=row["number"] or 0,
         credits_estimated=Decimal(row["credits"]),
-        credits_charged=None if row["charged"] is None else Decimal(row["charged"]),
+        credits_charged=_charged(db, row["item_key"]),
         pack=row["pack"],
         files=_files(db, row["attempt_id"]) if status == "succeeded" else (),
         error=None if message is None else ErrorRecord(row["error_code"], message),
         submitted_at=_iso(row["submitted_at"]),
         finished_at=_iso(row["finished_at"]),
     )
+
+
+def _charged(db: sqlite3.Connection, item_key: int) -> Decimal | None:
+    """What all attempts of an item were charged together, or None where nothing was."""
+    rows = db.execute("SELECT charged FROM attempts WHERE item_key = ? AND charged IS NOT NULL", (item_key,))
+    charges = [Decimal(row["charged"]) for row in rows]
+    return sum(charges, Decimal(0)) if charges else None
 
 
 def _files(db: sqlite3.Connection, attempt_id: int) -> tuple[FileRecord, ...]:
