@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -18,6 +17,7 @@ import aiohttp
 
 from batch_runner.answer import Answer
 from batch_runner.clock import Clock, SystemClock, iso_utc
+from batch_runner.download import free_bytes
 from batch_runner.errors import AccountError, ExitCode
 from batch_runner.kling import KlingClient, TokenSource, Trouble, open_session
 from batch_runner.limits import RateLimitMonitor
@@ -72,7 +72,7 @@ def _disk(findings: _Findings, output_dir: Path) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         findings.add("disk", f"{folder} cannot be written; choose another --output-dir", bad=ExitCode.DISK)
         return
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     text = f"{free / 1e9:.1f} GB free for {output_dir}"
     if free < _LITTLE_DISK_BYTES:
         findings.add("disk", f"{text}; a 5 s clip is 5 to 30 MB, make room first", bad=ExitCode.DISK)

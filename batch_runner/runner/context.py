@@ -62,7 +62,7 @@ class Context:
     observer: Observer
     halt: Halt = field(default_factory=Halt)
     lost_at_s: float = float("-inf")
-    patience: Patience = field(default_factory=lambda: Patience(limit_s=600.0, first_limit_s=45.0))
+    patience: Patience = field(default_factory=lambda: Patience(limit_s=300.0, first_limit_s=45.0))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     overdrawn: set[str] = field(default_factory=set)
 
