@@ -71,7 +71,7 @@ def _result(db: sqlite3.Connection, row: sqlite3.Row) -> ResultRecord:
         external_task_id=row["external_task_id"],
         attempts=row["number"] or 0,
         credits_estimated=Decimal(row["credits"]),
-        credits_charged=_charged(db, row["item_key"]),
+        credits_charged=_charged(db, row["item_key"]) if row["number"] else None,
         pack=row["pack"],
         files=_files(db, row["attempt_id"]) if status == "succeeded" else (),
         error=None if message is None else ErrorRecord(row["error_code"], message),
