@@ -6,25 +6,37 @@ import asyncio
 import os
 import random
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from batch_runner.clock import Clock, SystemClock
-from batch_runner.download import Downloader, LinkPolicy, open_download_session
+from batch_runner.download import Downloader, LinkPolicy, is_as_recorded, open_download_session, set_aside
 from batch_runner.errors import AccountError
 from batch_runner.events import Event, Notice, Observer
 from batch_runner.folder import batch_name, held_folder
 from batch_runner.kling import KlingClient, TokenSource, open_session
+from batch_runner.lifecycle import State
 from batch_runner.limits import TaskLimiter
 from batch_runner.manifest import Manifest
 from batch_runner.media import inspect_image
 from batch_runner.progress import choose, running_in_notebook
 from batch_runner.records import ResultRecord, SummaryRecord
-from batch_runner.runner import Context, Halt, Policy, Run, SubmissionGate, has_work, record_idle, write_derived
+from batch_runner.runner import (
+    Collector,
+    Context,
+    Halt,
+    Policy,
+    Run,
+    SubmissionGate,
+    has_work,
+    record_idle,
+    write_derived,
+)
 from batch_runner.service import Limits, limits_of, lost_at_s, open_service, realm_of, request_monitor, say_limits
 from batch_runner.settings import NO_KEYS_TEXT, Keys, Settings, load_keys, resolve
-from batch_runner.store import Batch, SqliteStore, Store
+from batch_runner.store import Attempt, Batch, SqliteStore, Store, StoredFile
 
 SANDBOX_JOURNAL = ".sandbox.jsonl"
 """Below the output folder: the embedded sandbox remembers its tasks here, and survives a kill as Kling would."""
@@ -79,7 +91,7 @@ async def run_settings(
 ) -> SummaryRecord:
     """``run`` with settings that are already resolved; ``halt`` lets the caller stop it (signals)."""
     launch = _Launch(path, settings, limits_of(settings), clock or SystemClock(), halt or Halt(), observer)
-    name = batch_name(path, settings)
+    batch_name(path, settings)
     manifest = Manifest(path, inspect_image)
     await asyncio.get_running_loop().run_in_executor(None, manifest.check)
     keys = _Keyring(settings, environ)
@@ -88,12 +100,35 @@ async def run_settings(
     with held_folder(settings.output_dir) as has_forgotten:
         store = await SqliteStore.open(settings.output_dir / "state.db", launch.clock, has_forgotten=has_forgotten)
         try:
-            batch = await store.load_batch(
-                name, realm=realm_of(settings), manifest=launch.manifest, items=manifest.items
-            )
+            batch = await launch.load(store)
             if not await has_work(store, batch, retry_failed=settings.retry_failed):
                 return await launch.nothing_to_do(store, batch)
             return await launch.run(store, batch, keys.get())
+        finally:
+            await store.close()
+
+
+async def repair_settings(
+    path: Path,
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    observer: Observer = ignore,
+    clock: Clock | None = None,
+) -> dict[str, str]:
+    """Fetch finished files that are missing or altered again; never generates, never pays.
+
+    What stands altered under a final name is kept beside it as ``NAME.damaged-1``.
+
+    Returns:
+        For every item that could not be restored, why.
+    """
+    launch = _Launch(path, settings, limits_of(settings), clock or SystemClock(), Halt(), observer)
+    with held_folder(settings.output_dir) as has_forgotten:
+        store = await SqliteStore.open(settings.output_dir / "state.db", launch.clock, has_forgotten=has_forgotten)
+        try:
+            batch = await launch.load(store)
+            return await launch.repair(store, batch, _Keyring(settings, environ))
         finally:
             await store.close()
 
@@ -135,6 +170,37 @@ class _Launch:
         """The manifest's path as text that any file can hold."""
         return os.fsencode(self.path).decode("utf-8", "backslashreplace")
 
+    async def load(self, store: Store) -> Batch:
+        """Bring the manifest into the store."""
+        items = Manifest(self.path, inspect_image).items
+        name = batch_name(self.path, self.settings)
+        return await store.load_batch(name, realm=realm_of(self.settings), manifest=self.manifest, items=items)
+
+    async def repair(self, store: Store, batch: Batch, keys: _Keyring) -> dict[str, str]:
+        """See ``repair_settings``."""
+        loop = asyncio.get_running_loop()
+        damaged: list[Attempt] = []
+        for attempt in await store.in_states(batch, [State.PUBLISHED]):
+            files = await store.files_of(attempt)
+            if await loop.run_in_executor(None, self._set_aside, files):
+                damaged.append(attempt)
+        if not damaged:
+            return {}
+        async with self._context(store, batch, keys.get()) as context:
+            collector = Collector(context)
+            reasons = await asyncio.gather(*(collector.restore(attempt) for attempt in damaged))
+        return {attempt.item_id: why for attempt, why in zip(damaged, reasons, strict=True) if why is not None}
+
+    def _set_aside(self, files: Sequence[StoredFile]) -> bool:
+        """Whether any of an item's files is not as recorded; such ones are moved out of the way."""
+        is_damaged = False
+        for file in files:
+            path = self.settings.output_dir / file.path
+            if not is_as_recorded(path, file.bytes, file.sha256):
+                set_aside(path)
+                is_damaged = True
+        return is_damaged
+
     async def nothing_to_do(self, store: Store, batch: Batch) -> SummaryRecord:
         """A finished batch costs nothing: not a request, and not a byte where the files already say so."""
         await record_idle(store, batch, manifest=self.manifest, budget=self.settings.budget, clock=self.clock)
@@ -144,7 +210,7 @@ class _Launch:
         results = await store.results(batch)
         away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, results)
         if away:
-            text = f"{away} finished files are no longer where they were put, or have another size; verify names them"
+            text = f"{away} finished files are no longer where they were put, or have another size (see verify --repair)"
             self.observer(Notice(text))
         return summary
 
@@ -155,35 +221,33 @@ class _Launch:
     async def run(self, store: Store, batch: Batch, keys: Keys | None) -> SummaryRecord:
         """Talk to the service until the batch is where it can be brought now."""
         say_limits(self.limits, self.settings, self.observer)
-        rng = random.Random()  # noqa: S311 - jitter, not cryptography
-        journal_path = self.settings.output_dir / SANDBOX_JOURNAL
-        async with open_service(self.settings, self.limits, keys, self.clock, journal_path=journal_path) as service:
-            monitor = await request_monitor(service, store, self.limits, self.clock, rng, self.observer)
-            policy = LinkPolicy(allow_local=service.is_local)
-            async with open_session(service.base_url) as session, open_download_session(policy) as downloads:
-                tokens = TokenSource(service.credentials, self.clock)
-                client = KlingClient(session, service.base_url, tokens, SubmissionGate(monitor, self.halt))
-                downloader = Downloader(downloads, policy, rng=rng, epoch=self.clock.epoch())
-                context = self._context(store, batch, client, downloader, rng)
-                return await self._one_run(replace(context, lost_at_s=await lost_at_s(store, self.clock)))()
+        async with self._context(store, batch, keys) as context:
+            return await self._one_run(context)()
 
-    def _context(
-        self, store: Store, batch: Batch, client: KlingClient, downloader: Downloader, rng: random.Random
-    ) -> Context:
-        settings = self.settings
-        return Context(
-            store=store,
-            batch=batch,
-            client=client,
-            limiter=TaskLimiter(self.limits.max_concurrent, rng=rng),
-            downloader=downloader,
-            output_dir=settings.output_dir,
-            budgets=settings.budget,
-            policy=Policy(settings.task_settle_s, settings.task_deadline_s, settings.max_attempts),
-            rng=rng,
-            observer=self.observer,
-            halt=self.halt,
-        )
+    @asynccontextmanager
+    async def _context(self, store: Store, batch: Batch, keys: Keys | None) -> AsyncIterator[Context]:
+        settings, clock = self.settings, self.clock
+        rng = random.Random()  # noqa: S311 - jitter, not cryptography
+        journal_path = settings.output_dir / SANDBOX_JOURNAL
+        async with open_service(settings, self.limits, keys, clock, journal_path=journal_path) as service:
+            monitor = await request_monitor(service, store, self.limits, clock, rng, self.observer)
+            links = LinkPolicy(allow_local=service.is_local)
+            tokens = TokenSource(service.credentials, clock)
+            async with open_session(service.base_url) as session, open_download_session(links) as downloads:
+                yield Context(
+                    store=store,
+                    batch=batch,
+                    client=KlingClient(session, service.base_url, tokens, SubmissionGate(monitor, self.halt)),
+                    limiter=TaskLimiter(self.limits.max_concurrent, rng=rng),
+                    downloader=Downloader(downloads, links, rng=rng, epoch=clock.epoch()),
+                    output_dir=settings.output_dir,
+                    budgets=settings.budget,
+                    policy=Policy(settings.task_settle_s, settings.task_deadline_s, settings.max_attempts),
+                    rng=rng,
+                    observer=self.observer,
+                    halt=self.halt,
+                    lost_at_s=await lost_at_s(store, clock),
+                )
 
     def _one_run(self, context: Context) -> Run:
         return Run(

@@ -93,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         elif name != "doctor":
             command.add_argument("manifest", type=Path, nargs="?" if name in {"status", "ledger"} else None,
                                  metavar="MANIFEST", help="JSON Lines, one item a line")  # fmt: skip
+        if name == "verify":
+            command.add_argument("--repair", action="store_true", help="fetch what is missing or altered again, free")
         if name != "sandbox":
             add_flags(command)
     return parser
@@ -106,6 +108,8 @@ def _command(namespace: argparse.Namespace, settings: Settings) -> int:
             return asyncio.run(serving.serve(namespace, _say))
         case "doctor":
             return _print_answer(asyncio.run(doctor.examine(settings, os.environ)), settings)
+        case "verify" if namespace.repair:
+            return _print_answer(asyncio.run(looking.repair(namespace.manifest, settings, os.environ)), settings)
         case "plan":
             return _print_answer(planning.plan(namespace.manifest, settings), settings)
         case name:

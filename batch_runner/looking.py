@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from batch_runner.answer import Answer, table
+from batch_runner.api import repair_settings
 from batch_runner.download import sha256_of
 from batch_runner.errors import DiskError, ExitCode, UsageError
 from batch_runner.folder import SANDBOX_SUFFIX, batch_name, held_folder
@@ -123,6 +124,19 @@ def verify(manifest: Path, settings: Settings) -> Answer:
     lines.append(f"{len(files) - len(wrong)} of {len(files)} files are as recorded")
     data = {"batch": batch.name, "files": len(files), "wrong": wrong}
     return Answer(lines, data, ExitCode.DISK if wrong else ExitCode.OK)
+
+
+async def repair(manifest: Path, settings: Settings, environ: Mapping[str, str]) -> Answer:
+    """``verify``, after what is missing or altered was fetched again; nothing is generated or charged."""
+    before = verify(manifest, settings)
+    if before.exit_code is ExitCode.OK:
+        return before
+    reasons = await repair_settings(manifest, settings, environ=environ)
+    after = verify(manifest, settings)
+    told = [f"{inert(item)} could not be restored: {inert(why)}" for item, why in sorted(reasons.items())]
+    restored = len(before.data["wrong"]) - len(after.data["wrong"])
+    data = {**after.data, "restored": restored, "not_restored": reasons}
+    return Answer([*told, f"{restored} files were fetched again", *after.lines], data, after.exit_code)
 
 
 def _fault_of(path: Path, size: int, digest: str) -> str | None:

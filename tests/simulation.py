@@ -156,6 +156,13 @@ class Simulation:
             await asyncio.gather(death, return_exceptions=True)
             return work.result()
 
+    async def repair(self) -> dict[str, str]:
+        """``verify --repair`` on the account as it is."""
+        flags = {"output_dir": str(self.output_dir), "base_url": self.sandbox.base_url, "rpm": self.scenario.rpm}
+        keys = {"KLING_ACCESS_KEY": self.sandbox.access_key, "KLING_SECRET_KEY": self.sandbox.secret_key}
+        settings = resolve(flags, {}, None)
+        return await api.repair_settings(self.manifest, settings, environ=keys, clock=self.clock)
+
     def results(self) -> list[dict[str, Any]]:
         return _json_lines(self.output_dir / "batch" / "results.jsonl")
 

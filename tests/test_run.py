@@ -548,6 +548,40 @@ def test_a_rerun_notices_a_finished_file_that_is_gone(tmp_path: Path) -> None:
     play(tmp_path, work, "a")
 
 
+@pytest.mark.parametrize("harm", ["removed", "cut", "altered"])
+def test_a_harmed_file_is_fetched_again_and_never_generated_again(tmp_path: Path, harm: str) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        victim = simulation.output_dir / "batch" / "i0.mp4"
+        whole = victim.read_bytes()
+        if harm == "removed":
+            victim.unlink()
+        else:
+            victim.write_bytes(whole[:100] if harm == "cut" else bytes(len(whole)))
+        assert await simulation.repair() == {}
+        assert victim.read_bytes() == whole
+        kept = sorted(path.name for path in victim.parent.glob("*.damaged-*"))
+        assert kept == ([] if harm == "removed" else ["i0.mp4.damaged-1"])
+        assert (await done(simulation), len(simulation.world.tasks)) == (summary, 2)
+        requests = len(simulation.world.request_stamps)
+        assert await simulation.repair() == {}
+        assert len(simulation.world.request_stamps) == requests, "nothing is wrong: nothing is asked"
+
+    play(tmp_path, work, "a", "b")
+
+
+def test_what_cannot_be_restored_is_told_and_stays_paid(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        (simulation.output_dir / "batch" / "i0.mp4").unlink()
+        await asyncio.sleep(40 * 86_400)
+        reasons = await simulation.repair()
+        assert "no longer shows" in reasons["i0"]
+        assert rows(simulation) == {"i0": ("succeeded", None)}
+
+    play(tmp_path, work, "a")
+
+
 def test_a_lost_store_waits_for_tasks_that_are_not_visible_yet(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         await simulation.run(max_runtime_s=2, rpm=0)

@@ -9,7 +9,15 @@ from batch_runner.download.failures import (
     MissingFileError,
     TargetExists,
 )
-from batch_runner.download.files import free_bytes, make_batch_folder, publish, sha256_of, tidy
+from batch_runner.download.files import (
+    free_bytes,
+    is_as_recorded,
+    make_batch_folder,
+    publish,
+    set_aside,
+    sha256_of,
+    tidy,
+)
 from batch_runner.download.links import LinkPolicy, PublicResolver, open_download_session
 from batch_runner.download.mp4 import check_mp4
 from batch_runner.download.part import sidecar_of
@@ -28,9 +36,11 @@ __all__ = [
     "TargetExists",
     "check_mp4",
     "free_bytes",
+    "is_as_recorded",
     "make_batch_folder",
     "open_download_session",
     "publish",
+    "set_aside",
     "sha256_of",
     "sidecar_of",
     "tidy",

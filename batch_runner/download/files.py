@@ -41,6 +41,23 @@ def publish(part_path: Path, final_path: Path) -> None:
     tidy(part_path, final_path)
 
 
+def set_aside(path: Path) -> Path | None:
+    """Give a file that is not as it was recorded another name beside its own; None where there is none.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    if status_of(path) is None:
+        return None
+    number = 1
+    while status_of(aside := path.with_name(f"{path.name}.damaged-{number}")) is not None:
+        number += 1
+    with disk_errors("rename", path):
+        path.rename(aside)
+    sync_folder(path.parent)
+    return aside
+
+
 def tidy(part_path: Path, final_path: Path) -> None:
     """Finish a publication of which the final name is known to be right: no part is left, the name is durable.
 
@@ -76,6 +93,14 @@ def sha256_of(path: Path) -> tuple[int, str]:
     """Size in bytes and SHA-256 hex of a regular file. Raises ``MissingFileError`` or ``DiskError``."""
     with reading(path) as file:
         return digest(file)
+
+
+def is_as_recorded(path: Path, size: int, sha256: str) -> bool:
+    """Whether ``path`` is a regular file with exactly these bytes. Raises ``DiskError``."""
+    found = status_of(path)
+    if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != size:
+        return False
+    return sha256_of(path) == (size, sha256)
 
 
 def make_batch_folder(output_dir: Path, name: str) -> Path:

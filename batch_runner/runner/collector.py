@@ -18,9 +18,9 @@ from batch_runner.download import (
     BadLink,
     LinkExpired,
     TargetExists,
+    is_as_recorded,
     make_batch_folder,
     publish,
-    sha256_of,
     tidy,
 )
 from batch_runner.errors import AccountError, DiskError
@@ -85,6 +85,18 @@ class Collector:
         else:
             await context.apply(attempt, Event.PUBLISH)
             context.observer(ItemFinished(attempt.item_id, "succeeded", None, ""))
+
+    async def restore(self, attempt: Attempt) -> str | None:
+        """Fetch the missing files of a finished item again; returns why that was not possible, or None.
+
+        Nothing is generated and nothing is charged; the attempt stays finished either way.
+        """
+        try:
+            async with self._room:
+                await self._collect(attempt, None)
+        except (AssetGoneError, AssetLaterError, TargetExists, DiskError) as error:
+            return str(error)
+        return None
 
     async def _later(self, attempt: Attempt, text: str) -> None:
         await self._context.store.mark(attempt, "asset", text)
@@ -188,10 +200,7 @@ def _part_of(final_path: Path) -> Path:
 
 
 def _has(path: Path, file: StoredFile) -> bool:
-    """Whether ``path`` is a regular file with exactly the recorded bytes."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size != file.bytes:
-        return False
-    return sha256_of(path) == (file.bytes, file.sha256)
+    return is_as_recorded(path, file.bytes, file.sha256)
 
 
 async def _in_thread(work: Callable[[*Ts], T], *args: *Ts) -> T:
