@@ -97,15 +97,11 @@ async def run_settings(
     keys = _Keyring(settings, environ)
     if not (settings.output_dir / "state.db").exists() and any(True for _ in manifest.items()):
         keys.get()  # a first run without keys stops before it makes anything
-    with held_folder(settings.output_dir) as has_forgotten:
-        store = await SqliteStore.open(settings.output_dir / "state.db", launch.clock, has_forgotten=has_forgotten)
-        try:
-            batch = await launch.load(store)
-            if not await has_work(store, batch, retry_failed=settings.retry_failed):
-                return await launch.nothing_to_do(store, batch)
-            return await launch.run(store, batch, keys.get())
-        finally:
-            await store.close()
+    async with launch.store() as store:
+        batch = await launch.load(store)
+        if not await has_work(store, batch, retry_failed=settings.retry_failed):
+            return await launch.nothing_to_do(store, batch)
+        return await launch.run(store, batch, keys.get())
 
 
 async def repair_settings(
@@ -124,13 +120,8 @@ async def repair_settings(
         For every item that could not be restored, why.
     """
     launch = _Launch(path, settings, limits_of(settings), clock or SystemClock(), Halt(), observer)
-    with held_folder(settings.output_dir) as has_forgotten:
-        store = await SqliteStore.open(settings.output_dir / "state.db", launch.clock, has_forgotten=has_forgotten)
-        try:
-            batch = await launch.load(store)
-            return await launch.repair(store, batch, _Keyring(settings, environ))
-        finally:
-            await store.close()
+    async with launch.store() as store:
+        return await launch.repair(store, await launch.load(store), _Keyring(settings, environ))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +160,17 @@ class _Launch:
     def manifest(self) -> str:
         """The manifest's path as text that any file can hold."""
         return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Store]:
+        """The output folder held alone, and its store, for the length of a block."""
+        folder = self.settings.output_dir
+        with held_folder(folder) as has_forgotten:
+            store = await SqliteStore.open(folder / "state.db", self.clock, has_forgotten=has_forgotten)
+            try:
+                yield store
+            finally:
+                await store.close()
 
     async def load(self, store: Store) -> Batch:
         """Bring the manifest into the store."""
