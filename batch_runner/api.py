@@ -212,7 +212,7 @@ class _Launch:
         results = await store.results(batch)
         away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, results)
         if away:
-            text = f"{away} finished files are no longer where they were put, or have another size (see verify --repair)"
+            text = f"{away} finished files are no longer where they were put, or of another size (see verify --repair)"
             self.observer(Notice(text))
         return summary
 
