@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batch_runner.clock import Clock, SystemClock
-from batch_runner.download import Downloader, LinkPolicy, is_as_recorded, open_download_session, set_aside
+from batch_runner.download import Downloader, LinkPolicy, is_as_recorded, open_download_session
 from batch_runner.errors import AccountError
 from batch_runner.events import Event, Notice, Observer
 from batch_runner.folder import batch_name, held_folder
@@ -184,24 +184,19 @@ class _Launch:
         damaged: list[Attempt] = []
         for attempt in await store.in_states(batch, [State.PUBLISHED]):
             files = await store.files_of(attempt)
-            if await loop.run_in_executor(None, self._set_aside, files):
+            if not await loop.run_in_executor(None, self._are_as_recorded, files):
                 damaged.append(attempt)
         if not damaged:
             return {}
         async with self._context(store, batch, keys.get()) as context:
             collector = Collector(context)
             reasons = await asyncio.gather(*(collector.restore(attempt) for attempt in damaged))
+        await write_derived(store, batch, self.settings.output_dir)
         return {attempt.item_id: why for attempt, why in zip(damaged, reasons, strict=True) if why is not None}
 
-    def _set_aside(self, files: Sequence[StoredFile]) -> bool:
-        """Whether any of an item's files is not as recorded; such ones are moved out of the way."""
-        is_damaged = False
-        for file in files:
-            path = self.settings.output_dir / file.path
-            if not is_as_recorded(path, file.bytes, file.sha256):
-                set_aside(path)
-                is_damaged = True
-        return is_damaged
+    def _are_as_recorded(self, files: Sequence[StoredFile]) -> bool:
+        folder = self.settings.output_dir
+        return all(is_as_recorded(folder / file.path, file.bytes, file.sha256) for file in files)
 
     async def nothing_to_do(self, store: Store, batch: Batch) -> SummaryRecord:
         """A finished batch costs nothing: not a request, and not a byte where the files already say so."""
@@ -240,6 +235,7 @@ class _Launch:
                     store=store,
                     batch=batch,
                     client=KlingClient(session, service.base_url, tokens, SubmissionGate(monitor, self.halt)),
+                    clock=clock,
                     limiter=TaskLimiter(self.limits.max_concurrent, rng=rng),
                     downloader=Downloader(downloads, links, rng=rng, epoch=clock.epoch()),
                     output_dir=settings.output_dir,

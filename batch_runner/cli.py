@@ -19,6 +19,7 @@ from batch_runner.answer import Answer
 from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestError, StoppedError, UsageError
 from batch_runner.progress.stream import CarefulStream
 from batch_runner.records import SummaryRecord, credits_text
+from batch_runner.report import inert
 from batch_runner.runner import Halt
 from batch_runner.settings import OPTION_NAMES, Settings, add_flags, resolve
 
@@ -59,8 +60,19 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         stopped = StoppedError("stopped: run the same command again to go on")
         return _tell_error(stopped, is_json=is_json, is_quiet=is_quiet)
-    except Exception as error:  # noqa: BLE001 - the last door: whatever it is, the user gets words and code 1
-        return _tell_fault(error, is_json=is_json)
+    except Exception as error:  # noqa: BLE001 - the last door: whatever it is, the user gets words and a code
+        trouble = _path_trouble(error)
+        if trouble is None:
+            return _tell_fault(error, is_json=is_json)
+        return _tell_error(trouble, is_json=is_json, is_quiet=is_quiet)
+
+
+def _path_trouble(error: Exception) -> DiskError | None:
+    """What the system said of a path that somebody gave, or None for a fault of ours."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    path = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    return DiskError(f"{inert(path, 200)}: {error.strerror}; check the path and its rights")
 
 
 def _with_command(argv: Sequence[str]) -> list[str]:

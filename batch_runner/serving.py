@@ -119,6 +119,8 @@ async def serve(namespace: argparse.Namespace, say: Callable[[str], None]) -> Ex
             say(f"export KLING_BASE_URL={sandbox.base_url}")
             say(f"export KLING_ACCESS_KEY={sandbox.access_key} KLING_SECRET_KEY={sandbox.secret_key}")
             await stopped.wait()
+    except UnicodeError:
+        raise UsageError(f"cannot listen on {namespace.host!r}: that is no host name") from None
     except OSError as error:
         raise UsageError(f"cannot listen on {namespace.host}:{namespace.port}: {error.strerror or error}") from error
     return ExitCode.OK

@@ -559,3 +559,32 @@ def test_version_and_help(folder: Path) -> None:
         assert f"\n    {command} " in overview.out
         assert run_here(command, "--help").code == 0
     assert list(folder.iterdir()) == []
+
+
+# --- odd places -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(
+    ("extra", "code"),
+    [
+        (["--output-dir", "x" * 300], 6),
+        (["--base-url", "https://a..com"], 2),
+        (["--base-url", "https://" + "a" * 80], 2),
+    ],
+)
+def test_odd_places_are_told_without_a_fault(folder: Path, extra: list[str], code: int) -> None:
+    write_manifest(folder / "films.jsonl", few(1))
+    ended = run_here("films.jsonl", *extra)
+    assert ended.code == code
+    assert "fault of the program" not in ended.err
+
+
+def test_somebodys_notes_are_no_journal(folder: Path) -> None:
+    notes = folder / "notes.txt"
+    notes.write_text("my notes, without a newline at the end")
+    assert run_here("sandbox", "--port", "0", "--journal", str(notes)).code == 6
+    assert notes.read_text() == "my notes, without a newline at the end"
+    (folder / "link.jsonl").symlink_to(folder / "elsewhere")
+    assert run_here("sandbox", "--port", "0", "--journal", str(folder / "link.jsonl")).code == 6
+    assert not (folder / "elsewhere").exists()

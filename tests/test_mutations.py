@@ -88,7 +88,7 @@ MUTATIONS = (
     Mutation(
         "a restart forgets the requests of the minute before",
         "service.py",
-        "    monitor.restore(map(on_this_loop, await store.stamps(scope)))\n",
+        "    monitor.restore(on_this_loop(await store.stamps(scope), clock))\n",
         "",
         "test_simulation.py::test_restarts_do_not_reset_the_request_limit",
     ),

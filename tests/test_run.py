@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +15,10 @@ from simulation import Scenario, Simulation, audit, simulate
 
 from batch_runner.errors import AccountError, DiskError, ExitCode, ManifestError, OutputFolderLockedError
 from batch_runner.events import ItemSubmitted, Notice
+from batch_runner.limits import TaskLimiter
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Halt
-from batch_runner.sandbox import FaultPlan, WorldConfig, wire
+from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig, wire
 from batch_runner.sandbox.world import World
 
 Work = Callable[[Simulation], Coroutine[Any, Any, None]]
@@ -580,6 +581,107 @@ def test_what_cannot_be_restored_is_told_and_stays_paid(tmp_path: Path) -> None:
         assert rows(simulation) == {"i0": ("succeeded", None)}
 
     play(tmp_path, work, "a")
+
+
+def test_a_removed_line_whose_video_was_paid_is_told_by_the_exit_code(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation, max_runtime_s=30)
+        simulation.manifest.write_text(lines("a")[0], encoding="utf-8")
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.items.total, summary.items.succeeded) == (1, 1)
+        assert summary.exit_code == ExitCode.ITEMS_FAILED
+        assert "i1: its line left the manifest, but its task is paid for without a file" in notices(simulation)
+
+    script = {"download": ["", *["expired_link"] * 5]}
+    scenario = Scenario(slots=2, faults=FaultPlan(script=script))
+    play(tmp_path, work, "a", "b [sandbox:slow]", scenario=scenario)
+
+
+def test_a_lost_store_is_rebuilt_from_short_pages_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        (simulation.output_dir / "state.db").unlink()
+        page = simulation.world.page
+
+        def short(kind: str, page_num: int, page_size: int, now_s: float) -> Sequence[SandboxTask]:
+            return page(kind, page_num, min(page_size, 2), now_s)
+
+        monkeypatch.setattr(simulation.world, "page", short)
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 5
+
+    play(tmp_path, work, "a", "b", "c", "d", "e", repeat_policy="second")
+
+
+def test_a_task_seen_while_waiting_for_a_slot_is_not_submitted_again(tmp_path: Path) -> None:
+    """The answer was lost, the task shows late, and meanwhile the account is full for the next attempt."""
+
+    async def work(simulation: Simulation) -> None:
+        limiter_full = TaskLimiter.admitted
+        calls = 0
+
+        async def admitted(limiter: TaskLimiter) -> int:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                await asyncio.sleep(60)
+            return await limiter_full(limiter)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TaskLimiter, "admitted", admitted)
+            summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    scenario = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    play(tmp_path, work, "a", scenario=scenario, visible_after_s=25.0, repeat_policy="second")
+
+
+def test_a_question_that_fails_is_asked_again_before_the_estimate_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulation.sandbox_price", lambda _kind, _body: Decimal("1.37"))
+    from_list = wire.queried
+    answers = 0
+
+    def queried(*positional: Any, **named: Any) -> dict[str, Any]:
+        nonlocal answers
+        data = from_list(*positional, **named)
+        if data["task_status"] == "succeed":
+            answers += 1
+            if answers <= 2:
+                data.pop("final_unit_deduction")
+        return data
+
+    monkeypatch.setattr(wire, "queried", queried)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.credits["video"].consumed == Decimal("1.37")
+
+    faults = FaultPlan(script={"query": ["server_error_before", "server_error_before"]})
+    play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=faults))
+
+
+def test_the_age_of_a_task_counts_over_runs(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        for _ in range(3):
+            summary = await done(simulation, max_runtime_s=300, task_deadline_s=700)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert rows(simulation)["i0"] == ("pending", "overdue")
+        assert "overdue" in notices(simulation)
+
+    play(tmp_path, work, "[sandbox:stuck]")
+
+
+def test_a_dead_cdn_does_not_let_a_batch_buy_what_it_cannot_fetch(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await simulation.run(max_runtime_s=900)
+        assert len(simulation.world.tasks) <= 24 + 4
+
+    prompts = [f"scene {number}" for number in range(60)]
+    faults = FaultPlan(script={"download": ["html_download"] * 5000})
+    play(tmp_path, work, *prompts, scenario=Scenario(slots=4, rpm=0, faults=faults), rpm=None, speed=60.0)
 
 
 def test_a_lost_store_waits_for_tasks_that_are_not_visible_yet(tmp_path: Path) -> None:

@@ -220,6 +220,27 @@ def test_news_of_an_older_attempt_does_not_speak_for_the_item(tmp_path: Path) ->
     with_store(tmp_path / "state.db", work)
 
 
+def test_the_failure_of_another_text_is_not_the_lines(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("a"), searched=False)
+        both = [found("a", 1, TaskStatus.FAILED, text="old"), found("a", 2, TaskStatus.FAILED, text="older")]
+        await store.adopt(batch, both, {})
+        again = await claimed(store, batch)
+        assert (again.item_id, again.number) == ("a", 3)
+
+    with_store(tmp_path / "state.db", work)
+
+
+def test_of_two_texts_with_one_number_the_paid_one_counts(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("a"), searched=False)
+        both = [found("a", 1, TaskStatus.PROCESSING), found("a", 1, TaskStatus.FAILED, text="old")]
+        assert await store.adopt(batch, both, {}) == 1
+        assert (await store.claim_next(batch, {})).attempt is None
+
+    with_store(tmp_path / "state.db", work)
+
+
 def test_a_found_task_of_another_text_is_a_conflict_unless_it_failed(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         batch = await loaded(store, item("a"), searched=False)

@@ -11,7 +11,7 @@ from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import Backoff
 from batch_runner.model import Task, TaskStatus
 from batch_runner.runner.context import Context
-from batch_runner.schedule import MAX_PAGE_SIZE, MIN_PAGE_SIZE
+from batch_runner.schedule import MAX_PAGE_SIZE
 from batch_runner.store import FoundTask
 
 _LAST_PAGE = 1000
@@ -21,7 +21,7 @@ _LAST_PAGE = 1000
 async def adopt_from_account(context: Context) -> None:
     """Take up every task of this batch that the account has, then let the items be submitted.
 
-    One request a product on a quiet account; only items that were never searched for ask for it.
+    One request a product on an empty account; only items that were never searched for ask for it.
 
     Raises:
         ManifestError: the account has a live or finished task of a line that was edited since.
@@ -51,7 +51,7 @@ async def _tasks_of_batch(context: Context, kind: str) -> list[FoundTask]:
             if name is not None and name.batch == ours:
                 found[str(name)] = FoundTask(name, row, _reason(row))
         ids = {row.task_id for row in rows}
-        if len(rows) < MIN_PAGE_SIZE or ids <= seen:  # a server may hand out fewer rows than asked for
+        if ids <= seen:  # a short page proves nothing: a server may hand out fewer rows than asked for
             break
         seen |= ids
     return list(found.values())

@@ -21,9 +21,10 @@ from batch_runner.download import (
     is_as_recorded,
     make_batch_folder,
     publish,
+    set_aside,
     tidy,
 )
-from batch_runner.errors import AccountError, DiskError
+from batch_runner.errors import AccountError, DiskError, StoppedError
 from batch_runner.events import ItemFinished
 from batch_runner.kling import Trouble
 from batch_runner.lifecycle import Event
@@ -38,6 +39,9 @@ Ts = TypeVarTuple("Ts")
 _TRIES = 8
 _FRESH_LINKS = 4
 """So many fresh links in a row that the server does not honour mean that the file is gone for ever."""
+
+
+_GIVEN_UP_MOST = 5
 
 
 class AssetGoneError(Exception):
@@ -59,6 +63,7 @@ class Collector:
     def __init__(self, context: Context, at_once: int = 8) -> None:
         self._context = context
         self._room = asyncio.Semaphore(at_once)
+        self._given_up_in_row = 0
 
     async def collect(self, attempt: Attempt, task: Task | None) -> None:
         """Publish every file of a succeeded attempt, or say where it stands.
@@ -67,14 +72,14 @@ class Collector:
         """
         context = self._context
         try:
-            async with self._room:
-                await self._collect(attempt, task)
+            await self._collect(attempt, task)
         except AssetGoneError as error:
             facts = Facts(reason="asset", error_message=str(error))
             await context.apply(attempt, Event.LOSE_ASSET, facts)
             context.observer(ItemFinished(attempt.item_id, "failed", "asset", str(error)))
         except AssetLaterError as error:
             await self._later(attempt, str(error))
+            self._given_up()
         except TargetExists as error:
             await self._later(attempt, f"{error}; move that file away and run again")
             context.halt.note(DiskError(str(error)))
@@ -83,26 +88,37 @@ class Collector:
             context.notice(str(error), urgent=True)
             context.halt.submit_no_more(error)
         else:
+            self._given_up_in_row = 0
             await context.apply(attempt, Event.PUBLISH)
             context.observer(ItemFinished(attempt.item_id, "succeeded", None, ""))
 
     async def restore(self, attempt: Attempt) -> str | None:
-        """Fetch the missing files of a finished item again; returns why that was not possible, or None.
+        """Fetch missing or altered files of a finished item again; returns why that was not possible, or None.
 
-        Nothing is generated and nothing is charged; the attempt stays finished either way.
+        Nothing is generated and nothing is charged; the attempt stays finished either way. An altered file is set
+        aside only when its whole successor is here.
         """
         try:
-            async with self._room:
-                await self._collect(attempt, None)
+            await self._collect(attempt, None, replace=True)
         except (AssetGoneError, AssetLaterError, TargetExists, DiskError) as error:
             return str(error)
         return None
+
+    def _given_up(self) -> None:
+        """Where file after file cannot be had, buying more would be spending blindly."""
+        self._given_up_in_row += 1
+        if self._given_up_in_row == _GIVEN_UP_MOST and not self._context.halt.is_set:
+            text = (
+                "file after file cannot be downloaded now; nothing more is submitted: run the same command again later"
+            )
+            self._context.notice(text, urgent=True)
+            self._context.halt.submit_no_more(StoppedError(text))
 
     async def _later(self, attempt: Attempt, text: str) -> None:
         await self._context.store.mark(attempt, "asset", text)
         self._context.notice(f"{attempt.item_id}: paid for, but its file is not here yet: {text}", urgent=True)
 
-    async def _collect(self, attempt: Attempt, task: Task | None) -> None:
+    async def _collect(self, attempt: Attempt, task: Task | None, *, replace: bool = False) -> None:
         folder = await _in_thread(make_batch_folder, self._context.output_dir, self._context.batch.name)
         stored = await self._context.store.files_of(attempt)
         finished = {file.ordinal for file in stored if await self._finish(file)}
@@ -112,7 +128,7 @@ class Collector:
             task = await self._ask(attempt)
         for ordinal, name in enumerate(_names(attempt.item_id, task.assets)):
             if ordinal not in finished:
-                await self._fetch_and_publish(attempt, task, ordinal, folder / name)
+                await self._fetch_and_publish(attempt, task, ordinal, folder / name, replace=replace)
 
     async def _finish(self, file: StoredFile) -> bool:
         """Whether a file with a durable digest is, or can be put, under its final name without a download."""
@@ -126,7 +142,9 @@ class Collector:
         await _in_thread(publish, part_path, final_path)
         return True
 
-    async def _fetch_and_publish(self, attempt: Attempt, task: Task, ordinal: int, final_path: Path) -> None:
+    async def _fetch_and_publish(
+        self, attempt: Attempt, task: Task, ordinal: int, final_path: Path, *, replace: bool
+    ) -> None:
         part_path = _part_of(final_path)
         size, digest = await self._fetch(attempt, task, ordinal, part_path)
         path = final_path.relative_to(self._context.output_dir).as_posix()
@@ -134,8 +152,10 @@ class Collector:
         await self._context.store.record_file(attempt, file)
         if await _in_thread(_has, final_path, file):  # a lost state.db: the finished file is already here
             await _in_thread(tidy, part_path, final_path)
-        else:
-            await _in_thread(publish, part_path, final_path)
+            return
+        if replace:
+            await _in_thread(set_aside, final_path)
+        await _in_thread(publish, part_path, final_path)
 
     async def _fetch(self, attempt: Attempt, task: Task, ordinal: int, part_path: Path) -> tuple[int, str]:
         backoff = Backoff(1.0, 60.0, self._context.rng)
@@ -147,12 +167,13 @@ class Collector:
                 task = await self._ask(attempt)
             try:
                 asset = task.assets[ordinal]
-                done = await self._context.downloader.fetch(asset.url, part_path, asset.suffix)
+                async with self._room:  # not while backing off: one bad link must not keep good ones waiting
+                    done = await self._context.downloader.fetch(asset.url, part_path, asset.suffix)
             except (LinkExpired, BadLink, IndexError) as error:
                 refused_links += 1
+                why = "the task names fewer files than before" if isinstance(error, IndexError) else str(error)
                 if refused_links > _FRESH_LINKS:
-                    raise AssetGoneError(f"the server does not hand the file out ({error})") from None
-                why = str(error)
+                    raise AssetGoneError(f"the server does not hand the file out ({why})") from None
             except BadDownload as error:
                 why, retry_after_s = str(error), error.retry_after_s
             else:
@@ -161,10 +182,11 @@ class Collector:
         raise AssetLaterError(f"{_TRIES} downloads failed, the last one: {why}")
 
     async def _ask(self, attempt: Attempt) -> Task:
-        """The task with fresh links."""
+        """The succeeded task with fresh links; one look that shows it otherwise may be a stale one."""
         path = catalog.product(attempt.kind).create_path
         backoff = Backoff(2.0, 30.0, self._context.rng)
         assert attempt.task_id is not None
+        looks_without = 0
         for _ in range(_TRIES):
             try:
                 task = await self._context.client.find(path, attempt.task_id)
@@ -175,21 +197,21 @@ class Collector:
                 raise AssetLaterError(str(error)) from None
             else:
                 self._context.well()
-                if task is not None:
+                if task is not None and task.assets:
                     return task
-                raise AssetGoneError("the account no longer shows the task")
+                looks_without += 1
+                if looks_without == _FRESH_LINKS:
+                    raise AssetGoneError(_without_files(task))
             await asyncio.sleep(backoff.next_s())
-        raise AssetLaterError("the API does not answer")
+        raise AssetLaterError("the API gives no usable answer about the task")
+
+
+def _without_files(task: Task | None) -> str:
+    return "the account no longer shows the task" if task is None else "the task succeeded, but names no file"
 
 
 def _names(item_id: str, assets: tuple[Asset, ...]) -> list[str]:
-    """The file names of an item's assets: plain for one, numbered from 1 for several.
-
-    Raises:
-        AssetGoneError: the task succeeded without any asset.
-    """
-    if not assets:
-        raise AssetGoneError("the task succeeded, but the server names no file")
+    """The file names of an item's assets: plain for one, numbered from 1 for several."""
     if len(assets) == 1:
         return [item_id + assets[0].suffix]
     return [f"{item_id}-{number}{asset.suffix}" for number, asset in enumerate(assets, start=1)]

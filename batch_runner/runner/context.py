@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+from batch_runner.clock import Clock
 from batch_runner.download import Downloader
 from batch_runner.errors import StoppedError
 from batch_runner.events import Balance, InFlight, Notice, Observer
@@ -53,6 +54,7 @@ class Context:
     store: Store
     batch: Batch
     client: KlingClient
+    clock: Clock
     limiter: TaskLimiter
     downloader: Downloader
     output_dir: Path

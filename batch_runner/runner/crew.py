@@ -16,6 +16,9 @@ from batch_runner.runner.poller import Poller
 from batch_runner.runner.submission import Courier
 from batch_runner.store import Attempt
 
+_DOWNLOADS_BEHIND = 24
+"""So many finished tasks may wait for their files before new ones are submitted."""
+
 
 class Crew:
     """Starts workers, knows which of them still move, and feeds free slots from the queue."""
@@ -26,7 +29,7 @@ class Crew:
         self._group = group
         self._collector = Collector(context)
         self._couriers: dict[int, Courier] = {}
-        self._collecting: set[int] = set()
+        self._busy: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._tries: Counter[str] = Counter()
         self.is_blocked = False
@@ -45,7 +48,7 @@ class Crew:
         context = self._context
         while not context.halt.is_leaving:
             context.changed.clear()
-            if not context.halt.is_set and context.limiter.free and await self._claim():
+            if not context.halt.is_set and self._has_room and await self._claim():
                 continue
             if not self._is_moving:
                 self._say_why_over()
@@ -73,13 +76,20 @@ class Crew:
             leaving.cancel()
 
     @property
+    def _has_room(self) -> bool:
+        """A free slot, and not so many downloads behind that videos would be bought which nobody can fetch."""
+        return bool(self._context.limiter.free) and len(self._busy) - len(self._couriers) < _DOWNLOADS_BEHIND
+
+    @property
     def _is_moving(self) -> bool:
-        return bool(self._collecting) or any(not courier.is_stuck for courier in self._couriers.values())
+        stuck = sum(courier.is_stuck for courier in self._couriers.values())
+        return len(self._busy) > stuck
 
     @property
     def _is_at_risk(self) -> bool:
         """Whether somebody is in the middle of something that is better finished."""
-        return bool(self._collecting) or any(courier.is_sending for courier in self._couriers.values())
+        beyond_couriers = len(self._busy) > len(self._couriers)
+        return beyond_couriers or any(courier.is_sending for courier in self._couriers.values())
 
     def _say_why_over(self) -> None:
         if self._couriers and not self._context.limiter.free and not self._context.halt.is_set:
@@ -93,28 +103,32 @@ class Crew:
         task = self._group.create_task(self._work(attempt), name=f"attempt {attempt.attempt_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self._busy.add(attempt.attempt_id)
         if attempt.state in SLOT_HOLDING:
             self._couriers[attempt.attempt_id] = Courier(self._context, self._poller, attempt)
-        else:
-            self._collecting.add(attempt.attempt_id)
 
     async def _work(self, attempt: Attempt) -> None:
         try:
-            task = None
-            courier = self._couriers.get(attempt.attempt_id)
-            if courier is not None:
-                await courier.carry()
-                attempt, task = courier.attempt, courier.task
-                if attempt.state is State.SUCCEEDED:
-                    self._collecting.add(attempt.attempt_id)
-                del self._couriers[attempt.attempt_id]
-            if attempt.state in {State.SUCCEEDED, State.ASSET_GONE}:
-                await self._collector.collect(attempt, task)
-            elif task is not None and attempt.state is State.FAILED:
-                await self._maybe_again(attempt, task.message)
+            await self._bring_home(attempt)
+        except BatchRunnerError as error:  # one worker's disk or account trouble must not tear the others down
+            self._context.notice(str(error), urgent=True)
+            self._context.halt.leave(error)
         finally:
-            self._collecting.discard(attempt.attempt_id)
+            self._couriers.pop(attempt.attempt_id, None)
+            self._busy.discard(attempt.attempt_id)
             self._context.changed.set()
+
+    async def _bring_home(self, attempt: Attempt) -> None:
+        task = None
+        courier = self._couriers.get(attempt.attempt_id)
+        if courier is not None:
+            await courier.carry()
+            attempt, task = courier.attempt, courier.task
+            del self._couriers[attempt.attempt_id]
+        if attempt.state in {State.SUCCEEDED, State.ASSET_GONE}:
+            await self._collector.collect(attempt, task)
+        elif task is not None and attempt.state is State.FAILED:
+            await self._maybe_again(attempt, task.message)
 
     async def _maybe_again(self, attempt: Attempt, message: str) -> None:
         """A definite, transient failure may get another attempt within this run."""

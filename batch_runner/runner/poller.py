@@ -45,6 +45,11 @@ class Watch:
         self.sent_at_s = _now_s()
         self.absent_looks = 0
 
+    @property
+    def has_task(self) -> bool:
+        """Whether an answer about the task waits to be taken."""
+        return self._task is not None
+
     def tell(self, task: Task) -> None:
         """The account shows the task."""
         self.absent_looks = 0
@@ -142,7 +147,12 @@ class Poller:
         if watch.task_id is None or now_s - watch.asked_at_s < _ASK_AGAIN_S:
             return
         watch.asked_at_s = now_s
-        task = await self._context.client.find(catalog.product(watch.kind).create_path, watch.task_id)
+        try:
+            task = await self._context.client.find(catalog.product(watch.kind).create_path, watch.task_id)
+        except Trouble as trouble:
+            if trouble.refusal is None:  # one task's illegible answer must not keep the others from being asked for
+                return
+            raise
         if task is None:
             watch.absent(now_s)
         else:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 
 from batch_runner.clock import Clock
 from batch_runner.download import make_batch_folder
 from batch_runner.errors import AccountError, BatchRunnerError, ExitCode, StoppedError
 from batch_runner.events import BatchFinished, BatchStarted
-from batch_runner.lifecycle import LIVE
+from batch_runner.lifecycle import LIVE, State, item_status
 from batch_runner.records import ItemCounts, RequestCounts, SummaryRecord
 from batch_runner.runner.adoption import adopt_from_account
 from batch_runner.runner.context import Context
@@ -82,9 +83,9 @@ class Run:
         """
         loop = asyncio.get_running_loop()
         began_s, started_at = loop.time(), self._clock.wall_s()
-        timer = loop.call_later(self._max_runtime_s or 0, self._context.halt.leave)
-        if self._max_runtime_s is None:
-            timer.cancel()
+        timer = None
+        if self._max_runtime_s is not None:
+            timer = loop.call_later(self._max_runtime_s, self._context.halt.leave)
         try:
             await self._work()
         except BaseExceptionGroup as group:
@@ -93,7 +94,8 @@ class Run:
                 raise
             raise error from None
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
         return await self._record(started_at, loop.time() - began_s)
 
     async def _work(self) -> None:
@@ -144,11 +146,27 @@ class Run:
             )
         )
 
+    async def _with_strays(self, counts: ItemCounts) -> ItemCounts:
+        """The counts with items that left the manifest while their video was paid for: their fate is told too."""
+        context = self._context
+        states = [*sorted(LIVE), State.ASSET_GONE]
+        strays = [each for each in await context.store.in_states(context.batch, states) if not each.in_manifest]
+        for stray in strays:
+            text = f"{stray.item_id}: its line left the manifest, but its task is {_STRAYS[item_status(stray.state)]}"
+            context.notice(text, urgent=True)
+        words = Counter(item_status(stray.state) for stray in strays)
+        return replace(
+            counts,
+            pending=counts.pending + words["pending"],
+            unknown=counts.unknown + words["unknown"],
+            failed=counts.failed + words["failed"],
+        )
+
     async def _record(self, started_at: float, wall_s: float) -> SummaryRecord:
         context = self._context
         halt = context.halt
         counts = await context.store.counts(context.batch)
-        code = exit_code(counts, halt, is_blocked=self._is_blocked)
+        code = exit_code(await self._with_strays(counts), halt, is_blocked=self._is_blocked)
         queued = halt.reason if halt.is_set else "budget" if self._is_blocked else "stopped"
         await context.store.give_reasons(context.batch, queued, halt.reason)
         run = RunRow(
@@ -193,6 +211,12 @@ def closing_words(summary: SummaryRecord, error: BatchRunnerError | None) -> str
         next_step = str(error)
     return ", ".join(parts) + (f". {next_step}" if next_step else "")
 
+
+_STRAYS = {
+    "pending": "still to be collected; run the same command again",
+    "unknown": "still to be settled; run the same command again",
+    "failed": "paid for without a file (--retry-failed asks for it again)",
+}
 
 _NEXT_STEP = {
     ExitCode.ITEMS_FAILED: "results.jsonl says why; --retry-failed gives them a new attempt",

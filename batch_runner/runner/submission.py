@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from batch_runner import catalog
 from batch_runner.errors import AccountError, BatchRunnerError
@@ -24,6 +24,7 @@ _LOOKS_NEEDED = 2
 _LOOK_PAUSE_S = 1.0
 _VANISHED_LOOKS = 4
 _EXISTS_LOOKS = 12
+_FULL_LOOKS = 3
 _SETTLE_LIMIT = 12
 """After so many settle times without a clear word the run no longer waits for this attempt alone."""
 
@@ -46,11 +47,16 @@ class Courier:
     _watch: Watch = field(init=False)
     _sends: int = 0
     _is_known_absent: bool = False
+    _asked_at_s: float = float("-inf")
+    _since_s: float = 0.0
     _odd: Refusal | None = None
     _backoff: Backoff = field(init=False)
 
     def __post_init__(self) -> None:
         self._watch = Watch(self.attempt)
+        now_s, submitted_at = asyncio.get_running_loop().time(), self.attempt.submitted_at
+        age_s = 0.0 if submitted_at is None else max(0.0, self.context.clock.wall_s() - submitted_at)
+        self._since_s = now_s - age_s
         self._backoff = Backoff(2.0, 60.0, self.context.rng)
 
     async def carry(self) -> None:
@@ -168,6 +174,8 @@ class Courier:
 
     async def _accepted(self, task: Task, *, adopted: bool) -> None:
         self._watch.task_id = task.task_id
+        if self.attempt.submitted_at is None:
+            self._since_s = asyncio.get_running_loop().time()
         await self._record(Event.ACCEPT, Facts(task_id=task.task_id))
         self.is_stuck = False
         self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted))
@@ -199,7 +207,8 @@ class Courier:
         return self._is_known_absent and self._watch.absent_looks >= needed
 
     async def _ask_by_external_id(self) -> Task | None:
-        began_s = asyncio.get_running_loop().time()
+        began_s = self._asked_at_s = asyncio.get_running_loop().time()
+        self._is_known_absent = False
         path = catalog.product(self.attempt.kind).create_path
         try:
             task = await self.context.client.find(path, self.attempt.external_task_id, by_external_id=True)
@@ -232,28 +241,35 @@ class Courier:
     async def _send_again(self) -> None:
         try:
             admission = await self.context.halt.unless(self.context.limiter.admitted())
+            if self._is_stale():
+                self._is_known_absent = False  # the wait for a slot was long: look once more before sending
+                return
             await self._send(admission)
         except HaltedError:
             if self.attempt.state is State.SENDING:
                 await self._record(Event.LOSE_ANSWER)
 
+    def _is_stale(self) -> bool:
+        """Whether something may have been seen since the last look by id, or that look is too old."""
+        age_s = asyncio.get_running_loop().time() - self._asked_at_s
+        return self._watch.has_task or age_s > self.context.policy.settle_s
+
     # --- following a task ---------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        now_s = asyncio.get_running_loop().time()
-        left_s = self._watch.sent_at_s + self.context.policy.task_deadline_s - now_s
+        left_s = self._overdue_at_s() - asyncio.get_running_loop().time()
         task = await self._watch.next_task(left_s if left_s > 0 else None)
         if task is not None:
             await self._take_task(task)
         elif self._watch.absent_looks >= _VANISHED_LOOKS:
             await self._vanished()
-        elif self._is_overdue():
+        is_overdue = asyncio.get_running_loop().time() >= self._overdue_at_s()
+        if is_overdue and self.attempt.state is State.IN_FLIGHT and not self.is_stuck:
             await self.context.store.mark(self.attempt, "overdue")
             self._stuck("its task is overdue; it is asked for as long as this run lasts, and by the next one")
 
-    def _is_overdue(self) -> bool:
-        now_s = asyncio.get_running_loop().time()
-        return now_s - self._watch.sent_at_s >= self.context.policy.task_deadline_s
+    def _overdue_at_s(self) -> float:
+        return self._since_s + self.context.policy.task_deadline_s
 
     async def _vanished(self) -> None:
         if self.attempt.state is not State.MISSING:
@@ -271,13 +287,24 @@ class Courier:
             await self._end(event, self.task)
 
     async def _in_full(self, task: Task) -> Task:
-        if task.charged is not None and (task.assets or task.message):
-            return task
-        try:
-            found = await self.context.client.find(catalog.product(self.attempt.kind).create_path, task.task_id)
-        except Trouble:
-            return task  # what the page said stands; a missing link is asked for again before the download
-        return found if found is not None and found.status is task.status else task
+        """The task as its own answer tells it, where the page left out the charge or the files."""
+        path = catalog.product(self.attempt.kind).create_path
+        for _ in range(_FULL_LOOKS):
+            if task.charged is not None and (task.assets or task.message):
+                break
+            try:
+                found = await self.context.client.find(path, task.task_id)
+            except Trouble:
+                await asyncio.sleep(self._backoff.next_s())
+                continue
+            except AccountError as error:
+                self.context.halt.leave(error)
+                break
+            if found is not None and found.status is task.status:
+                charged = task.charged if found.charged is None else found.charged
+                return replace(found, charged=charged, assets=found.assets or task.assets)
+            break
+        return task
 
     async def _end(self, event: Event, task: Task) -> None:
         self.poller.completions.record(asyncio.get_running_loop().time())

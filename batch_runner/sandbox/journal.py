@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from batch_runner.errors import DiskError
 from batch_runner.sandbox.task import SandboxTask
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Journal:
@@ -28,14 +32,28 @@ class Journal:
         """Open the file, making it if need be, and tell the tasks it holds, oldest first."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._descriptor = os.open(self._path, _FLAGS, 0o600)
+            self._require_regular(self._descriptor)
             content = self._path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            os.ftruncate(self._descriptor, len(whole))
         except OSError as error:
             self.close()
             raise DiskError(f"{self._path}: {error.strerror}; check the folder and its rights") from error
-        return list(self._tasks(whole))
+        whole = content[: content.rfind(b"\n") + 1]
+        tasks = list(self._tasks(whole))
+        self._drop_tail(content, whole)
+        return tasks
+
+    def _require_regular(self, descriptor: int) -> None:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(self._path))
+
+    def _drop_tail(self, content: bytes, whole: bytes) -> None:
+        """Cut a line off that a kill cut short; somebody's file of another kind is left as it is."""
+        assert self._descriptor is not None
+        if content[len(whole) :] and not content[len(whole) :].startswith(b"{"):
+            self.close()
+            raise DiskError(f"{self._path}: is no journal of the sandbox; name another file")
+        os.ftruncate(self._descriptor, len(whole))
 
     def _tasks(self, content: bytes) -> Iterator[SandboxTask]:
         for number, line in enumerate(content.splitlines(), 1):

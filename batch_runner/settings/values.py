@@ -172,6 +172,8 @@ def base_url(value: object) -> str:
     try:
         parts = urlsplit("" if odd else text)
         host, _port = parts.hostname, parts.port
+        if host and ":" not in host:
+            host.encode("idna")
     except ValueError:
         raise ValueError("the address is malformed (such as https://api.example.com)") from None
     if parts.scheme not in {"http", "https"} or not host:

@@ -17,7 +17,9 @@ from batch_runner.store.rows import Attempt, Claim, Facts, FoundTask, StoredFile
 
 Budgets = Mapping[str, Decimal]
 
-_SELECT = "SELECT a.*, i.batch_id, i.item_id, i.kind, i.body FROM attempts a JOIN items i USING (item_key)"
+_SELECT = (
+    "SELECT a.*, i.batch_id, i.item_id, i.kind, i.body, i.in_manifest FROM attempts a JOIN items i USING (item_key)"
+)
 
 
 def _attempt(row: sqlite3.Row) -> Attempt:
@@ -33,7 +35,8 @@ def _attempt(row: sqlite3.Row) -> Attempt:
         task_id=row["task_id"],
         pack=Pack(row["pack"]),
         estimate=Decimal(row["estimate"]),
-        sends=row["sends"],
+        submitted_at=row["submitted_at"],
+        in_manifest=bool(row["in_manifest"]),
     )
 
 
@@ -66,17 +69,27 @@ def claim_next(db: sqlite3.Connection, batch_id: int, budgets: Budgets, at: floa
 
     Highest priority first, then manifest order; an item that does not fit does not delay those that do.
     """
-    blocked = False
-    for row in db.execute(
-        "SELECT item_key, pack, credits FROM items WHERE batch_id = ? AND status = 'queued'"
-        " AND looked = 1 AND in_manifest = 1 ORDER BY priority DESC, line",
-        (batch_id,),
-    ):
-        balance = balances(db, batch_id, row["pack"])
-        if balance.fits(Decimal(row["credits"]), budgets.get(row["pack"])):
-            return Claim(_claim(db, row["item_key"], budgets, at))
-        blocked = True
-    return Claim(None, blocked)
+    if not budgets:
+        row = db.execute(f"SELECT item_key FROM items {_QUEUED} {_TURN}", (batch_id,)).fetchone()
+        return Claim(None if row is None else _claim(db, row["item_key"], budgets, at))
+    prices = db.execute(f"SELECT DISTINCT pack, credits FROM items {_QUEUED}", (batch_id,)).fetchall()
+    held = {row["pack"]: balances(db, batch_id, row["pack"]) for row in prices}
+    fitting = [
+        (row["pack"], row["credits"])
+        for row in prices
+        if held[row["pack"]].fits(Decimal(row["credits"]), budgets.get(row["pack"]))
+    ]
+    if not fitting:
+        return Claim(None, blocked=bool(prices))
+    marks = ", ".join("(?, ?)" for _ in fitting)
+    values = [value for pair in fitting for value in pair]
+    query = f"SELECT item_key FROM items {_QUEUED} AND (pack, credits) IN (VALUES {marks}) {_TURN}"
+    row = db.execute(query, (batch_id, *values)).fetchone()
+    return Claim(_claim(db, row["item_key"], budgets, at))
+
+
+_QUEUED = "WHERE batch_id = ? AND status = 'queued' AND looked = 1 AND in_manifest = 1"
+_TURN = "ORDER BY priority DESC, line LIMIT 1"
 
 
 def _claim(db: sqlite3.Connection, item_key: int, budgets: Budgets, at: float) -> Attempt:
@@ -194,7 +207,7 @@ def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], bud
     Failed ones come first and are settled at once: their holds must not stand beside those of live tasks.
     """
     count = 0
-    for task in sorted(found, key=lambda each: (each.task.status is not TaskStatus.FAILED, each.name.number)):
+    for task in sorted(_one_a_number(found), key=lambda each: (_is_live(each), each.name.number)):
         item = _item_of(db, batch_id, task.name)
         if item is None or item["looked"] or _known(db, str(task.name)):
             continue
@@ -203,8 +216,30 @@ def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], bud
         if task.task.status is TaskStatus.FAILED:
             facts = Facts(charged=task.task.charged, reason=task.reason, error_message=task.task.message)
             apply(db, attempt.attempt_id, Event.FAIL, facts, budgets, at)
+            _forgive_other_text(db, item, task.name)
         count += 1
     return count
+
+
+def _is_live(found: FoundTask) -> bool:
+    return found.task.status is not TaskStatus.FAILED
+
+
+def _one_a_number(found: Sequence[FoundTask]) -> list[FoundTask]:
+    """One task for each item and number: after an edit two texts can share one, and the one that is paid counts."""
+    chosen: dict[tuple[str, int], FoundTask] = {}
+    for task in found:
+        key = (task.name.item, task.name.number)
+        if key not in chosen or _is_live(task):
+            chosen[key] = task
+    return list(chosen.values())
+
+
+def _forgive_other_text(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId) -> None:
+    """The failure of another text is not the line's: as after any edit, it is queued."""
+    if item["fingerprint"][:8] != name.content:
+        query = "UPDATE items SET status = 'queued', reason = NULL, error_message = NULL WHERE item_key = ?"
+        db.execute(query, (item["item_key"],))
 
 
 def _item_of(db: sqlite3.Connection, batch_id: int, name: ExternalId) -> sqlite3.Row | None:

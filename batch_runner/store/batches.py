@@ -129,7 +129,7 @@ def _update(db: sqlite3.Connection, row: sqlite3.Row, item: Item) -> None:
 
 
 def queue_failed(db: sqlite3.Connection, batch_id: int) -> None:
-    """Let every item that definitely failed without being paid for be attempted once more."""
+    """Let every item that definitely ended without a video be attempted once more."""
     _queue_again(db, "batch_id = ? AND in_manifest = 1", (batch_id,))
 
 

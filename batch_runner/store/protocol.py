@@ -25,7 +25,7 @@ class Store(Protocol):
         """
 
     async def queue_failed(self, batch: Batch) -> None:
-        """Queue every definitely failed, unpaid item again."""
+        """Queue every item again that definitely ended without a video."""
 
     async def queue_item(self, batch: Batch, item_id: str) -> None:
         """Queue one failed item again."""

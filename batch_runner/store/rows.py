@@ -38,7 +38,8 @@ class Attempt:
     task_id: str | None
     pack: Pack
     estimate: Decimal
-    sends: int
+    submitted_at: float | None
+    in_manifest: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from batch_runner.records import (
     SummaryRecord,
     credits_text,
 )
+from batch_runner.store.attempts import balances
 from batch_runner.store.rows import Batch, RunRow, Stamp
 
 _ITEMS = """
@@ -141,12 +142,8 @@ def credits_by_pack(db: sqlite3.Connection, batch_id: int, budget: dict[str, Dec
 
 
 def _credits(db: sqlite3.Connection, batch_id: int, pack: str, budget: Decimal | None) -> CreditsRecord:
-    row = db.execute(
-        "SELECT consumed, held FROM entries WHERE batch_id = ? AND pack = ? ORDER BY seq DESC LIMIT 1",
-        (batch_id, pack),
-    ).fetchone()
-    consumed, held = (Decimal(0), Decimal(0)) if row is None else (Decimal(row["consumed"]), Decimal(row["held"]))
-    return CreditsRecord(budget, consumed, held, None if budget is None else budget - consumed - held)
+    after = balances(db, batch_id, pack)
+    return CreditsRecord(budget, after.consumed, after.held, after.available(budget))
 
 
 def save_run(db: sqlite3.Connection, batch_id: int, run: RunRow) -> None:

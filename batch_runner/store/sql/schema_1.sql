@@ -29,6 +29,7 @@ CREATE TABLE items (
 ) STRICT;
 
 CREATE INDEX items_by_turn ON items (batch_id, status, priority DESC, line);
+CREATE INDEX items_by_price ON items (batch_id, status, looked, in_manifest, pack, credits);
 CREATE INDEX items_by_digest ON items (batch_id, digest);
 
 CREATE TABLE attempts (
