@@ -676,8 +676,11 @@ def test_the_age_of_a_task_counts_over_runs(tmp_path: Path) -> None:
 
 def test_a_dead_cdn_does_not_let_a_batch_buy_what_it_cannot_fetch(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
-        await simulation.run(max_runtime_s=900)
-        assert len(simulation.world.tasks) <= 24 + 4
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.STOPPED
+        assert len(simulation.world.tasks) <= 24 + 5 + 4, "waiting for files, given up, in flight"
+        assert "file after file" in notices(simulation)
 
     prompts = [f"scene {number}" for number in range(60)]
     faults = FaultPlan(script={"download": ["html_download"] * 5000})

@@ -108,9 +108,7 @@ class Collector:
         """Where file after file cannot be had, buying more would be spending blindly."""
         self._given_up_in_row += 1
         if self._given_up_in_row == _GIVEN_UP_MOST and not self._context.halt.is_set:
-            text = (
-                "file after file cannot be downloaded now; nothing more is submitted: run the same command again later"
-            )
+            text = "file after file cannot be downloaded now; nothing more is submitted: run this again later"
             self._context.notice(text, urgent=True)
             self._context.halt.submit_no_more(StoppedError(text))
 
