@@ -65,9 +65,9 @@ MUTATIONS = (
     ),
     Mutation(
         "not found is believed at once",
-        "runner/submission.py",
-        "return self._is_known_absent and self._watch.absent_looks >= needed",
-        "return True",
+        "schedule.py",
+        "    return max(0.0, last_sent_at_s + settle_s - now_s)",
+        "    return 0.0 * (last_sent_at_s + settle_s - now_s)",
         "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice",
     ),
     Mutation(
