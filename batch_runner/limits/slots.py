@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PROBE_DELAY_S = (5.0, 20.0)
-"""How long a full account is left alone before one create asks again (house finding "Slots")."""
+"""How long a full account is left alone before one create asks again (plans-and-prices F: a short probe)."""
 
 
 class TaskLimiter:
