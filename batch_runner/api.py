@@ -90,8 +90,7 @@ async def run_settings(
     halt: Halt | None = None,
 ) -> SummaryRecord:
     """``run`` with settings that are already resolved; ``halt`` lets the caller stop it (signals)."""
-    launch = _Launch(path, settings, limits_of(settings), clock or SystemClock(), halt or Halt(), observer)
-    batch_name(path, settings)
+    launch = _launch(path, settings, observer, clock, halt)
     manifest = Manifest(path, inspect_image)
     await asyncio.get_running_loop().run_in_executor(None, manifest.check)
     keys = _Keyring(settings, environ)
@@ -119,9 +118,14 @@ async def repair_settings(
     Returns:
         For every item that could not be restored, why.
     """
-    launch = _Launch(path, settings, limits_of(settings), clock or SystemClock(), Halt(), observer)
+    launch = _launch(path, settings, observer, clock, None)
     async with launch.store() as store:
         return await launch.repair(store, await launch.load(store), _Keyring(settings, environ))
+
+
+def _launch(path: Path, settings: Settings, observer: Observer, clock: Clock | None, halt: Halt | None) -> _Launch:
+    limits, name = limits_of(settings), batch_name(path, settings)
+    return _Launch(path, name, settings, limits, clock or SystemClock(), halt or Halt(), observer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,7 @@ class _Launch:
     """What one start of the program was given."""
 
     path: Path
+    name: str
     settings: Settings
     limits: Limits
     clock: Clock
@@ -175,8 +180,7 @@ class _Launch:
     async def load(self, store: Store) -> Batch:
         """Bring the manifest into the store."""
         items = Manifest(self.path, inspect_image).items
-        name = batch_name(self.path, self.settings)
-        return await store.load_batch(name, realm=realm_of(self.settings), manifest=self.manifest, items=items)
+        return await store.load_batch(self.name, realm=realm_of(self.settings), manifest=self.manifest, items=items)
 
     async def repair(self, store: Store, batch: Batch, keys: _Keyring) -> dict[str, str]:
         """See ``repair_settings``."""
@@ -201,15 +205,14 @@ class _Launch:
     async def nothing_to_do(self, store: Store, batch: Batch) -> SummaryRecord:
         """A finished batch costs nothing: not a request, and not a byte where the files already say so."""
         await record_idle(store, batch, manifest=self.manifest, budget=self.settings.budget, clock=self.clock)
-        summary = await write_derived(store, batch, self.settings.output_dir)
-        assert summary is not None
+        derived = await write_derived(store, batch, self.settings.output_dir)
+        assert derived is not None
         self.observer(Notice(f"{batch.name}: nothing is left to do"))
-        results = await store.results(batch)
-        away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, results)
+        away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, derived.results)
         if away:
             text = f"{away} finished files are no longer where they were put, or of another size (see verify --repair)"
             self.observer(Notice(text))
-        return summary
+        return derived.summary
 
     def _files_away(self, results: list[ResultRecord]) -> int:
         paths = [(self.settings.output_dir / file.path, file.bytes) for row in results for file in row.files]

@@ -58,11 +58,6 @@ def holds(condition: Condition, body: Body, defaults: Body) -> bool:
     return any(all(test.holds(body, defaults) for test in tests) for tests in condition)
 
 
-def fields_of(condition: Condition) -> frozenset[str]:
-    """The top-level fields a condition looks at."""
-    return frozenset(top_field(test.field) for tests in condition for test in tests)
-
-
 def triggers(condition: Condition, defaults: Body) -> frozenset[str]:
     """Top-level fields of which a body must have one for the condition to hold; empty: it needs none."""
     if holds(condition, {}, defaults):

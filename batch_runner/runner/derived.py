@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import NamedTuple
 
 from batch_runner.download import make_batch_folder, write_atomically
 from batch_runner.records import LedgerRecord, ResultRecord, SummaryRecord
@@ -11,11 +12,18 @@ from batch_runner.report import ledger_lines, render_page, results_lines, summar
 from batch_runner.store import Batch, Store
 
 
-async def write_derived(store: Store, batch: Batch, output_dir: Path) -> SummaryRecord | None:
+class Derived(NamedTuple):
+    """What the derived files were written from."""
+
+    summary: SummaryRecord
+    results: list[ResultRecord]
+
+
+async def write_derived(store: Store, batch: Batch, output_dir: Path) -> Derived | None:
     """Write ``results.jsonl``, ``ledger.jsonl``, ``report.html`` and, last, ``summary.json``.
 
     Returns:
-        The summary, or None when no run of the batch has ended yet.
+        What they say, or None when no run of the batch has ended yet.
 
     Raises:
         DiskError: the folder cannot be written.
@@ -26,7 +34,7 @@ async def write_derived(store: Store, batch: Batch, output_dir: Path) -> Summary
     results = await store.results(batch)
     ledger = await store.ledger(batch)
     await asyncio.get_running_loop().run_in_executor(None, write_files, output_dir, summary, results, ledger)
-    return summary
+    return Derived(summary, results)
 
 
 def write_files(

@@ -179,8 +179,9 @@ class Run:
             wall_s=round(wall_s, 3),
         )
         await context.store.save_run(context.batch, run)
-        summary = await write_derived(context.store, context.batch, context.output_dir)
-        assert summary is not None
+        derived = await write_derived(context.store, context.batch, context.output_dir)
+        assert derived is not None
+        summary = derived.summary
         context.observer(BatchFinished(code, closing_words(summary, halt.error)))
         return summary
 
