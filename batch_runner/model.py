@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Pack(StrEnum):
@@ -24,6 +29,44 @@ class Realm(StrEnum):
     """A test server on this machine."""
     SANDBOX = "sandbox"
     """The embedded simulated API."""
+
+
+class Generation(StrEnum):
+    """Kling's two API generations, which run side by side (kling-api 0)."""
+
+    V1 = "v1"
+    """The model stands in the body; a product has a path of its own."""
+    V2 = "v2"
+    """The model stands in the path; every task is asked for at ``/tasks``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a task is asked for, and in which form.
+
+    Attributes:
+        generation: whose wire form its requests and answers have.
+        create_path: where it is created, below the base address.
+        list_path: where its tasks are listed and asked for, or None: what is not answered at once is lost.
+        result_key: where a finished task of the first generation lists its files.
+        places: where a field goes in a body of the second generation.
+    """
+
+    generation: Generation
+    create_path: str
+    list_path: str | None
+    result_key: str
+    places: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
+
+    @property
+    def is_sync(self) -> bool:
+        """Whether the create is answered with the result: no external id, no second question."""
+        return self.list_path is None
+
+    @property
+    def needs_api_key(self) -> bool:
+        """Whether a token signed with a key pair is refused here (kling-api 2.2)."""
+        return self.generation is Generation.V2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +97,9 @@ class Item:
             and is read when it is sent, so that no image waits in memory.
         fingerprint: SHA-256 hex over kind, body and the content of local media.
         price: what it is expected to consume.
+        model: the model it asks for, or an empty text where the product has none.
+        slots: how many of the account's slots its task holds.
+        sources: ids of the items whose results it takes.
     """
 
     id: str
@@ -63,6 +109,9 @@ class Item:
     body: str
     fingerprint: str
     price: Price
+    model: str = ""
+    slots: int = 1
+    sources: tuple[str, ...] = ()
 
 
 class TaskStatus(StrEnum):
@@ -87,11 +136,15 @@ class Asset:
         url: where it can be fetched for a while.
         suffix: the file name's ending with its dot, such as ``.mp4``.
         duration_s: length the server states, in seconds, or None.
+        asset_id: the server's id of the file, which is not the task's, or None.
+        content: the bytes themselves, for results that are no file on a server; then there is no address.
     """
 
     url: str = field(repr=False)
     suffix: str
     duration_s: Decimal | None = None
+    asset_id: str | None = None
+    content: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +158,7 @@ class Task:
         message: the server's text for a failed task, else empty.
         assets: the files of a succeeded task.
         charged: credits the server says it deducted (``final_unit_deduction``), or None if it does not say.
+        made: ids that later items may name (``video_id``, ``element_id``, ...); free of addresses.
     """
 
     task_id: str
@@ -113,6 +167,7 @@ class Task:
     message: str = ""
     assets: tuple[Asset, ...] = ()
     charged: Decimal | None = None
+    made: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
 
 
 class Verdict(StrEnum):

@@ -16,6 +16,7 @@ import jwt
 import pytest
 from kling_stub import ACCESS, SECRET, OpenGate, Seen, Step, Stub, ok, refuse, say, serve
 
+from batch_runner import catalog
 from batch_runner.errors import AccountError
 from batch_runner.kling import Credentials, KlingClient, TokenSource, Trouble, open_session
 from batch_runner.limits import RateLimitMonitor
@@ -24,6 +25,7 @@ from batch_runner.virtual_time import VirtualClock, run_virtual
 
 T = TypeVar("T")
 PATH = "/v1/videos/text2video"
+ROUTE = catalog.route("text2video", "kling-v1")
 TASK = {"task_id": "77", "task_status": "submitted", "task_info": {"external_task_id": "b-1-1"}}
 
 
@@ -34,7 +36,7 @@ class Scene:
     gate: OpenGate
 
     async def create(self) -> CreateOutcome:
-        return await self.client.create(PATH, {"prompt": "a fox"}, "b-1-1")
+        return await self.client.create(ROUTE, {"prompt": "a fox"}, "b-1-1")
 
 
 @asynccontextmanager
@@ -69,7 +71,7 @@ def test_an_accepted_create_is_a_task_of_ours() -> None:
 
 def test_a_large_body_arrives_whole() -> None:
     image = "QUJD" * 1_000_000
-    outcome, stage = play(lambda stage: stage.client.create(PATH, {"image": image}, "b-1-1"), ok(TASK))
+    outcome, stage = play(lambda stage: stage.client.create(ROUTE, {"image": image}, "b-1-1"), ok(TASK))
     assert isinstance(outcome, Accepted)
     assert stage.stub.seen[0].json["image"] == image
 
@@ -211,7 +213,7 @@ SUCCEEDED = {
 
 @pytest.mark.parametrize("asked", ["77", "b-1-1"])
 def test_a_task_is_found_by_either_id(asked: str) -> None:
-    task, stage = play(lambda stage: stage.client.find(PATH, asked), ok(SUCCEEDED))
+    task, stage = play(lambda stage: stage.client.find(ROUTE, asked), ok(SUCCEEDED))
     assert task is not None
     assert task.charged == Decimal("3.5")
     assert [asset.suffix for asset in task.assets] == [".mp4"]
@@ -221,7 +223,7 @@ def test_a_task_is_found_by_either_id(asked: str) -> None:
 
 @pytest.mark.parametrize("asked", ["a/../b?c=d#e f", "..", "%2e", "ä"])
 def test_an_id_reaches_the_server_as_one_segment(asked: str) -> None:
-    task, stage = play(lambda stage: stage.client.find(PATH, asked), ok({**SUCCEEDED, "task_id": asked}))
+    task, stage = play(lambda stage: stage.client.find(ROUTE, asked), ok({**SUCCEEDED, "task_id": asked}))
     assert task is not None
     target = stage.stub.seen[0].target
     assert target.startswith(f"{PATH}/")
@@ -234,7 +236,7 @@ def test_an_id_reaches_the_server_as_one_segment(asked: str) -> None:
     [refuse(400, 1201, "Task not found by id/external id: 77"), refuse(404, 1203, "no such task")],
 )
 def test_an_unknown_task_is_none_and_no_refusal(step: Step) -> None:
-    task, stage = play(lambda stage: stage.client.find(PATH, "77"), step)
+    task, stage = play(lambda stage: stage.client.find(ROUTE, "77"), step)
     assert task is None
     assert stage.client.requests.refused == 0
 
@@ -264,20 +266,20 @@ def trouble_of(act: Callable[[Scene], Awaitable[Any]], step: Step) -> Trouble:
     ],
 )
 def test_whatever_is_no_answer_about_this_task_is_trouble(step: Step) -> None:
-    assert str(trouble_of(lambda stage: stage.client.find(PATH, "77"), step))
+    assert str(trouble_of(lambda stage: stage.client.find(ROUTE, "77"), step))
 
 
 def test_an_answer_that_does_not_repeat_our_id_is_taken_at_its_word() -> None:
     step = ok({**SUCCEEDED, "task_id": "78", "task_info": {}})
-    task, _ = play(lambda stage: stage.client.find(PATH, "ours-1", by_external_id=True), step)
+    task, _ = play(lambda stage: stage.client.find(ROUTE, "ours-1", by_external_id=True), step)
     assert task is not None
     assert task.task_id == "78"
     other = ok({**SUCCEEDED, "task_id": "78", "task_info": {"external_task_id": "theirs"}})
-    assert str(trouble_of(lambda stage: stage.client.find(PATH, "ours-1", by_external_id=True), other))
+    assert str(trouble_of(lambda stage: stage.client.find(ROUTE, "ours-1", by_external_id=True), other))
 
 
 def test_trouble_tells_which_refusal_it_was() -> None:
-    trouble = trouble_of(lambda stage: stage.client.find(PATH, "77"), refuse(503, 5001, "maintenance"))
+    trouble = trouble_of(lambda stage: stage.client.find(ROUTE, "77"), refuse(503, 5001, "maintenance"))
     assert trouble.refusal is not None
     assert trouble.refusal.verdict is Verdict.SERVER
     assert "code 5001: maintenance" in str(trouble)
@@ -295,7 +297,7 @@ def test_trouble_tells_which_refusal_it_was() -> None:
 def test_an_account_that_may_not_ask_ends_in_clear_words(step: Step, words: str) -> None:
     async def act(stage: Scene) -> str:
         with pytest.raises(AccountError) as info:
-            await stage.client.find(PATH, "77")
+            await stage.client.find(ROUTE, "77")
         return str(info.value)
 
     text, _ = play(act, step)
@@ -304,7 +306,7 @@ def test_an_account_that_may_not_ask_ends_in_clear_words(step: Step, words: str)
 
 def test_a_page_leaves_out_rows_that_are_no_tasks_and_counts_them() -> None:
     rows = [SUCCEEDED, {"task_id": None}, "x", {**TASK, "task_id": "78"}]
-    tasks, stage = play(lambda stage: stage.client.page(PATH, 2, 500), ok(rows))
+    tasks, stage = play(lambda stage: stage.client.page(ROUTE, 2, 500), ok(rows))
     assert [task.task_id for task in tasks] == ["77", "78"]
     assert stage.client.malformed_rows == 2
     assert stage.stub.seen[0].target == f"{PATH}?pageNum=2&pageSize=500"
@@ -312,12 +314,12 @@ def test_a_page_leaves_out_rows_that_are_no_tasks_and_counts_them() -> None:
 
 def test_a_page_without_rows_is_empty() -> None:
     for answer in (ok(None), ok([])):
-        assert play(lambda stage: stage.client.page(PATH, 1, 30), answer)[0] == []
+        assert play(lambda stage: stage.client.page(ROUTE, 1, 30), answer)[0] == []
 
 
 @pytest.mark.parametrize("step", [ok({}), ok("x"), ok(0), refuse(404, 1203), refuse(500, None)])
 def test_what_is_no_page_is_trouble(step: Step) -> None:
-    trouble_of(lambda stage: stage.client.page(PATH, 1, 30), step)
+    trouble_of(lambda stage: stage.client.page(ROUTE, 1, 30), step)
 
 
 def test_packs_come_out_of_their_double_envelope() -> None:
@@ -346,8 +348,8 @@ def test_what_is_no_list_of_packs_is_trouble(step: Step) -> None:
 def test_requests_are_counted_by_kind() -> None:
     async def act(stage: Scene) -> None:
         await stage.create()
-        await stage.client.page(PATH, 1, 30)
-        await stage.client.find(PATH, "77")
+        await stage.client.page(ROUTE, 1, 30)
+        await stage.client.find(ROUTE, "77")
         await stage.create()
 
     _, stage = play(act, ok(TASK), ok([]), refuse(400, 1201, "Task not found by id"), refuse(429, 1303))
@@ -364,10 +366,10 @@ def test_the_rate_monitor_is_a_gate() -> None:
         async with serve(refusal, ok([])) as stub, open_session(stub.url) as session:
             client = KlingClient(session, stub.url, tokens, monitor)
             with pytest.raises(Trouble):
-                await client.page(PATH, 1, 30)
-            await client.page(PATH, 1, 30)
+                await client.page(ROUTE, 1, 30)
+            await client.page(ROUTE, 1, 30)
             paused_s = loop.time()
-            await client.page(PATH, 1, 30)
+            await client.page(ROUTE, 1, 30)
             assert loop.time() - paused_s > 50.0
             return paused_s, len(stub.seen)
 
@@ -385,7 +387,7 @@ def test_texts_of_the_server_never_bring_our_secrets_back() -> None:
     async def act(stage: Scene) -> str:
         outcome = await stage.create()
         with pytest.raises(Trouble) as info:
-            await stage.client.find(PATH, "77")
+            await stage.client.find(ROUTE, "77")
         return f"{outcome!r} {info.value!r} {info.value} {stage.client!r}"
 
     shown, stage = play(act, echo)

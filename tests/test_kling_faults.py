@@ -33,11 +33,12 @@ from kling_stub import (
     stall_inside,
 )
 
+from batch_runner import catalog
 from batch_runner.kling import Credentials, KlingClient, TokenSource, Trouble, open_session
 from batch_runner.model import Accepted, CreateOutcome, NotSent, Task, Unknown
 from batch_runner.virtual_time import VirtualClock, run_virtual
 
-PATH = "/v1/videos/text2video"
+ROUTE = catalog.route("text2video", "kling-v1")
 TASK = {"task_id": "77", "task_status": "submitted", "task_info": {"external_task_id": "b-1-1"}}
 WHOLE = http(200, b'{"code":0,"data":{"task_id":"77","task_status":"submitted"}}')
 
@@ -56,11 +57,11 @@ async def scene(*steps: Step, **options: Any) -> AsyncIterator[tuple[KlingClient
 
 
 async def create(client: KlingClient) -> CreateOutcome:
-    return await client.create(PATH, {"prompt": "a fox"}, "b-1-1")
+    return await client.create(ROUTE, {"prompt": "a fox"}, "b-1-1")
 
 
 async def found(client: KlingClient) -> Task | None:
-    return await client.find(PATH, "77")
+    return await client.find(ROUTE, "77")
 
 
 async def trouble(client: KlingClient) -> Trouble:
@@ -125,7 +126,7 @@ def test_timeouts_are_kept_and_grow_with_the_body() -> None:
             for job in (
                 lambda: trouble(client),
                 lambda: create(client),
-                lambda: client.create(PATH, {"image": "x" * 10_000_000}, "b-1-1"),
+                lambda: client.create(ROUTE, {"image": "x" * 10_000_000}, "b-1-1"),
             ):
                 start = loop.time()
                 await job()

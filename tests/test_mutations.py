@@ -31,20 +31,18 @@ MUTATIONS = (
         "runner/submission.py",
         """        await self._record(Event.SEND)
         self.poller.add(self._watch)
-        path = catalog.product(self.attempt.kind).create_path
         self._is_known_absent = False
         self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
         try:
-            outcome = await self.context.client.create(path, body, self.attempt.external_task_id)
+            outcome = await self.context.client.create(self._route, body, self.attempt.external_task_id)
 """,
         """        self.poller.add(self._watch)
-        path = catalog.product(self.attempt.kind).create_path
         self._is_known_absent = False
         self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
         try:
-            outcome = await self.context.client.create(path, body, self.attempt.external_task_id)
+            outcome = await self.context.client.create(self._route, body, self.attempt.external_task_id)
             await self._record(Event.SEND)
 """,
         "test_simulation.py::test_a_run_may_die_at_any_moment[second]",

@@ -55,7 +55,7 @@ def test_items_are_claimed_by_priority_then_in_manifest_order(tmp_path: Path) ->
 def test_nothing_is_submitted_before_the_account_was_searched(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         batch = await loaded(store, item("a"), searched=False)
-        assert await store.unlooked_kinds(batch) == ["text2video"]
+        assert await store.unlooked_kinds(batch) == [("text2video", "")]
         assert (await store.claim_next(batch, {})).attempt is None
         await store.adopt(batch, [], {})
         assert await store.unlooked_kinds(batch) == []
@@ -246,7 +246,7 @@ def test_a_found_task_of_another_text_is_a_conflict_unless_it_failed(tmp_path: P
         batch = await loaded(store, item("a"), searched=False)
         with pytest.raises(ManifestError, match="earlier text"):
             await store.adopt(batch, [found("a", 1, TaskStatus.SUCCEEDED, text="old")], {})
-        assert await store.unlooked_kinds(batch) == ["text2video"]
+        assert await store.unlooked_kinds(batch) == [("text2video", "")]
         await store.adopt(batch, [found("a", 1, TaskStatus.FAILED, text="old")], {})
 
     with_store(tmp_path / "state.db", work)

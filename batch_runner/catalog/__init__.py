@@ -14,7 +14,7 @@ from batch_runner.catalog.load import CatalogError, packaged
 from batch_runner.catalog.normal import says_nothing
 from batch_runner.catalog.problems import FieldProblem
 from batch_runner.catalog.tier import Tier, default_tier, tiers
-from batch_runner.model import Price
+from batch_runner.model import Price, Route
 
 __all__ = [
     "CatalogError",
@@ -27,8 +27,11 @@ __all__ = [
     "default_tier",
     "expected_duration_s",
     "kinds",
+    "model_of",
     "price",
     "product",
+    "route",
+    "slots",
     "tiers",
 ]
 
@@ -56,6 +59,21 @@ def default_kind(fields: Mapping[str, object]) -> str:
 def product(kind: str) -> Product:
     """The facts of a product; KeyError for an unknown one."""
     return _books()[kind].product
+
+
+def route(kind: str, model: str) -> Route:
+    """Where a task of this product and model is asked for; KeyError for an unknown kind."""
+    return _books()[kind].route(model)
+
+
+def model_of(kind: str, body: Mapping[str, object]) -> str:
+    """The model that a canonical body means, or an empty text where the product has none; KeyError as above."""
+    return _books()[kind].model_of(body)
+
+
+def slots(kind: str, body: Mapping[str, object]) -> int:
+    """How many of the account's slots a task of a canonical body holds (kling-api 5.3); KeyError as above."""
+    return _books()[kind].slots(body)
 
 
 def check(kind: str, fields: Mapping[str, object], also: tuple[str, ...] = ()) -> Checked:

@@ -14,7 +14,7 @@ from batch_runner.catalog.price_rows import PriceRow
 from batch_runner.catalog.problems import FieldProblem
 from batch_runner.catalog.rules import Rules
 from batch_runner.catalog.schema import CatalogData, FieldRow, ProductRow
-from batch_runner.model import Pack, Price
+from batch_runner.model import Generation, Pack, Price, Route
 
 _NOTHING: frozenset[str] = frozenset()
 _SLOWEST_KNOWN_S = 455.0
@@ -68,6 +68,19 @@ class Book:
         self.product = Product(
             row.kind, row.create_path, row.pack, row.result_key, row.suffix, tuple(_media_paths(rows))
         )
+
+    def route(self, model: str) -> Route:  # noqa: ARG002 - one generation so far: the product alone decides
+        """Where a task of this model is asked for."""
+        path = self.product.create_path
+        return Route(Generation.V1, path, path, self.product.result_key)
+
+    def model_of(self, body: Body) -> str:
+        """The model that a canonical body means."""
+        return self._capabilities.model_of(body)
+
+    def slots(self, body: Body) -> int:  # noqa: ARG002 - a video's task holds one
+        """How many of the account's slots a task of this body holds."""
+        return 1
 
     def check(self, fields: Body, also: tuple[str, ...] = ()) -> Checked:
         """The canonical body and all problems; ``also`` are further names an unknown one may have meant."""

@@ -57,9 +57,13 @@ class Capabilities:
             else ""
         )
 
+    def model_of(self, body: Body) -> str:
+        """The model the body means, known here or not; empty where the product has none."""
+        return str(body.get("model_name", self._default_model))
+
     def shape(self, body: Body) -> Shape | None:
         """What the body asks for, or None when its model is unknown here."""
-        model = str(body.get("model_name", self._default_model))
+        model = self.model_of(body)
         mode = str(body.get("mode", self._default_mode))
         return self._shape_of(model, mode, str(body.get("duration", self._default_duration)), self.features(body))
 

@@ -17,7 +17,7 @@ from batch_runner.kling.cleaning import LONGEST_READ
 from batch_runner.kling.envelope import Envelope, MalformedAnswer, parse_envelope
 from batch_runner.kling.refusals import classify, code_of, for_person
 from batch_runner.kling.transport import Answer, LostError, NotConnectedError, Transport
-from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Task, Unknown, Verdict
+from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Route, Task, Unknown, Verdict
 from batch_runner.records import RequestCounts
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -96,28 +96,26 @@ class KlingClient:
         """Requests that may have reached the API so far, and answers that turned one away."""
         return RequestCounts(self._sent.total(), self._sent["submit"], self._sent["poll"], self._refused)
 
-    async def create(self, path: str, body: Mapping[str, Any], external_task_id: str) -> CreateOutcome:
+    async def create(self, route: Route, body: Mapping[str, Any], external_task_id: str) -> CreateOutcome:
         """Ask for one task. The outcome says what is certain; nothing uncertain is ever sent again.
 
         Args:
-            path: the product's path, such as ``/v1/videos/text2video``.
-            body: the API's fields.
+            route: where, and in which form.
+            body: the item's fields in canonical form, local files filled in.
             external_task_id: our id for the task; the server accepts it once.
         """
         payload = wire_v1.create_request(body, external_task_id)
         timeout_s = self._create_timeout_s + CREATE_TIMEOUT_S_PER_MB * len(payload) / 1_000_000
         try:
-            reply = await self._ask(_Request("submit", "POST", path, timeout_s, payload))
+            reply = await self._ask(_Request("submit", "POST", route.create_path, timeout_s, payload))
         except NotConnectedError as exc:
             return NotSent(str(exc))
         except LostError as exc:
             return Unknown(str(exc))
         return _refused(reply) if isinstance(reply, Refusal) else _accepted(reply, external_task_id)
 
-    async def find(
-        self, path: str, task_or_external_id: str, *, by_external_id: bool = False, result_key: str = "videos"
-    ) -> Task | None:
-        """One task of a product by either of its ids; None if the server knows none (yet).
+    async def find(self, route: Route, task_or_external_id: str, *, by_external_id: bool = False) -> Task | None:
+        """One task of a route by either of its ids; None if the server knows none (yet).
 
         ``by_external_id`` says that it is ours: an answer that does not repeat it is then taken at its word.
 
@@ -125,11 +123,11 @@ class KlingClient:
             Trouble: no answer about this task now.
             AccountError: the account may not ask.
         """
-        reply = await self._query("poll", wire_v1.find_path(path, task_or_external_id))
+        reply = await self._query("poll", wire_v1.find_path(_listed(route), task_or_external_id))
         if reply is None:
             return None
         try:
-            task = wire_v1.parse_task(reply.data, result_key)
+            task = wire_v1.parse_task(reply.data, route.result_key)
         except MalformedAnswer as exc:
             raise Trouble(f"the answer about a task is not as documented: {exc}") from None
         if task_or_external_id in {task.task_id, task.external_task_id}:
@@ -138,17 +136,17 @@ class KlingClient:
             return task  # not every answer repeats our id; the server itself matched it (kling-api 3.0)
         raise Trouble("the answer is about another task")
 
-    async def page(self, path: str, page_num: int, page_size: int, *, result_key: str = "videos") -> list[Task]:
-        """One page of a product's tasks, counted from 1; a row that is no task is left out and counted.
+    async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:
+        """One page of a route's tasks, counted from 1; a row that is no task is left out and counted.
 
         Raises:
             Trouble: no page now.
             AccountError: the account may not ask.
         """
-        reply = await self._query("poll", wire_v1.page_path(path, page_num, page_size))
+        reply = await self._query("poll", wire_v1.page_path(_listed(route), page_num, page_size))
         if reply is None or not isinstance(reply.data, list | None):
             raise Trouble("the answer is not a list of tasks")
-        return [task for row in reply.data or () if (task := self._row_task(row, result_key))]
+        return [task for row in reply.data or () if (task := self._row_task(row, route.result_key))]
 
     async def packs(self, start_ms: int, end_ms: int) -> list[packs.AccountPack]:
         """The account's resource packs between two moments in milliseconds since 1970.
@@ -231,6 +229,11 @@ class KlingClient:
             self._gate.throttled(reply.retry_after_s, sent_at)
         else:
             self._gate.answered()
+
+
+def _listed(route: Route) -> str:
+    assert route.list_path is not None, "what is answered at once cannot be asked for again"
+    return route.list_path
 
 
 def _is_token(reply: Envelope | Refusal) -> bool:

@@ -26,6 +26,8 @@ class _Content(NamedTuple):
     fingerprint: str
     price: Price
     words: str
+    model: str
+    slots: int
 
 
 class Draft:
@@ -60,6 +62,8 @@ class Draft:
             body=content.body,
             fingerprint=content.fingerprint,
             price=content.price,
+            model=content.model,
+            slots=content.slots,
         )
 
     def _tell(self, field: str | None, what: str, hint: str = "") -> None:
@@ -133,7 +137,8 @@ def _content(kind: str, body: dict[str, Any], files: list[LocalFile], price: Pri
     fingerprint = hashlib.sha256(f"{kind}\n{text}".encode()).hexdigest()
     for file in files:
         file.place.put({"path": str(file.path), "sha256": file.digest})
-    return _Content(kind, _canonical(body) if files else text, fingerprint, price, _words(kind, body))
+    model, slots = catalog.model_of(kind, body), catalog.slots(kind, body)
+    return _Content(kind, _canonical(body) if files else text, fingerprint, price, _words(kind, body), model, slots)
 
 
 def _words(kind: str, body: dict[str, Any]) -> str:

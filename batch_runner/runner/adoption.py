@@ -9,7 +9,7 @@ from batch_runner.errors import StoppedError
 from batch_runner.kling import Trouble, failure_of
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import Backoff
-from batch_runner.model import Task, TaskStatus
+from batch_runner.model import Route, Task, TaskStatus
 from batch_runner.runner.context import Context
 from batch_runner.schedule import MAX_PAGE_SIZE
 from batch_runner.store import FoundTask
@@ -31,21 +31,22 @@ async def adopt_from_account(context: Context) -> None:
     kinds = await context.store.unlooked_kinds(context.batch)
     if not kinds:
         return
+    routes = {route.list_path: route for route in (catalog.route(kind, model) for kind, model in kinds)}
     await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - asyncio.get_running_loop().time()))
     found: list[FoundTask] = []
-    for kind in kinds:
-        found += await _tasks_of_batch(context, kind)
+    for route in routes.values():
+        found += await _tasks_of_batch(context, route)
     count = await context.store.adopt(context.batch, found, context.budgets)
     if count:
         context.notice(f"{count} tasks of this batch were found on the account and are taken up, not paid again")
 
 
-async def _tasks_of_batch(context: Context, kind: str) -> list[FoundTask]:
+async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
     ours = ExternalId.of(context.batch.name, "", 1, "").batch
     found: dict[str, FoundTask] = {}
     seen: set[str] = set()
     for number in range(1, _LAST_PAGE + 1):
-        rows = await _page(context, kind, number)
+        rows = await _page(context, route, number)
         for row in rows:
             name = ExternalId.parse(row.external_task_id)
             if name is not None and name.batch == ours:
@@ -57,11 +58,11 @@ async def _tasks_of_batch(context: Context, kind: str) -> list[FoundTask]:
     return list(found.values())
 
 
-async def _page(context: Context, kind: str, number: int) -> list[Task]:
+async def _page(context: Context, route: Route, number: int) -> list[Task]:
     backoff = Backoff(2.0, 30.0, context.rng)
     while True:
         try:
-            rows = await context.client.page(catalog.product(kind).create_path, number, MAX_PAGE_SIZE)
+            rows = await context.client.page(route, number, MAX_PAGE_SIZE)
         except Trouble as trouble:
             context.trouble(str(trouble))
         else:

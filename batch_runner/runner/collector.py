@@ -181,13 +181,13 @@ class Collector:
 
     async def _ask(self, attempt: Attempt) -> Task:
         """The succeeded task with fresh links; one look that shows it otherwise may be a stale one."""
-        path = catalog.product(attempt.kind).create_path
+        route = catalog.route(attempt.kind, attempt.model)
         backoff = Backoff(2.0, 30.0, self._context.rng)
         assert attempt.task_id is not None
         looks_without = 0
         for _ in range(_TRIES):
             try:
-                task = await self._context.client.find(path, attempt.task_id)
+                task = await self._context.client.find(route, attempt.task_id)
             except Trouble as trouble:
                 self._context.trouble(str(trouble))
             except AccountError as error:

@@ -31,7 +31,7 @@ class Watch:
 
     def __init__(self, attempt: Attempt) -> None:
         self.external_task_id = attempt.external_task_id
-        self.kind = attempt.kind
+        self.route = catalog.route(attempt.kind, attempt.model)
         self.task_id = attempt.task_id
         self.sent_at_s = _now_s()
         self.absent_looks = 0
@@ -102,17 +102,17 @@ class Poller:
         """Poll until cancelled; waiting costs nothing while nothing is watched."""
         while True:
             await self._something.wait()
-            for kind in sorted({watch.kind for watch in self._watches.values()}):
+            for list_path in sorted({watch.route.list_path or "" for watch in self._watches.values()}):
                 await asyncio.sleep(self._interval_s())
-                await self._look(kind)
+                await self._look(list_path)
 
     def _interval_s(self) -> float:
         return poll_interval_s(self._rpm, self.completions.per_s(_now_s()))
 
-    async def _look(self, kind: str) -> None:
+    async def _look(self, list_path: str) -> None:
         context = self._context
         try:
-            await self._look_at_page(kind)
+            await self._look_at_page(list_path)
         except Trouble as trouble:
             context.trouble(str(trouble))
             await asyncio.sleep(self._backoff.next_s())
@@ -124,17 +124,17 @@ class Poller:
             context.well()
             self._backoff.reset()
 
-    async def _look_at_page(self, kind: str) -> None:
-        watches = [watch for watch in self._watches.values() if watch.kind == kind]
+    async def _look_at_page(self, list_path: str) -> None:
+        watches = [watch for watch in self._watches.values() if watch.route.list_path == list_path]
         if not watches:
             return
-        size = self._pages[kind].for_tasks(len(watches))
+        size = self._pages[list_path].for_tasks(len(watches))
         looked_at_s = _now_s()
-        rows = await self._context.client.page(catalog.product(kind).create_path, 1, size)
+        rows = await self._context.client.page(watches[0].route, 1, size)
         lacking = tell_found(watches, rows)
         is_complete = len(rows) < size
         if lacking and not is_complete:
-            self._pages[kind].lacked()
+            self._pages[list_path].lacked()
         for watch in lacking:
             if watch.task_id is not None:
                 await self._ask(watch)
@@ -148,7 +148,7 @@ class Poller:
             return
         watch.asked_at_s = now_s
         try:
-            task = await self._context.client.find(catalog.product(watch.kind).create_path, watch.task_id)
+            task = await self._context.client.find(watch.route, watch.task_id)
         except Trouble as trouble:
             if trouble.refusal is None:  # one task's illegible answer must not keep the others from being asked for
                 return

@@ -13,7 +13,7 @@ from batch_runner.lifecycle import SLOT_HOLDING, Event, State, events_of
 from batch_runner.limits import Backoff
 from batch_runner.manifest import load_body
 from batch_runner.media import read_image_base64
-from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Task, Unknown, Verdict
+from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Route, Task, Unknown, Verdict
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
 from batch_runner.runner.poller import Poller, Watch
@@ -51,6 +51,7 @@ class Courier:
     _since_s: float = 0.0
     _odd: Refusal | None = None
     _backoff: Backoff = field(init=False)
+    _route: Route = field(init=False)
 
     def __post_init__(self) -> None:
         self._watch = Watch(self.attempt)
@@ -58,6 +59,7 @@ class Courier:
         age_s = 0.0 if submitted_at is None else max(0.0, self.context.clock.wall_s() - submitted_at)
         self._since_s = now_s - age_s
         self._backoff = Backoff(2.0, 60.0, self.context.rng)
+        self._route = catalog.route(self.attempt.kind, self.attempt.model)
 
     async def carry(self) -> None:
         """Bring the attempt to a state that holds no slot, and free the slot then."""
@@ -109,12 +111,11 @@ class Courier:
             return
         await self._record(Event.SEND)
         self.poller.add(self._watch)
-        path = catalog.product(self.attempt.kind).create_path
         self._is_known_absent = False
         self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
         try:
-            outcome = await self.context.client.create(path, body, self.attempt.external_task_id)
+            outcome = await self.context.client.create(self._route, body, self.attempt.external_task_id)
             self._watch.sent()
             await self._take_outcome(outcome, admission)
         finally:
@@ -209,9 +210,8 @@ class Courier:
     async def _ask_by_external_id(self) -> Task | None:
         began_s = self._asked_at_s = asyncio.get_running_loop().time()
         self._is_known_absent = False
-        path = catalog.product(self.attempt.kind).create_path
         try:
-            task = await self.context.client.find(path, self.attempt.external_task_id, by_external_id=True)
+            task = await self.context.client.find(self._route, self.attempt.external_task_id, by_external_id=True)
         except Trouble as trouble:
             self.context.trouble(str(trouble))
             await asyncio.sleep(self._backoff.next_s())
@@ -288,12 +288,11 @@ class Courier:
 
     async def _in_full(self, task: Task) -> Task:
         """The task as its own answer tells it, where the page left out the charge or the files."""
-        path = catalog.product(self.attempt.kind).create_path
         for _ in range(_FULL_LOOKS):
             if task.charged is not None and (task.assets or task.message):
                 break
             try:
-                found = await self.context.client.find(path, task.task_id)
+                found = await self.context.client.find(self._route, task.task_id)
             except Trouble:
                 await asyncio.sleep(self._backoff.next_s())
                 continue

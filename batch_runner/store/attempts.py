@@ -18,7 +18,8 @@ from batch_runner.store.rows import Attempt, Claim, Facts, FoundTask, StoredFile
 Budgets = Mapping[str, Decimal]
 
 _SELECT = (
-    "SELECT a.*, i.batch_id, i.item_id, i.kind, i.body, i.in_manifest FROM attempts a JOIN items i USING (item_key)"
+    "SELECT a.*, i.batch_id, i.item_id, i.kind, i.model, i.slots, i.body, i.in_manifest"
+    " FROM attempts a JOIN items i USING (item_key)"
 )
 
 
@@ -28,6 +29,8 @@ def _attempt(row: sqlite3.Row) -> Attempt:
         batch_id=row["batch_id"],
         item_id=row["item_id"],
         kind=row["kind"],
+        model=row["model"],
+        slots=row["slots"],
         body=row["body"],
         number=row["number"],
         external_task_id=row["external_task_id"],
@@ -178,13 +181,14 @@ def _stand(db: sqlite3.Connection, attempt: Attempt, facts: Facts) -> None:
     )
 
 
-def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[str]:
-    """Products of queued items for which the account has not been searched yet."""
+def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
+    """Products and models of queued items for which the account has not been searched yet."""
     rows = db.execute(
-        "SELECT DISTINCT kind FROM items WHERE batch_id = ? AND looked = 0 AND in_manifest = 1 ORDER BY kind",
+        "SELECT DISTINCT kind, model FROM items WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
+        " ORDER BY kind, model",
         (batch_id,),
     )
-    return [row["kind"] for row in rows]
+    return [(row["kind"], row["model"]) for row in rows]
 
 
 def edited_since(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> list[Problem]:

@@ -11,7 +11,7 @@ from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
 from batch_runner.store.rows import Batch
 
-_COLUMNS = ("line", "in_manifest", "kind", "priority", "body", "fingerprint", "pack", "credits")
+_COLUMNS = ("line", "in_manifest", "kind", "priority", "body", "fingerprint", "pack", "model", "slots", "credits")
 
 
 class EditedLinesError(Exception):
@@ -70,7 +70,7 @@ _PLACES = {
 def _values(item: Item) -> tuple[object, ...]:
     price = item.price
     return (item.line, 1, item.kind, item.priority, item.body, item.fingerprint, price.pack.value,
-            credits_text(price.credits))  # fmt: skip
+            item.model, item.slots, credits_text(price.credits))  # fmt: skip
 
 
 def _load_item(db: sqlite3.Connection, batch: Batch, item: Item) -> Problem | None:
@@ -109,7 +109,7 @@ def _insert(db: sqlite3.Connection, batch: Batch, item: Item) -> int:
     digest = ExternalId.of(batch.name, item.id, 1, item.fingerprint).item
     cursor = db.execute(
         f"INSERT INTO items (batch_id, item_id, digest, {', '.join(_COLUMNS)})"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f" VALUES ({', '.join('?' * (3 + len(_COLUMNS)))})",
         (batch.batch_id, item.id, digest, *_values(item)),
     )
     assert cursor.lastrowid is not None

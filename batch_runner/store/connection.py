@@ -13,7 +13,7 @@ from batch_runner.errors import StoreError
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x42527531  # "BRu1": tells state.db from somebody else's SQLite file
 
 

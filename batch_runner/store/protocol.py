@@ -30,8 +30,8 @@ class Store(Protocol):
     async def queue_item(self, batch: Batch, item_id: str) -> None:
         """Queue one failed item again."""
 
-    async def unlooked_kinds(self, batch: Batch) -> list[str]:
-        """Products whose queued items still need the account searched for earlier tasks."""
+    async def unlooked_kinds(self, batch: Batch) -> list[tuple[str, str]]:
+        """Products and models whose queued items still need the account searched for earlier tasks."""
 
     async def adopt(self, batch: Batch, found: Sequence[FoundTask], budgets: Mapping[str, Decimal]) -> int:
         """Take up tasks found on the account, and let the searched items be submitted; returns how many.

@@ -31,6 +31,8 @@ class Attempt:
     batch_id: int
     item_id: str
     kind: str
+    model: str
+    slots: int
     body: str
     number: int
     external_task_id: str

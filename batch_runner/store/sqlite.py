@@ -86,7 +86,7 @@ class SqliteStore:
         """See ``Store``."""
         await self._do(batches.queue_item, batch.batch_id, item_id)
 
-    async def unlooked_kinds(self, batch: Batch) -> list[str]:
+    async def unlooked_kinds(self, batch: Batch) -> list[tuple[str, str]]:
         """See ``Store``."""
         return await self._do(attempts.unlooked_kinds, batch.batch_id)
 
