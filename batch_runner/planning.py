@@ -39,7 +39,9 @@ def plan(manifest: Path, settings: Settings) -> Answer:
     limits = limits_of(settings)
     wall_s = max(longest_s, work_s / limits.max_concurrent)
     lines = table([("items", "kind", "credits each", "price row"), *_price_rows(rows)])
-    lines += ["", *(_total_line(pack, total, settings) for pack, total in sorted(totals.items()))]
+    book = catalog.default_price_book()
+    needed = {pack: book.with_buffer(total) for pack, total in sorted(totals.items())}
+    lines += ["", *(_total_line(pack, total, settings) for pack, total in needed.items()), _book_line(book)]
     lines.append(f"at least {wall_s / 60:.0f} minutes at {limits.max_concurrent} tasks at a time ({limits.source})")
     credits_ = {pack: credits_text(total) for pack, total in sorted(totals.items())}
     data = {"items": count, "credits": credits_, "at_least_s": round(wall_s, 1)}
@@ -57,6 +59,12 @@ def _total_line(pack: str, total: Decimal, settings: Settings) -> str:
         return f"{pack}: {credits_text(total)} credits, no budget given"
     verdict = "fits" if total <= budget else f"{credits_text(total - budget)} more than"
     return f"{pack}: {credits_text(total)} credits, {verdict} the budget of {credits_text(budget)}"
+
+
+def _book_line(book: catalog.PriceBook) -> str:
+    failures = "costs its price" if book.failures_charged else "costs nothing"
+    buffer = f"a buffer of {credits_text(book.buffer_pct)} %" if book.buffer_pct else "no buffer"
+    return f"a failed generation {failures}, {buffer} ({book.source})"
 
 
 def _expected_s(item: Item) -> float:

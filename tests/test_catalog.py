@@ -488,6 +488,17 @@ def test_the_default_tier_suits_every_paying_account() -> None:
     assert tier.rpm == min(row.rpm for row in paid if row.rpm) == 30
 
 
+def test_whether_failures_cost_and_the_buffer_are_properties_of_the_price_book() -> None:
+    books = catalog.price_books()
+    assert catalog.default_price_book() is books["api"]
+    assert {name: (book.failures_charged, book.buffer_pct) for name, book in books.items()} == {
+        "api": (False, Decimal(0)),
+        "app": (True, Decimal(20)),
+    }
+    assert books["api"].with_buffer(Decimal("2.4")) == Decimal("2.4")
+    assert books["app"].with_buffer(Decimal("2.5")) == Decimal(3)
+
+
 # the data files
 
 
@@ -512,6 +523,8 @@ def edited(name: str, old: str, new: str) -> dict[str, str]:
         ("tiers", "max_concurrent = 1", "max_concurrent = 0", "tiers.toml: tier.1.max_concurrent"),
         ("wall_times", "points = [[5, 135]", "points = [[5]", "wall_times.toml: wall_time.0.points.0"),
         ("rules", "[[rule]]", "[[rule", "rules.toml: "),
+        ("prices", 'default = "api"', 'default = "appi"', "no such name: appi"),
+        ("prices", "buffer_pct = 20", "buffer_pct = -1", "prices.toml: book.1.buffer_pct"),
     ],
 )
 def test_wrong_data_is_told_with_file_and_key(name: str, old: str, new: str, words: str) -> None:
@@ -555,3 +568,22 @@ dated = "2026-09"
     assert price is not None
     assert price.credits == Decimal(21)
     assert price.source == "an announcement, 2026-10"
+
+
+def test_a_price_of_another_book_is_no_price_of_the_api() -> None:
+    texts = load.packaged_texts()
+    texts["prices"] += """
+[[price]]
+book = "app"
+kinds = ["text2video"]
+per_second = 99
+source = "a page of the app"
+dated = "2030"
+"""
+    data = load.parse(texts)
+    price = Book(data.products.product[0], data).price({"prompt": "x"})
+    assert price is not None
+    assert price.credits < 99
+    texts["prices"] = texts["prices"].replace('book = "app"', 'book = "shop"')
+    with pytest.raises(catalog.CatalogError, match="no such name: shop"):
+        load.parse(texts)

@@ -12,6 +12,7 @@ from functools import cache
 from batch_runner.catalog.book import Book, Checked, Product
 from batch_runner.catalog.load import CatalogError, packaged
 from batch_runner.catalog.normal import says_nothing
+from batch_runner.catalog.price_book import PriceBook, default_price_book, price_books
 from batch_runner.catalog.problems import FieldProblem
 from batch_runner.catalog.tier import Tier, default_tier, tiers
 from batch_runner.model import Price, Route
@@ -20,15 +21,18 @@ __all__ = [
     "CatalogError",
     "Checked",
     "FieldProblem",
+    "PriceBook",
     "Product",
     "Tier",
     "check",
     "default_kind",
+    "default_price_book",
     "default_tier",
     "expected_duration_s",
     "kinds",
     "model_of",
     "price",
+    "price_books",
     "product",
     "route",
     "slots",

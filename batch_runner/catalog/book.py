@@ -62,7 +62,9 @@ class Book:
         owned = {entry.name: entry.hint for entry in data.products.owned}
         self._fields = Fields(row.kind, rows, owned, _elsewhere(row.kind, data))
         self._rules = Rules(tuple(rule for rule in data.rules.rule if row.kind in rule.kinds), defaults)
-        self._prices = [price for price in data.prices.price if row.kind in (price.kinds or (row.kind,))]
+        of_the_api = {"", data.prices.default}
+        prices = [price for price in data.prices.price if price.book in of_the_api]
+        self._prices = [price for price in prices if row.kind in (price.kinds or (row.kind,))]
         self._wall_times = data.wall_times.wall_time
         self._price_of = lru_cache(maxsize=1024)(self._find_price)
         self.product = Product(

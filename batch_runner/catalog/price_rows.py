@@ -32,9 +32,20 @@ class _Selector(Row):
         )
 
 
-class PriceRow(_Selector):
-    """Credits per clip by its length in seconds, or per second of the asked length."""
+class BookRow(Row):
+    """A price book: what holds for all of its rows. ``buffer_pct`` is what its source advises on top of an estimate."""
 
+    name: str
+    failures_charged: bool
+    buffer_pct: Decimal = Field(ge=0, le=100)
+    source: str
+    dated: str
+
+
+class PriceRow(_Selector):
+    """Credits per clip by its length in seconds, or per second of the asked length; no ``book`` is the default one."""
+
+    book: str = ""
     per_clip: dict[int, Decimal] = Field(default_factory=dict)
     per_second: Decimal | None = None
     dated: str
@@ -51,8 +62,10 @@ class PriceRow(_Selector):
 
 
 class PricesFile(Row):
-    """``prices.toml``."""
+    """``prices.toml``; ``default`` names the book that the API charges by."""
 
+    default: str
+    book: tuple[BookRow, ...]
     price: tuple[PriceRow, ...]
 
 

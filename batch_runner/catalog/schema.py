@@ -153,9 +153,12 @@ class CatalogData(Row):
         selectors = [*self.prices.price, *self.wall_times.wall_time]
         grants = [grant for row in self.models.model for grant in row.grants]
         tier_names = {row.name for row in (*self.tiers.tier, *self.tiers.package)}
+        book_names = {row.name for row in self.prices.book}
         return [
             ("products.default_kind", kinds, [self.products.default_kind]),
             ("tiers.default", tier_names, [self.tiers.default]),
+            ("prices.default", book_names, [self.prices.default]),
+            *((f"{row.source}: book", book_names | {""}, [row.book]) for row in self.prices.price),
             *((f"products.{row.kind}.groups", set(self.products.groups), row.groups) for row in self.products.product),
             *((f"models.{row.name}.kinds", kinds, row.kinds) for row in self.models.model),
             *((f"models.grants.{row.feature}", features, (row.feature, *row.without)) for row in grants),
