@@ -49,7 +49,17 @@ class Route:
         create_path: where it is created, below the base address.
         list_path: where its tasks are listed and asked for, or None: what is not answered at once is lost.
         result_key: where a finished task of the first generation lists its files.
-        places: where a field goes in a body of the second generation.
+        places: where a canonical field goes in a body of the second generation, in the order of the contents; every
+            field of the product but ``model_name``, which stands in the path, has one of these places:
+
+            - ``""``: the top level, under its own name (``prompt`` of text2video);
+            - ``"settings"``, ``"options"``: inside that object, under its own name;
+            - ``"contents:TYPE"``: a content item of that type. A text is its ``text`` (``prompt``) or its ``url``
+              (``first_frame``, ``last_frame``, ``image``, ``video``, ...). A list gives an item a row, whose
+              ``image_url``, ``image``, ``video_url``, ``element_id`` or ``voice_id`` is taken over; there TYPE is
+              that of rows that do not say otherwise (``image_list``: ``refer_image``, ``video_list``:
+              ``base_video``), for a row's ``type`` or ``refer_type`` (``first_frame``, ``end_frame``, ``feature``,
+              ``base``) decides.
     """
 
     generation: Generation
