@@ -1,0 +1,15 @@
+INSERT INTO "attempts" VALUES(1,1,1,'br-25e0e34b33-4c9533a4261522-1-ffe85212','ffe852123ec260a475577ca10190a76795ba93fbc455ec7aa63ce49ae7ccf41c','succeeded','180581095264668368','video','1.5','0','1.5',1,1767225600.0,1.76722560206185555454e+09);
+INSERT INTO "attempts" VALUES(2,2,1,'br-25e0e34b33-9b496381797b82-1-ef7238a6','ef7238a665cf34eeac67742a7dac4afb6e3643f89c86b43a7996e573ebcd94a4','succeeded','888857375782737279','video','1.5','0','1.5',1,1767225600.0,1.76722560206185555454e+09);
+INSERT INTO "batches" VALUES(1,'batch','local','/recorded/batch.jsonl');
+INSERT INTO "entries" VALUES(1,1,1767225600.0,'hold','video','1.5',1,NULL,'0','1.5',NULL);
+INSERT INTO "entries" VALUES(2,1,1767225600.0,'hold','video','1.5',2,NULL,'0','3',NULL);
+INSERT INTO "entries" VALUES(3,1,1.76722560206185555454e+09,'charge','video','1.5',1,'180581095264668368','1.5','1.5',NULL);
+INSERT INTO "entries" VALUES(4,1,1.76722560206185555454e+09,'charge','video','1.5',2,'888857375782737279','3','0',NULL);
+INSERT INTO "items" VALUES(1,1,'i0','4c9533a4261522',1,1,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 0"}','ffe852123ec260a475577ca10190a76795ba93fbc455ec7aa63ce49ae7ccf41c','video','1.5',1,'active','asset',NULL,'8 downloads failed, the last one: 127.0.0.1 answered with a text page instead of a file');
+INSERT INTO "items" VALUES(2,1,'i1','9b496381797b82',2,1,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 1"}','ef7238a665cf34eeac67742a7dac4afb6e3643f89c86b43a7996e573ebcd94a4','video','1.5',1,'active','asset',NULL,'8 downloads failed, the last one: 127.0.0.1 answered with a text page instead of a file');
+INSERT INTO "request_stamps" VALUES(1,'127.0.0.1','virtual-140335017672400',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(2,'127.0.0.1','virtual-140335017672400',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(3,'127.0.0.1','virtual-140335017672400',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(4,'127.0.0.1','virtual-140335017672400',1.03092783505154650391e+00,1.76722560103092789654e+09);
+INSERT INTO "request_stamps" VALUES(5,'127.0.0.1','virtual-140335017672400',2.06185567010309300783e+00,1.76722560206185555454e+09);
+INSERT INTO "runs" VALUES(1,1,'/recorded/batch.jsonl','{}',7,'{"total": 5, "submit": 2, "poll": 3, "refused": 0}',1767225600.0,1.76722573804336619378e+09,138.043);

@@ -1,0 +1,15 @@
+INSERT INTO "attempts" VALUES(1,1,1,'br-25e0e34b33-4c9533a4261522-1-ffe85212','ffe852123ec260a475577ca10190a76795ba93fbc455ec7aa63ce49ae7ccf41c','in_flight','180581095264668368','video','1.5','1.5',NULL,1,1767225600.0,NULL);
+INSERT INTO "attempts" VALUES(2,2,1,'br-25e0e34b33-9b496381797b82-1-ef7238a6','ef7238a665cf34eeac67742a7dac4afb6e3643f89c86b43a7996e573ebcd94a4','in_flight','888857375782737279','video','1.5','1.5',NULL,1,1767225600.0,NULL);
+INSERT INTO "attempts" VALUES(3,3,1,'br-25e0e34b33-0f7824816e7430-1-8a17e249','8a17e2490797004be8520795979f6da9c733364e2de6e0e6a453825f1b783c72','in_flight','857526932416485799','video','1.5','1.5',NULL,1,1767225600.0,NULL);
+INSERT INTO "batches" VALUES(1,'batch','local','/recorded/batch.jsonl');
+INSERT INTO "entries" VALUES(1,1,1767225600.0,'hold','video','1.5',1,NULL,'0','1.5',NULL);
+INSERT INTO "entries" VALUES(2,1,1767225600.0,'hold','video','1.5',2,NULL,'0','3',NULL);
+INSERT INTO "entries" VALUES(3,1,1767225600.0,'hold','video','1.5',3,NULL,'0','4.5',NULL);
+INSERT INTO "items" VALUES(1,1,'i0','4c9533a4261522',1,0,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 0"}','ffe852123ec260a475577ca10190a76795ba93fbc455ec7aa63ce49ae7ccf41c','video','1.5',1,'active',NULL,NULL,NULL);
+INSERT INTO "items" VALUES(2,1,'i1','9b496381797b82',1,1,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 1"}','ef7238a665cf34eeac67742a7dac4afb6e3643f89c86b43a7996e573ebcd94a4','video','1.5',1,'active',NULL,NULL,NULL);
+INSERT INTO "items" VALUES(3,1,'i2','0f7824816e7430',2,1,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 2"}','8a17e2490797004be8520795979f6da9c733364e2de6e0e6a453825f1b783c72','video','1.5',1,'active',NULL,NULL,NULL);
+INSERT INTO "items" VALUES(4,1,'i3','ddda11cd92672f',3,1,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 3"}','c180db5286f9c825e751a3affdef82bc6acaf1a488d64cdfb56518fde7a37c00','video','1.5',1,'queued',NULL,NULL,NULL);
+INSERT INTO "request_stamps" VALUES(1,'127.0.0.1','virtual-140335002627408',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(2,'127.0.0.1','virtual-140335002627408',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(3,'127.0.0.1','virtual-140335002627408',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(4,'127.0.0.1','virtual-140335002627408',0.0,1767225600.0);

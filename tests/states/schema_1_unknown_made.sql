@@ -1,0 +1,18 @@
+INSERT INTO "attempts" VALUES(1,6,1,'br-25e0e34b33-9eaf7c49ab2470-1-01c81910','01c81910d727bf006af931375e7e4fbf3bc25b646080a456bdc0b1eac9a8ac52','unknown',NULL,'video','3','3',NULL,1,NULL,NULL);
+INSERT INTO "attempts" VALUES(2,1,1,'br-25e0e34b33-4c9533a4261522-1-ffe85212','ffe852123ec260a475577ca10190a76795ba93fbc455ec7aa63ce49ae7ccf41c','unknown',NULL,'video','1.5','1.5',NULL,1,NULL,NULL);
+INSERT INTO "attempts" VALUES(3,2,1,'br-25e0e34b33-9b496381797b82-1-ef7238a6','ef7238a665cf34eeac67742a7dac4afb6e3643f89c86b43a7996e573ebcd94a4','sending',NULL,'video','1.5','1.5',NULL,1,NULL,NULL);
+INSERT INTO "batches" VALUES(1,'batch','local','/recorded/batch.jsonl');
+INSERT INTO "entries" VALUES(1,1,1767225600.0,'hold','video','3',1,NULL,'0','3',NULL);
+INSERT INTO "entries" VALUES(2,1,1767225600.0,'hold','video','1.5',2,NULL,'0','4.5',NULL);
+INSERT INTO "entries" VALUES(3,1,1767225600.0,'hold','video','1.5',3,NULL,'0','6',NULL);
+INSERT INTO "items" VALUES(1,1,'i0','4c9533a4261522',1,1,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 0"}','ffe852123ec260a475577ca10190a76795ba93fbc455ec7aa63ce49ae7ccf41c','video','1.5',1,'active',NULL,NULL,NULL);
+INSERT INTO "items" VALUES(2,1,'i1','9b496381797b82',2,1,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 1"}','ef7238a665cf34eeac67742a7dac4afb6e3643f89c86b43a7996e573ebcd94a4','video','1.5',1,'active',NULL,NULL,NULL);
+INSERT INTO "items" VALUES(3,1,'i2','0f7824816e7430',3,1,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 2"}','8a17e2490797004be8520795979f6da9c733364e2de6e0e6a453825f1b783c72','video','1.5',1,'queued',NULL,NULL,NULL);
+INSERT INTO "items" VALUES(4,1,'i3','ddda11cd92672f',4,1,'text2video',0,'{"model_name":"kling-v2-5-turbo","prompt":"scene 3"}','c180db5286f9c825e751a3affdef82bc6acaf1a488d64cdfb56518fde7a37c00','video','1.5',1,'queued',NULL,NULL,NULL);
+INSERT INTO "items" VALUES(5,1,'still','af9e6000307607',5,1,'image2video',0,'{"image":{"path":"/recorded/still.png","sha256":"fd62a4d396cf952bca042c9bf89dcb4a9daf3b1e75d8df3d169076670bf233be"},"model_name":"kling-v2-5-turbo","prompt":"a picture that moves"}','c38da40bccdb1669428d6ace9c53fac37e7192286996a0d6007b0127c5e99989','video','1.5',1,'queued',NULL,NULL,NULL);
+INSERT INTO "items" VALUES(6,1,'long','9eaf7c49ab2470',6,1,'text2video',2,'{"duration":"10","model_name":"kling-v2-6","prompt":"ten seconds"}','01c81910d727bf006af931375e7e4fbf3bc25b646080a456bdc0b1eac9a8ac52','video','3',1,'active',NULL,NULL,NULL);
+INSERT INTO "request_stamps" VALUES(1,'127.0.0.1','virtual-140335005559312',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(2,'127.0.0.1','virtual-140335005559312',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(3,'127.0.0.1','virtual-140335005559312',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(4,'127.0.0.1','virtual-140335005559312',0.0,1767225600.0);
+INSERT INTO "request_stamps" VALUES(5,'127.0.0.1','virtual-140335005559312',0.0,1767225600.0);
