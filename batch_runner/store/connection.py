@@ -42,6 +42,9 @@ def open_writer(path: Path, first: Callable[[sqlite3.Connection], None] | None =
         StoreError: damaged, foreign, or written by a newer version (which is left untouched).
     """
     _refuse_link(path)
+    if path.with_name(path.name + "-wal").exists():
+        # The last writing connection puts the log into the file when it closes, even where it only looked.
+        open_reader(path).close()
     with mapped_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
