@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from batch_runner.catalog.book import Book, Checked, Product
+from batch_runner.catalog.book import Book, Checked, MediaField, Product
 from batch_runner.catalog.load import CatalogError, packaged
 from batch_runner.catalog.normal import says_nothing
 from batch_runner.catalog.price_book import PriceBook, default_price_book, price_books
@@ -21,6 +21,7 @@ __all__ = [
     "CatalogError",
     "Checked",
     "FieldProblem",
+    "MediaField",
     "PriceBook",
     "Product",
     "Tier",
@@ -60,8 +61,8 @@ def default_kind(fields: Mapping[str, object]) -> str:
     return data.default_kind
 
 
-def product(kind: str) -> Product:
-    """The facts of a product; KeyError for an unknown one."""
+def product(kind: str, model: str = "") -> Product:  # noqa: ARG001 - one generation so far: the kind alone decides
+    """The facts of a product as this model makes it; KeyError for an unknown kind."""
     return _books()[kind].product
 
 

@@ -22,6 +22,21 @@ _SLOWEST_KNOWN_S = 455.0
 
 
 @dataclass(frozen=True, slots=True)
+class MediaField:
+    """A field that holds an image, a video or a sound.
+
+    Attributes:
+        path: where it stands in a body (``dynamic_masks[].mask``).
+        type: ``image``, ``video`` or ``audio``.
+        takes_file: whether a local file can be sent in it, as base64; else it takes an address alone.
+    """
+
+    path: str
+    type: str
+    takes_file: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """One thing Kling makes.
 
@@ -31,7 +46,9 @@ class Product:
         pack: the currency it is paid with.
         result_key: where a finished task lists its assets.
         suffix: an asset file's ending with its dot.
-        media_fields: paths of fields that hold images (``dynamic_masks[].mask``).
+        makes: kinds of file and of id that other items can take from a result (``image``, ``video_id``).
+        media: the fields that hold files.
+        refs: the fields that hold ids of earlier results, by path, each with the kind of id.
     """
 
     kind: str
@@ -39,7 +56,14 @@ class Product:
     pack: Pack
     result_key: str
     suffix: str
-    media_fields: tuple[str, ...]
+    makes: tuple[str, ...]
+    media: tuple[MediaField, ...]
+    refs: Mapping[str, str]
+
+    @property
+    def media_fields(self) -> tuple[str, ...]:
+        """The paths of the fields that hold files."""
+        return tuple(field.path for field in self.media)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +91,16 @@ class Book:
         self._prices = [price for price in prices if row.kind in (price.kinds or (row.kind,))]
         self._wall_times = data.wall_times.wall_time
         self._price_of = lru_cache(maxsize=1024)(self._find_price)
+        places = list(_places(rows))
         self.product = Product(
-            row.kind, row.create_path, row.pack, row.result_key, row.suffix, tuple(_media_paths(rows))
+            kind=row.kind,
+            create_path=row.create_path,
+            pack=row.pack,
+            result_key=row.result_key,
+            suffix=row.suffix,
+            makes=row.makes,
+            media=tuple(MediaField(path, field.media, "file" in field.forms) for path, field in places if field.media),
+            refs={path: field.ref for path, field in places if field.ref},
         )
 
     def route(self, model: str) -> Route:  # noqa: ARG002 - one generation so far: the product alone decides
@@ -151,11 +183,11 @@ def _elsewhere(kind: str, data: CatalogData) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _media_paths(rows: Mapping[str, FieldRow], prefix: str = "") -> Iterator[str]:
+def _places(rows: Mapping[str, FieldRow], prefix: str = "") -> Iterator[tuple[str, FieldRow]]:
+    """Every field of a product with its path, those inside lists and objects too."""
     for name, row in rows.items():
         path, field = f"{prefix}{name}", row
         while field.item is not None:
             path, field = f"{path}[]", field.item
-        if field.media is not None:
-            yield path
-        yield from _media_paths(field.fields, f"{path}.")
+        yield path, field
+        yield from _places(field.fields, f"{path}.")

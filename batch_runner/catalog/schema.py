@@ -29,7 +29,11 @@ class FieldType(StrEnum):
 
 
 class FieldRow(Row):
-    """One field of a product; ``item`` is a list's element, ``fields`` an object's content."""
+    """One field of a product; ``item`` is a list's element, ``fields`` an object's content.
+
+    A media field takes a ``file`` (sent as base64), an ``address``, or both. ``ref`` says which id of an earlier
+    result stands in the field, in the words of ``ProductRow.makes``.
+    """
 
     type: FieldType
     required: bool = False
@@ -41,7 +45,9 @@ class FieldRow(Row):
     max: Decimal | None = None
     min_items: int = 0
     max_items: int | None = None
-    media: Literal["image"] | None = None
+    media: Literal["image", "video", "audio"] | None = None
+    forms: tuple[Literal["file", "address"], ...] = ("file", "address")
+    ref: str | None = None
     item: FieldRow | None = None
     fields: dict[str, FieldRow] = Field(default_factory=dict)
 
@@ -66,13 +72,17 @@ class OwnedRow(Row):
 
 
 class ProductRow(Row):
-    """One product: where it is created, what it is paid with, what it makes."""
+    """One product: where it is created, what it is paid with, what it makes.
+
+    ``makes`` are the kinds of file (image, video, audio) and of id that another item can take from a result of it.
+    """
 
     kind: str
     create_path: str
     pack: Pack
     result_key: str
     suffix: str
+    makes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     implied_by: tuple[str, ...] = ()
     fields: dict[str, FieldRow] = Field(default_factory=dict)
