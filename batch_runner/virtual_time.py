@@ -7,6 +7,7 @@ executor job is under way, so minutes of waiting pass in milliseconds and every 
 from __future__ import annotations
 
 import asyncio
+import select
 import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
@@ -15,8 +16,10 @@ from typing import Any, TypeVar, TypeVarTuple
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-_SETTLE_S = 0.0005
+_SETTLE_S = 0.0001
 """Real seconds a quiet selector is given before the clock jumps: loopback delivery is not always instant."""
+_IDLE_S = 0.01
+"""Real seconds between two looks while there is no timer to jump to."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -32,11 +35,14 @@ class _JumpingSelector(selectors.DefaultSelector):
         if ready or (timeout is not None and timeout <= 0):
             return ready
         if self.jobs or timeout is None:
-            return super().select(None if self.jobs else _SETTLE_S * 20)
-        ready = super().select(_SETTLE_S)
-        if not ready:
+            return super().select(None if self.jobs else _IDLE_S)
+        if not self._is_stirring():
             self.now_s += timeout
-        return ready
+        return super().select(0)
+
+    def _is_stirring(self) -> bool:
+        """Whether anything arrives within the settle time. An epoll's own timeout would be a whole millisecond."""
+        return bool(select.select([self], (), (), _SETTLE_S)[0])
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
