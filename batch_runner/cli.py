@@ -105,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         elif name != "doctor":
             command.add_argument("manifest", type=Path, nargs="?" if name in {"status", "ledger"} else None,
                                  metavar="MANIFEST", help="JSON Lines, one item a line")  # fmt: skip
+        if name == "plan":
+            command.add_argument("--expand", action="store_true",
+                                 help="print the items as JSON Lines instead, with nothing left out")  # fmt: skip
         if name == "verify":
             command.add_argument("--repair", action="store_true", help="fetch what is missing or altered again, free")
         if name != "sandbox":
@@ -123,7 +126,7 @@ def _command(namespace: argparse.Namespace, settings: Settings) -> int:
         case "verify" if namespace.repair:
             return _print_answer(asyncio.run(looking.repair(namespace.manifest, settings, os.environ)), settings)
         case "plan":
-            return _print_answer(planning.plan(namespace.manifest, settings), settings)
+            return _plan(namespace, settings)
         case name:
             return _print_answer(getattr(looking, name)(namespace.manifest, settings), settings)
 
@@ -172,6 +175,16 @@ def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
         _say(f"credits ({pack}): {credits_text(row.consumed)} consumed {budget}{held}")
     _say(f"files: {settings.output_dir / summary.batch}")
     return summary.exit_code
+
+
+def _plan(namespace: argparse.Namespace, settings: Settings) -> int:
+    if not namespace.expand:
+        return _print_answer(planning.plan(namespace.manifest, settings), settings)
+    if settings.json:
+        raise UsageError("--expand prints one JSON object a line, --json a single one: leave one of them out")
+    for line in planning.expanded(namespace.manifest):
+        _say(line)
+    return ExitCode.OK
 
 
 def _print_answer(answer: Answer, settings: Settings) -> int:

@@ -48,6 +48,17 @@ def plan(manifest: Path, settings: Settings) -> Answer:
     return Answer(lines, data)
 
 
+def expanded(manifest: Path) -> Iterator[str]:
+    """The items as lines of a manifest that leaves nothing to defaults, samples, templates or other files.
+
+    Raises:
+        ManifestError: the manifest has problems.
+    """
+    checked = Manifest(manifest, inspect_image)
+    checked.check()
+    return checked.expanded()
+
+
 def _price_rows(rows: Counter[tuple[str, str, str]]) -> Iterator[tuple[str, ...]]:
     for (kind, credits_, source), count in sorted(rows.items()):
         yield (str(count), kind, credits_, source)

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manifest_kit import items, manifest, only, problems, write_lines
 
-from batch_runner.errors import ExitCode, ManifestError, Problem
+from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.manifest import MAX_PROBLEMS, Manifest, MediaFacts, lines, load_body
-from batch_runner.model import Item, Pack
+from batch_runner.model import Pack
 
 PROMPT = '{"prompt": "a heron lifts off"}'
 Write = Callable[..., Path]
@@ -26,43 +27,9 @@ def write(tmp_path: Path) -> Write:
     """Writes lines (text, bytes or objects) as a manifest and returns its path."""
 
     def written(*content: object) -> Path:
-        path = tmp_path / "shots.jsonl"
-        path.write_bytes(b"\n".join(map(as_bytes, content)) + b"\n")
-        return path
+        return write_lines(tmp_path / "shots.jsonl", *content)
 
     return written
-
-
-def as_bytes(content: object) -> bytes:
-    if isinstance(content, bytes):
-        return content
-    return content.encode() if isinstance(content, str) else json.dumps(content).encode()
-
-
-def content_of(path: Path) -> MediaFacts:
-    """What stands in for the image room: any file that exists will do."""
-    return (
-        MediaFacts(f"digest-of-{path.read_text()}") if path.is_file() else MediaFacts("", ("is no file that exists",))
-    )
-
-
-def manifest(path: Path) -> Manifest:
-    return Manifest(path, content_of)
-
-
-def problems(path: Path) -> list[Problem]:
-    found, omitted = manifest(path).problems()
-    assert omitted == 0
-    return found
-
-
-def items(path: Path) -> list[Item]:
-    return list(manifest(path).items())
-
-
-def only(path: Path) -> Problem:
-    (problem,) = problems(path)
-    return problem
 
 
 # what a good line becomes

@@ -14,6 +14,7 @@ from batch_runner.catalog.load import CatalogError, packaged
 from batch_runner.catalog.normal import says_nothing
 from batch_runner.catalog.price_book import PriceBook, default_price_book, price_books
 from batch_runner.catalog.problems import FieldProblem
+from batch_runner.catalog.schema import FieldRow
 from batch_runner.catalog.tier import Tier, default_tier, tiers
 from batch_runner.model import Price, Route
 
@@ -21,6 +22,7 @@ __all__ = [
     "CatalogError",
     "Checked",
     "FieldProblem",
+    "FieldRow",
     "MediaField",
     "PriceBook",
     "Product",
@@ -30,6 +32,8 @@ __all__ = [
     "default_price_book",
     "default_tier",
     "expected_duration_s",
+    "field_names",
+    "field_rows",
     "kinds",
     "model_of",
     "price",
@@ -59,6 +63,20 @@ def default_kind(fields: Mapping[str, object]) -> str:
         if any(name in fields and not says_nothing(fields[name]) for name in row.implied_by):
             return row.kind
     return data.default_kind
+
+
+def field_rows(kind: str, fields: Mapping[str, object]) -> Mapping[str, FieldRow]:  # noqa: ARG001 - see below
+    """The fields that an item of this kind may set, by name; KeyError for an unknown kind.
+
+    ``fields`` are those it sets: where the generation of its model decides which fields there are, the model does.
+    """
+    return _books()[kind].rows
+
+
+@cache
+def field_names() -> frozenset[str]:
+    """The names of the fields of all products."""
+    return frozenset(name for book in _books().values() for name in book.rows)
 
 
 def product(kind: str, model: str = "") -> Product:  # noqa: ARG001 - one generation so far: the kind alone decides

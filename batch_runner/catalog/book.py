@@ -83,6 +83,7 @@ class Book:
         self._capabilities = Capabilities(row.kind, data.models, defaults)
         models = self._capabilities.models
         rows = {name: _with_models(field, models) for name, field in rows.items()}
+        self.rows: Mapping[str, FieldRow] = rows
         owned = {entry.name: entry.hint for entry in data.products.owned}
         self._fields = Fields(row.kind, rows, owned, _elsewhere(row.kind, data))
         self._rules = Rules(tuple(rule for rule in data.rules.rule if row.kind in rule.kinds), defaults)

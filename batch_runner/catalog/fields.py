@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from batch_runner.catalog.conditions import Body
 from batch_runner.catalog.normal import normaliser, says_nothing
-from batch_runner.catalog.problems import FieldProblem, json_type, listed, nearest, shown
+from batch_runner.catalog.problems import FieldProblem, json_type, label, listed, nearest, shown
 from batch_runner.catalog.schema import FieldRow, FieldType
 
 # The API reads seconds as text; no clip is longer than a few hundred of them.
@@ -66,7 +66,7 @@ class Fields:
                 name, f"{self._kind} has no such field", f"it is a field of {listed(self._elsewhere[name])}"
             )
         hint = nearest(name, (*self._rows, *also))
-        return FieldProblem(_label(name), f"{self._kind} has no such field", hint)
+        return FieldProblem(label(name), f"{self._kind} has no such field", hint)
 
     def problems(self, body: Body) -> list[FieldProblem]:
         """What is wrong with the types and values of a canonical body, field by field."""
@@ -88,12 +88,8 @@ class Fields:
         return FieldProblem(place, _what(row, error), _hint(row, error))
 
 
-def _label(name: str) -> str:
-    return name if name.isprintable() and len(name) <= 60 else shown(name)  # noqa: PLR2004 - as long as a message bears
-
-
 def _path(loc: tuple[int | str, ...]) -> str:
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{_label(step)}" for step in loc)
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{label(step)}" for step in loc)
     return text.removeprefix(".")
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHOWN_CHARS = 40
+SHOWN_NAME_CHARS = 60
+"""As long as a message bears."""
 
 _PART_ENDS = re.compile(r"[-_]")
 
@@ -39,6 +41,11 @@ def shown(value: object) -> str:
     text = repr(value)
     half = (SHOWN_CHARS - 3) // 2
     return text if len(text) <= SHOWN_CHARS else f"{text[:half]}...{text[-half:]}"
+
+
+def label(name: str) -> str:
+    """A name out of somebody's file as a message may show it."""
+    return name if name.isprintable() and len(name) <= SHOWN_NAME_CHARS else shown(name)
 
 
 def json_type(value: object) -> str:

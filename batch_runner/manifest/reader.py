@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from batch_runner.errors import ManifestError, Problem
-from batch_runner.manifest.draft import Draft
+from batch_runner.manifest.draft import Draft, Made
+from batch_runner.manifest.expansion import Entry, Expansion
 from batch_runner.manifest.lines import lines, parsed
-from batch_runner.manifest.media_fields import Inspect
+from batch_runner.manifest.media_fields import Inspect, load_body
 from batch_runner.model import Item
 
 MAX_PROBLEMS: Final = 100
@@ -29,7 +31,7 @@ class Manifest:
         told: list[Problem] = []
         omitted = 0
         for outcome in self._outcomes():
-            if not isinstance(outcome, Item):
+            if not isinstance(outcome, Made):
                 room = MAX_PROBLEMS - len(told)
                 told += outcome[:room]
                 omitted += len(outcome[room:])
@@ -43,19 +45,38 @@ class Manifest:
 
     def items(self) -> Iterator[Item]:
         """The items in the order of the file; raises ManifestError at the first line with a problem."""
+        return (made.item for made in self._made())
+
+    def expanded(self) -> Iterator[str]:
+        """The items as lines of a manifest with nothing left out; raises like ``items``."""
+        return (expanded(made) for made in self._made())
+
+    def _made(self) -> Iterator[Made]:
         for outcome in self._outcomes():
-            if not isinstance(outcome, Item):
+            if not isinstance(outcome, Made):
                 raise ManifestError(str(self.path), outcome)
             yield outcome
 
-    def _outcomes(self) -> Iterator[Item | list[Problem]]:
-        """What became of each line that is not blank."""
+    def _outcomes(self) -> Iterator[Made | list[Problem]]:
+        """What became of each line that is not blank, and of the manifest as a whole."""
         first_lines: dict[int, int] = {}
+        expansion = Expansion(self._folder)
         for line, content in lines(self.path):
-            yield [content] if isinstance(content, Problem) else self._outcome(line, content, first_lines)
+            record = content if isinstance(content, Problem) else parsed(line, content)
+            if isinstance(record, Problem):
+                expansion.unreadable()
+                yield [record]
+                continue
+            entry = expansion.entry(line, record)
+            if isinstance(entry, Entry):
+                yield from Draft(entry, self._folder, self._inspect).outcomes(first_lines)
+            elif entry:
+                yield entry
+        if problems := expansion.leftovers():
+            yield problems
 
-    def _outcome(self, line: int, text: str, first_lines: dict[int, int]) -> Item | list[Problem]:
-        record = parsed(line, text)
-        if isinstance(record, Problem):
-            return [record]
-        return Draft(line, record, self._folder, self._inspect).outcome(first_lines)
+
+def expanded(made: Made) -> str:
+    """An item as a line that gives the same item and fingerprint, whatever folder it stands in."""
+    body = load_body(made.item.body, lambda path, _: str(path))
+    return json.dumps({"id": made.item.id, "kind": made.item.kind, **made.words, **body}, ensure_ascii=False)
