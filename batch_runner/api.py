@@ -243,7 +243,12 @@ class _Launch:
                     downloader=Downloader(downloads, links, rng=rng, epoch=clock.epoch()),
                     output_dir=settings.output_dir,
                     budgets=settings.budget,
-                    policy=Policy(settings.task_settle_s, settings.task_deadline_s, settings.max_attempts),
+                    policy=Policy(
+                        settle_s=settings.task_settle_s,
+                        task_deadline_s=settings.task_deadline_s,
+                        max_attempts=settings.max_attempts,
+                        repeat_lost=settings.repeat_lost,
+                    ),
                     rng=rng,
                     observer=self.observer,
                     halt=self.halt,

@@ -35,6 +35,8 @@ class State(StrEnum):
     """Charged, but the server no longer hands out its files."""
     FAILED = "failed"
     """The task definitely failed."""
+    LOST = "lost"
+    """The answer of a call that cannot be asked for again was lost, and its user chose to count it as paid."""
     REFUSED = "refused"
     """The submission was definitely refused for the item's own sake; no task was made."""
     WITHDRAWN = "withdrawn"
@@ -51,6 +53,7 @@ class Event(StrEnum):
     LOSE_ANSWER = "lose_answer"
     REFUSE = "refuse"
     WITHDRAW = "withdraw"
+    GIVE_UP = "give_up"
     VANISH = "vanish"
     SUCCEED = "succeed"
     FAIL = "fail"
@@ -92,8 +95,8 @@ LIVE = SLOT_HOLDING | {State.SUCCEEDED}
 MAY_EXIST = frozenset({State.SENDING, State.UNKNOWN, State.MISSING})
 """States in which nobody can say whether the account has a live task."""
 
-RETRYABLE = frozenset({State.FAILED, State.REFUSED})
-"""Definite ends without a video: policy may allow another attempt."""
+RETRYABLE = frozenset({State.FAILED, State.REFUSED, State.LOST})
+"""Ends without a video, definite or declared so by the user: policy may allow another attempt."""
 
 _S, _E = State, Event
 
@@ -107,10 +110,13 @@ TRANSITIONS: dict[tuple[State, Event], Step] = {
     (_S.SENDING, _E.LOSE_ANSWER): Step(_S.UNKNOWN),
     (_S.SENDING, _E.REFUSE): Step(_S.REFUSED, Money.RELEASE),
     (_S.SENDING, _E.WITHDRAW): Step(_S.WITHDRAWN, Money.RELEASE),
+    (_S.SENDING, _E.SUCCEED): Step(_S.SUCCEEDED, Money.CHARGE),
+    (_S.SENDING, _E.FAIL): Step(_S.FAILED, Money.SETTLE_FAILED),
     (_S.UNKNOWN, _E.SEND): Step(_S.SENDING),
     (_S.UNKNOWN, _E.ACCEPT): Step(_S.IN_FLIGHT),
     (_S.UNKNOWN, _E.LOSE_ANSWER): Step(_S.UNKNOWN),
     (_S.UNKNOWN, _E.REFUSE): Step(_S.REFUSED, Money.RELEASE),
+    (_S.UNKNOWN, _E.GIVE_UP): Step(_S.LOST, Money.CHARGE),
     (_S.IN_FLIGHT, _E.ACCEPT): Step(_S.IN_FLIGHT),
     (_S.IN_FLIGHT, _E.VANISH): Step(_S.MISSING),
     (_S.IN_FLIGHT, _E.SUCCEED): Step(_S.SUCCEEDED, Money.CHARGE),
@@ -127,7 +133,11 @@ TRANSITIONS: dict[tuple[State, Event], Step] = {
     (_S.WITHDRAWN, _E.ACCEPT): Step(_S.IN_FLIGHT, Money.HOLD),
     (_S.WITHDRAWN, _E.HOLD): Step(_S.READY, Money.HOLD),
 }
-"""A pair that is not here is illegal; repeats that a late or doubled answer can cause stand here as no change."""
+"""A pair that is not here is illegal; repeats that a late or doubled answer can cause stand here as no change.
+
+From SENDING an attempt ends at once where the create itself brings the result; GIVE_UP charges what was held, for
+the call may have been paid.
+"""
 
 
 def step(state: State, event: Event) -> Step:

@@ -51,10 +51,12 @@ def reachable(start: State, without: frozenset[State] = frozenset()) -> set[Stat
 def test_an_attempt_that_may_exist_is_only_given_up_through_a_definite_answer() -> None:
     for (state, event), outcome in TRANSITIONS.items():
         if state in MAY_EXIST and outcome.state not in LIVE:
-            assert event in {Event.REFUSE, Event.WITHDRAW}, (state, event)
+            assert event in {Event.REFUSE, Event.WITHDRAW, Event.FAIL, Event.GIVE_UP}, (state, event)
         if state is State.MISSING:
             assert outcome.state in {State.MISSING, State.IN_FLIGHT}
     assert (State.UNKNOWN, Event.WITHDRAW) not in TRANSITIONS
+    assert (State.UNKNOWN, Event.FAIL) not in TRANSITIONS
+    assert TRANSITIONS[State.UNKNOWN, Event.GIVE_UP].money is Money.CHARGE, "given up counts as paid"
     assert (State.UNKNOWN, Event.PUT_BACK) not in TRANSITIONS
 
 
@@ -73,7 +75,7 @@ def test_a_hold_is_opened_and_settled_once_on_every_path() -> None:
     """Walk every path up to 9 events: holds and settlements alternate, and ends leave nothing held."""
 
     def walk(state: State, held: bool, depth: int) -> None:  # noqa: FBT001 - a test's little recursion
-        if state in {State.FAILED, State.REFUSED, State.WITHDRAWN, State.SUCCEEDED, State.PUBLISHED}:
+        if state in {State.FAILED, State.REFUSED, State.LOST, State.WITHDRAWN, State.SUCCEEDED, State.PUBLISHED}:
             assert not held, state
         if state in SLOT_HOLDING:
             assert held, state

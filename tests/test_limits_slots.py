@@ -225,3 +225,39 @@ def test_the_slots_add_up_whoever_is_cancelled(
         assert limiter.free == 0
 
     run_virtual(main)
+
+
+def test_a_task_of_several_images_holds_several_slots_and_never_a_part_of_them() -> None:
+    async def main() -> None:
+        limiter = TaskLimiter(4, rng=random.Random(1))
+        await limiter.acquire(3)
+        two = [asyncio.create_task(limiter.acquire(2)) for _ in range(2)]
+        await asyncio.sleep(1)
+        assert not any(each.done() for each in two)
+        limiter.release(3)
+        await asyncio.gather(*two)
+        assert (limiter.active_count, limiter.free) == (4, 0)
+        waiting = asyncio.create_task(limiter.acquire(3))
+        await asyncio.sleep(1)
+        limiter.release()
+        await asyncio.sleep(1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert limiter.active_count == 3
+        with pytest.raises(ValueError, match="never be had"):
+            await limiter.acquire(5)
+
+    run_virtual(main)
+
+
+def test_a_full_pack_does_not_shut_the_door_of_another() -> None:
+    async def main() -> None:
+        limiter = TaskLimiter(4, rng=random.Random(1))
+        limiter.mark_full(lane="image")
+        began_s = asyncio.get_running_loop().time()
+        await limiter.admitted("video")
+        assert asyncio.get_running_loop().time() == began_s
+        await limiter.admitted("image")
+        assert asyncio.get_running_loop().time() >= began_s + 5.0
+
+    run_virtual(main)

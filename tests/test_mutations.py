@@ -50,8 +50,8 @@ MUTATIONS = (
     Mutation(
         "a create without an answer is simply sent again",
         "runner/submission.py",
-        "                await self._record(Event.LOSE_ANSWER)\n                self.context.notice(",
-        "                await self._put_back()\n                self.context.notice(",
+        "                await self._lost(why)\n",
+        "                await self._put_back()\n",
         "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice",
     ),
     Mutation(
@@ -93,7 +93,7 @@ MUTATIONS = (
     Mutation(
         "a restart forgets the slots of the tasks in flight",
         "runner/crew.py",
-        "                self._context.limiter.adopt()\n",
+        "                self._context.limiter.adopt(attempt.slots)\n",
         "                self._context.limiter.active_count  # noqa: B018\n",
         "test_run.py::test_max_runtime_leaves_the_rest_to_the_next_run",
     ),

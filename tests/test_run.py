@@ -621,12 +621,12 @@ def test_a_task_seen_while_waiting_for_a_slot_is_not_submitted_again(tmp_path: P
         limiter_full = TaskLimiter.admitted
         calls = 0
 
-        async def admitted(limiter: TaskLimiter) -> int:
+        async def admitted(limiter: TaskLimiter, lane: str) -> int:
             nonlocal calls
             calls += 1
             if calls == 2:
                 await asyncio.sleep(60)
-            return await limiter_full(limiter)
+            return await limiter_full(limiter, lane)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TaskLimiter, "admitted", admitted)

@@ -20,7 +20,7 @@ from batch_runner.download.files import (
 )
 from batch_runner.download.links import LinkPolicy, PublicResolver, open_download_session
 from batch_runner.download.mp4 import check_mp4
-from batch_runner.download.part import sidecar_of
+from batch_runner.download.part import sidecar_of, write_part
 from batch_runner.download.stream import Downloaded, Downloader
 
 __all__ = [
@@ -45,4 +45,5 @@ __all__ = [
     "sidecar_of",
     "tidy",
     "write_atomically",
+    "write_part",
 ]

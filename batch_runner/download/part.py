@@ -8,6 +8,7 @@ After another boot nothing is resumed: after a loss of power a file may have its
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -23,6 +24,7 @@ from batch_runner.download.disk import (
     remove,
     require_regular,
     status_of,
+    sync_file,
 )
 from batch_runner.download.failures import MissingFileError
 from batch_runner.errors import DiskError
@@ -123,3 +125,20 @@ def remember(part_path: Path, etag: str, total: int | None, epoch: str) -> None:
         open(sidecar, "x", encoding="ascii", opener=open_new) as file,
     ):
         file.write(note)
+
+
+def write_part(part_path: Path, content: bytes) -> tuple[int, str]:
+    """Make ``content`` a whole, synced part, for a result that came inside an answer; its size and SHA-256 hex.
+
+    Raises:
+        DiskError: the disk refused; a failed sync must not be retried.
+    """
+    clear(part_path)
+    with (
+        disk_errors("write", part_path),
+        open(part_path, "xb", opener=open_new) as file,
+    ):
+        file.write(content)
+        file.flush()
+        sync_file(file.fileno(), part_path)
+    return len(content), hashlib.sha256(content).hexdigest()

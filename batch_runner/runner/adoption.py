@@ -34,7 +34,7 @@ async def adopt_from_account(context: Context) -> None:
     routes = {route.list_path: route for route in (catalog.route(kind, model) for kind, model in kinds)}
     await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - asyncio.get_running_loop().time()))
     found: list[FoundTask] = []
-    for route in routes.values():
+    for route in filter(_is_listed, routes.values()):
         found += await _tasks_of_batch(context, route)
     count = await context.store.adopt(context.batch, found, context.budgets)
     if count:
@@ -56,6 +56,10 @@ async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
             break
         seen |= ids
     return list(found.values())
+
+
+def _is_listed(route: Route) -> bool:
+    return not route.is_sync
 
 
 async def _page(context: Context, route: Route, number: int) -> list[Task]:

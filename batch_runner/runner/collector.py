@@ -23,6 +23,7 @@ from batch_runner.download import (
     publish,
     set_aside,
     tidy,
+    write_part,
 )
 from batch_runner.errors import AccountError, DiskError, StoppedError
 from batch_runner.events import ItemFinished
@@ -165,6 +166,8 @@ class Collector:
                 task = await self._ask(attempt)
             try:
                 asset = task.assets[ordinal]
+                if asset.content:
+                    return await _in_thread(write_part, part_path, asset.content)
                 async with self._room:  # not while backing off: one bad link must not keep good ones waiting
                     done = await self._context.downloader.fetch(asset.url, part_path, asset.suffix)
             except (LinkExpired, BadLink, IndexError) as error:
@@ -182,6 +185,8 @@ class Collector:
     async def _ask(self, attempt: Attempt) -> Task:
         """The succeeded task with fresh links; one look that shows it otherwise may be a stale one."""
         route = catalog.route(attempt.kind, attempt.model)
+        if route.is_sync:
+            raise AssetGoneError("its links stood in the answer alone, which cannot be asked for again")
         backoff = Backoff(2.0, 30.0, self._context.rng)
         assert attempt.task_id is not None
         looks_without = 0

@@ -33,6 +33,7 @@ class Policy:
         settle_s: how long a submission that cannot be found is given to appear before it is repeated.
         task_deadline_s: after this a task is overdue: told, and no longer waited for alone.
         max_attempts: attempts an item may get in one run when its failures are transient.
+        repeat_lost: whether calls whose answer was lost for ever are counted as paid and made again.
         max_sends: how often one attempt is sent in a run before its fate is left open.
         grace_s: how long a stopped run lets submissions and downloads under way come to their end.
     """
@@ -40,6 +41,7 @@ class Policy:
     settle_s: float = 15.0
     task_deadline_s: float = 7200.0
     max_attempts: int = 1
+    repeat_lost: bool = False
     max_sends: int = 4
     grace_s: float = 8.0
 
@@ -87,9 +89,9 @@ class Context:
             self.notice(text, urgent=True)
         self.changed.set()
 
-    def free_slot(self) -> None:
-        """A remote task has ended, or is known never to have been: its slot is free again."""
-        self.limiter.release()
+    def free_slots(self, attempt: Attempt) -> None:
+        """A remote task has ended, or is known never to have been: its slots are free again."""
+        self.limiter.release(attempt.slots, attempt.pack)
         self.observer(InFlight(self.limiter.active_count))
         self.changed.set()
 

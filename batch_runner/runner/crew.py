@@ -39,7 +39,7 @@ class Crew:
         states = [*sorted(LIVE), *([State.ASSET_GONE] if with_gone_assets else [])]
         for attempt in await self._context.store.in_states(self._context.batch, states):
             if attempt.state in SLOT_HOLDING:
-                self._context.limiter.adopt()
+                self._context.limiter.adopt(attempt.slots)
             self._start(attempt)
         self._tell()
 
@@ -56,14 +56,15 @@ class Crew:
             await self._change()
 
     async def _claim(self) -> bool:
-        claim = await self._context.store.claim_next(self._context.batch, self._context.budgets)
+        context = self._context
+        claim = await context.store.claim_next(context.batch, context.budgets, context.limiter.free)
         self.is_blocked = claim.blocked and claim.attempt is None
         if claim.attempt is None:
             return False
-        await self._context.limiter.acquire()
+        await context.limiter.acquire(claim.attempt.slots)
         self._start(claim.attempt)
         self._tell()
-        await self._context.tell_balance(claim.attempt.pack)
+        await context.tell_balance(claim.attempt.pack)
         return True
 
     async def _change(self) -> None:

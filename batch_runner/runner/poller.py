@@ -88,7 +88,9 @@ class Poller:
         self.completions = CompletionRate()
 
     def add(self, watch: Watch) -> None:
-        """Begin to look for a task of this attempt."""
+        """Begin to look for a task of this attempt; what is answered at once has none."""
+        if watch.route.is_sync:
+            return
         self._watches[watch.external_task_id] = watch
         self._something.set()
 

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal
 
+from batch_runner import catalog
 from batch_runner.clock import Clock
 from batch_runner.download import make_batch_folder
 from batch_runner.errors import AccountError, BatchRunnerError, ExitCode, StoppedError
-from batch_runner.events import BatchFinished, BatchStarted
-from batch_runner.lifecycle import LIVE, State, item_status
+from batch_runner.events import BatchFinished, BatchStarted, ItemFinished
+from batch_runner.lifecycle import LIVE, Event, State, item_status
 from batch_runner.records import ItemCounts, RequestCounts, SummaryRecord
 from batch_runner.runner.adoption import adopt_from_account
 from batch_runner.runner.context import Context
@@ -20,7 +21,7 @@ from batch_runner.runner.crew import Crew, first_of_ours
 from batch_runner.runner.derived import write_derived
 from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.poller import Poller
-from batch_runner.store import Batch, RunRow, Store
+from batch_runner.store import Batch, Facts, RunRow, Store
 
 
 async def has_work(store: Store, batch: Batch, *, retry_failed: bool) -> bool:
@@ -103,6 +104,8 @@ class Run:
         # Before anything is spent: where the files of this batch go must be a folder of ours.
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, make_batch_folder, context.output_dir, context.batch.name)
+        if context.policy.repeat_lost:
+            await self._give_up_lost()
         if self._retry_failed:
             await context.store.queue_failed(context.batch)
         await self._tell_start()
@@ -117,6 +120,16 @@ class Run:
             await crew.go_home()
             polling.cancel()
         self._is_blocked = crew.is_blocked
+
+    async def _give_up_lost(self) -> None:
+        """At the user's word, count calls whose answers were lost as paid, and let them be made again."""
+        context = self._context
+        for attempt in await context.store.in_states(context.batch, [State.SENDING, State.UNKNOWN]):
+            if catalog.route(attempt.kind, attempt.model).is_sync:
+                if attempt.state is State.SENDING:
+                    await context.apply(attempt, Event.LOSE_ANSWER)
+                await context.apply(attempt, Event.GIVE_UP, Facts(reason="unresolved"))
+                await context.store.queue_item(context.batch, attempt.item_id)
 
     async def _search_account(self) -> bool:
         """Adopt what a lost store forgot; False when that was not possible and nothing may be submitted."""
@@ -165,6 +178,8 @@ class Run:
     async def _record(self, started_at: float, wall_s: float) -> SummaryRecord:
         context = self._context
         halt = context.halt
+        for item_id, message in await context.store.fail_dependents(context.batch):
+            context.observer(ItemFinished(item_id, "failed", "source", message))
         counts = await context.store.counts(context.batch)
         code = exit_code(await self._with_strays(counts), halt, is_blocked=self._is_blocked)
         queued = halt.reason if halt.is_set else "budget" if self._is_blocked else "stopped"

@@ -6,17 +6,27 @@ import asyncio
 from dataclasses import dataclass, field, replace
 
 from batch_runner import catalog
-from batch_runner.errors import AccountError, BatchRunnerError
+from batch_runner.errors import AccountError
 from batch_runner.events import ItemFinished, ItemSubmitted
 from batch_runner.kling import Trouble, failure_of
 from batch_runner.lifecycle import SLOT_HOLDING, Event, State, events_of
 from batch_runner.limits import Backoff
-from batch_runner.manifest import load_body
-from batch_runner.media import read_image_base64
-from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Route, Task, Unknown, Verdict
+from batch_runner.model import (
+    Accepted,
+    CreateOutcome,
+    NotSent,
+    Refusal,
+    Refused,
+    Route,
+    Task,
+    TaskStatus,
+    Unknown,
+    Verdict,
+)
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
 from batch_runner.runner.poller import Poller, Watch
+from batch_runner.runner.sources import UnusableSourceError, body_to_send
 from batch_runner.schedule import settle_left_s
 from batch_runner.store import Attempt, Facts
 
@@ -25,6 +35,10 @@ _LOOK_PAUSE_S = 1.0
 _VANISHED_LOOKS = 4
 _EXISTS_LOOKS = 12
 _FULL_LOOKS = 3
+_LOST_TEXT = (
+    "its answer was lost, and such a call cannot be asked for again; it may have been paid: --repeat-lost counts it as"
+    " paid and makes it again"
+)
 _SETTLE_LIMIT = 12
 """After so many settle times without a clear word the run no longer waits for this attempt alone."""
 
@@ -66,11 +80,18 @@ class Courier:
         if self.attempt.state is not State.READY:
             self.poller.add(self._watch)
         try:
-            while self.attempt.state in SLOT_HOLDING:
+            while self.attempt.state in SLOT_HOLDING and not self._is_over:
                 await self._move()
         finally:
             self.poller.remove(self._watch)
-        self.context.free_slot()
+        if self._is_over:
+            self.context.notice(f"{self.attempt.item_id}: {_LOST_TEXT}", urgent=True)
+        self.context.free_slots(self.attempt)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the call was one that is answered at once, and its answer was lost: nobody can ask for it again."""
+        return self._route.is_sync and self.attempt.state is State.UNKNOWN
 
     async def _move(self) -> None:
         if self.attempt.state is State.READY:
@@ -94,7 +115,7 @@ class Courier:
     async def _send_or_withdraw(self) -> None:
         halt = self.context.halt
         try:
-            admission = await halt.unless(self.context.limiter.admitted())
+            admission = await halt.unless(self.context.limiter.admitted(self.attempt.pack))
             await self._send(admission)
         except HaltedError:
             if self.attempt.state is State.SENDING:
@@ -104,10 +125,13 @@ class Courier:
     async def _send(self, admission: int) -> None:
         """The intent first, durable; then the request."""
         try:
-            loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(None, load_body, self.attempt.body, read_image_base64)
-        except (OSError, BatchRunnerError) as error:
-            await self._refused(None, "rejected", f"an image cannot be read any more: {error}")
+            body = await self.context.halt.unless(body_to_send(self.context, self.attempt))
+        except UnusableSourceError as error:
+            await self._refused(None, error.reason, str(error))
+            return
+        except Trouble as trouble:
+            self.context.trouble(str(trouble))
+            await self.context.halt.unless(asyncio.sleep(self._backoff.next_s()))
             return
         await self._record(Event.SEND)
         self.poller.add(self._watch)
@@ -126,18 +150,15 @@ class Courier:
         match outcome:
             case Accepted(task):
                 self.context.well()
-                self.context.limiter.mark_room()
-                await self._accepted(task, adopted=False)
+                self.context.limiter.mark_room(self.attempt.pack)
+                await (self._answered(task) if self._route.is_sync else self._accepted(task, adopted=False))
             case NotSent(why):
                 await self._put_back()
                 self.context.trouble(why)
                 await self.context.halt.unless(asyncio.sleep(self._backoff.next_s()))
             case Unknown(why, refusal):
                 self._odd = refusal if refusal and refusal.verdict is Verdict.ODD else None
-                await self._record(Event.LOSE_ANSWER)
-                self.context.notice(
-                    f"{self.attempt.item_id}: no clear answer to its submission ({why}); looking for it"
-                )
+                await self._lost(why)
             case Refused(refusal):
                 self.context.well()
                 await self._take_refusal(refusal, admission)
@@ -152,7 +173,7 @@ class Courier:
                 await self._put_back()
             case Verdict.SLOT:
                 await self._put_back()
-                self.context.limiter.mark_full(admission)
+                self.context.limiter.mark_full(admission, self.attempt.pack)
             case Verdict.EXISTS:
                 self._watch.exists = True
                 await self._record(Event.LOSE_ANSWER)
@@ -181,11 +202,25 @@ class Courier:
         self.is_stuck = False
         self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted))
 
+    async def _answered(self, task: Task) -> None:
+        """A call that is answered at once: there is no task to follow, and no second look at the result."""
+        self.task = task
+        self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted=False))
+        await self._end(Event.FAIL if task.status is TaskStatus.FAILED else Event.SUCCEED, task)
+
+    async def _lost(self, why: str) -> None:
+        await self._record(Event.LOSE_ANSWER)
+        if not self._is_over:
+            self.context.notice(f"{self.attempt.item_id}: no clear answer to its submission ({why}); looking for it")
+
     # --- settling what is unknown -------------------------------------------------------------------------
 
     async def _settle(self) -> None:
         """Find the task, or believe that there is none: only after the settle time and a second look."""
         if self.attempt.state is State.SENDING:  # an earlier run died while its request was under way
+            if self._route.is_sync:
+                await self._lost("the run ended before it came")
+                return
             await self._record(Event.LOSE_ANSWER)
         task = await self._watch.next_task(self._settle_wait_s())
         if task is None and self._settle_wait_s() <= _LOOK_PAUSE_S:
@@ -240,7 +275,7 @@ class Courier:
 
     async def _send_again(self) -> None:
         try:
-            admission = await self.context.halt.unless(self.context.limiter.admitted())
+            admission = await self.context.halt.unless(self.context.limiter.admitted(self.attempt.pack))
             if self._is_stale():
                 self._is_known_absent = False  # the wait for a slot was long: look once more before sending
                 return
@@ -313,4 +348,5 @@ class Courier:
             await self._record(event, facts)
             self.context.observer(ItemFinished(self.attempt.item_id, "failed", reason, task.message))
         else:
-            await self._record(event, Facts(task_id=task.task_id, charged=task.charged, reason="asset"))
+            facts = Facts(task_id=task.task_id, charged=task.charged, reason="asset", made=task.made)
+            await self._record(event, facts)

@@ -56,6 +56,7 @@ class Settings:
     sandbox: bool
     max_runtime_s: float | None
     retry_failed: bool
+    repeat_lost: bool
     max_attempts: int
     task_deadline_s: float
     task_settle_s: float
@@ -140,6 +141,11 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "retry_failed", "--retry-failed", switch, False,
         "give failed items a new attempt",
+    ),
+    Option(
+        "repeat_lost", "--repeat-lost", switch, False,
+        "make calls again whose answer was lost and cannot be asked for (tts, identify-face, image-recognize and the"
+        " selection calls); each is counted as paid, and may be paid twice",
     ),
     Option(
         "max_attempts", "--max-attempts", whole(1, 100), 1,

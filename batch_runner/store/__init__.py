@@ -2,7 +2,18 @@
 
 from batch_runner.store.protocol import Store
 from batch_runner.store.reader import StoreReader
-from batch_runner.store.rows import LOST_SCOPE, Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
+from batch_runner.store.rows import (
+    LOST_SCOPE,
+    Attempt,
+    Batch,
+    Claim,
+    Facts,
+    FoundTask,
+    RunRow,
+    Source,
+    Stamp,
+    StoredFile,
+)
 from batch_runner.store.sqlite import SqliteStore
 
 __all__ = [
@@ -13,6 +24,7 @@ __all__ = [
     "Facts",
     "FoundTask",
     "RunRow",
+    "Source",
     "SqliteStore",
     "Stamp",
     "Store",

@@ -13,6 +13,7 @@ from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, ExternalId, State
 from batch_runner.model import Pack, TaskStatus
 from batch_runner.records import credits_text
+from batch_runner.store import chains
 from batch_runner.store.rows import Attempt, Claim, Facts, FoundTask, StoredFile
 
 Budgets = Mapping[str, Decimal]
@@ -67,15 +68,16 @@ def balances(db: sqlite3.Connection, batch_id: int, pack: str) -> Balances:
     return Balances() if row is None else Balances(Decimal(row["consumed"]), Decimal(row["held"]))
 
 
-def claim_next(db: sqlite3.Connection, batch_id: int, budgets: Budgets, at: float) -> Claim:
+def claim_next(db: sqlite3.Connection, batch_id: int, budgets: Budgets, at: float, slots: int) -> Claim:
     """Take the next queued item that fits the budget: mint its attempt and hold its credits.
 
-    Highest priority first, then manifest order; an item that does not fit does not delay those that do.
+    Highest priority first, then manifest order; an item that does not fit does not delay those that do: neither one
+    dearer than what the budget leaves, nor one that needs more than ``slots``, nor one that waits for its sources.
     """
     if not budgets:
-        row = db.execute(f"SELECT item_key FROM items {_QUEUED} {_TURN}", (batch_id,)).fetchone()
+        row = db.execute(f"SELECT item_key FROM items {_QUEUED} {_TURN}", (batch_id, slots)).fetchone()
         return Claim(None if row is None else _claim(db, row["item_key"], budgets, at))
-    prices = db.execute(f"SELECT DISTINCT pack, credits FROM items {_QUEUED}", (batch_id,)).fetchall()
+    prices = db.execute(f"SELECT DISTINCT pack, credits FROM items {_QUEUED}", (batch_id, _ANY_SLOTS)).fetchall()
     held = {row["pack"]: balances(db, batch_id, row["pack"]) for row in prices}
     fitting = [
         (row["pack"], row["credits"])
@@ -87,11 +89,12 @@ def claim_next(db: sqlite3.Connection, batch_id: int, budgets: Budgets, at: floa
     marks = ", ".join("(?, ?)" for _ in fitting)
     values = [value for pair in fitting for value in pair]
     query = f"SELECT item_key FROM items {_QUEUED} AND (pack, credits) IN (VALUES {marks}) {_TURN}"
-    row = db.execute(query, (batch_id, *values)).fetchone()
-    return Claim(_claim(db, row["item_key"], budgets, at))
+    row = db.execute(query, (batch_id, slots, *values)).fetchone()
+    return Claim(None if row is None else _claim(db, row["item_key"], budgets, at))
 
 
-_QUEUED = "WHERE batch_id = ? AND status = 'queued' AND looked = 1 AND in_manifest = 1"
+_QUEUED = "WHERE batch_id = ? AND status = 'queued' AND looked = 1 AND in_manifest = 1 AND waits = 0 AND slots <= ?"
+_ANY_SLOTS = 1_000_000
 _TURN = "ORDER BY priority DESC, line LIMIT 1"
 
 
@@ -125,6 +128,10 @@ def _mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, budgets: 
     return get(db, cursor.lastrowid)
 
 
+_SUBMITTED = frozenset({Event.ACCEPT, Event.SUCCEED, Event.FAIL})
+_FINISHED = frozenset({Event.SUCCEED, Event.FAIL, Event.REFUSE, Event.GIVE_UP})
+
+
 def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, budgets: Budgets, at: float) -> Attempt:
     """Record an event: the next state, its money and what became known, together.
 
@@ -135,11 +142,11 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, b
     step = lifecycle.step(attempt.state, event)
     held = Decimal(db.execute("SELECT held FROM attempts WHERE attempt_id = ?", (attempt_id,)).fetchone()[0])
     db.execute(
-        "UPDATE attempts SET state = ?, task_id = coalesce(?, task_id), sends = sends + ?,"
+        "UPDATE attempts SET state = ?, task_id = coalesce(?, task_id), made = coalesce(?, made), sends = sends + ?,"
         " submitted_at = CASE WHEN ? THEN coalesce(submitted_at, ?) ELSE submitted_at END,"
         " finished_at = CASE WHEN ? THEN coalesce(finished_at, ?) ELSE finished_at END WHERE attempt_id = ?",
-        (step.state.value, facts.task_id, event is Event.SEND, event is Event.ACCEPT, at,
-         event in {Event.SUCCEED, Event.FAIL, Event.REFUSE}, at, attempt_id),
+        (step.state.value, facts.task_id, json.dumps(dict(facts.made)) if facts.made else None,
+         event is Event.SEND, event in _SUBMITTED, at, event in _FINISHED, at, attempt_id),
     )  # fmt: skip
     entry = ledger.entry_for(step.money, held, attempt.estimate, facts.charged)
     if entry is not None:
@@ -179,6 +186,7 @@ def _stand(db: sqlite3.Connection, attempt: Attempt, facts: Facts) -> None:
         " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.item_key = items.item_key AND a.number > ?)",
         (status, facts.reason, facts.error_code, facts.error_message, attempt.attempt_id, attempt.number),
     )
+    chains.tell_dependents(db, attempt.batch_id, attempt.item_id)
 
 
 def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from batch_runner.errors import Problem, UsageError
 from batch_runner.lifecycle import ExternalId
 from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
+from batch_runner.store import chains
 from batch_runner.store.rows import Batch
 
 _COLUMNS = ("line", "in_manifest", "kind", "priority", "body", "fingerprint", "pack", "model", "slots", "credits")
@@ -43,6 +44,8 @@ def load(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, item
         " AND item_key NOT IN (SELECT item_key FROM temp.seen)",
         (batch.batch_id,),
     )
+    chains.count_waits(db, batch.batch_id)
+    chains.queue_dependents(db, batch.batch_id)
     return batch
 
 
@@ -113,6 +116,8 @@ def _insert(db: sqlite3.Connection, batch: Batch, item: Item) -> int:
         (batch.batch_id, item.id, digest, *_values(item)),
     )
     assert cursor.lastrowid is not None
+    if item.sources:
+        chains.put_sources(db, cursor.lastrowid, item.sources)
     return cursor.lastrowid
 
 
@@ -124,6 +129,8 @@ def _update(db: sqlite3.Connection, row: sqlite3.Row, item: Item) -> None:
         values = (*values[:-1], row["credits"])  # a new price list does not rewrite what was held or paid
     assignments = ", ".join(f"{column} = ?" for column in _COLUMNS)
     db.execute(f"UPDATE items SET {assignments} WHERE item_key = ?", (*values, row["item_key"]))
+    if row["fingerprint"] != item.fingerprint:
+        chains.put_sources(db, row["item_key"], item.sources)
     if row["status"] == "failed" and row["fingerprint"] != item.fingerprint:
         _queue_again(db, "item_key = ?", (row["item_key"],))
 
@@ -131,6 +138,7 @@ def _update(db: sqlite3.Connection, row: sqlite3.Row, item: Item) -> None:
 def queue_failed(db: sqlite3.Connection, batch_id: int) -> None:
     """Let every item that definitely ended without a video be attempted once more."""
     _queue_again(db, "batch_id = ? AND in_manifest = 1", (batch_id,))
+    chains.queue_dependents(db, batch_id)
 
 
 def queue_item(db: sqlite3.Connection, batch_id: int, item_id: str) -> None:
@@ -143,6 +151,6 @@ def _queue_again(db: sqlite3.Connection, where: str, values: tuple[object, ...])
     db.execute(
         "UPDATE items SET status = 'queued', reason = NULL, error_code = NULL, error_message = NULL"
         " WHERE status = 'failed' AND (SELECT a.state FROM attempts a WHERE a.item_key = items.item_key"
-        f" ORDER BY a.number DESC LIMIT 1) IN ('failed', 'refused') AND {where}",
+        f" ORDER BY a.number DESC LIMIT 1) IN ('failed', 'refused', 'lost') AND {where}",
         values,
     )

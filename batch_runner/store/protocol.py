@@ -10,7 +10,7 @@ from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
-from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
+from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, RunRow, Source, Stamp, StoredFile
 
 
 class Store(Protocol):
@@ -40,8 +40,14 @@ class Store(Protocol):
             ManifestError: a found task was made from another text than its line has now; nothing is changed.
         """
 
-    async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal]) -> Claim:
-        """Mint the next item's attempt in state READY and hold its credits, if the budget allows."""
+    async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1) -> Claim:
+        """Mint the next item's attempt in state READY and hold its credits, if the budget and ``slots`` allow."""
+
+    async def source(self, batch: Batch, item_id: str) -> Source | None:
+        """What a finished item left for those that take its results, or None when it is not finished."""
+
+    async def fail_dependents(self, batch: Batch) -> list[tuple[str, str]]:
+        """Fail every queued item of which a source failed; returns the id and the message of each."""
 
     async def in_states(self, batch: Batch, states: Sequence[State]) -> list[Attempt]:
         """The batch's attempts in these states."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from batch_runner.lifecycle import ExternalId, State
 from batch_runner.model import Pack, Realm, Task
@@ -65,6 +67,17 @@ class Facts:
     reason: str | None = None
     error_code: int | None = None
     error_message: str | None = None
+    made: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A finished item whose results another one takes: its attempt, the ids it made, its files."""
+
+    attempt: Attempt
+    made: Mapping[str, Any]
+    files: tuple[StoredFile, ...]
+    finished_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,20 @@ from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
-from batch_runner.store import attempts, batches, views
+from batch_runner.store import attempts, batches, chains, views
 from batch_runner.store.connection import mapped_errors, open_writer, transaction
-from batch_runner.store.rows import LOST_SCOPE, Attempt, Batch, Claim, Facts, FoundTask, RunRow, Stamp, StoredFile
+from batch_runner.store.rows import (
+    LOST_SCOPE,
+    Attempt,
+    Batch,
+    Claim,
+    Facts,
+    FoundTask,
+    RunRow,
+    Source,
+    Stamp,
+    StoredFile,
+)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -104,9 +115,17 @@ class SqliteStore:
 
         return await self._do(take_up)
 
-    async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal]) -> Claim:
+    async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1) -> Claim:
         """See ``Store``."""
-        return await self._do(attempts.claim_next, batch.batch_id, budgets, self._clock.wall_s())
+        return await self._do(attempts.claim_next, batch.batch_id, budgets, self._clock.wall_s(), slots)
+
+    async def source(self, batch: Batch, item_id: str) -> Source | None:
+        """See ``Store``."""
+        return await self._do(views.source, batch.batch_id, item_id)
+
+    async def fail_dependents(self, batch: Batch) -> list[tuple[str, str]]:
+        """See ``Store``."""
+        return await self._do(chains.fail_dependents, batch.batch_id)
 
     async def in_states(self, batch: Batch, states: Sequence[State]) -> list[Attempt]:
         """See ``Store``."""

@@ -21,8 +21,9 @@ from batch_runner.records import (
     SummaryRecord,
     credits_text,
 )
+from batch_runner.store import attempts
 from batch_runner.store.attempts import balances
-from batch_runner.store.rows import Batch, RunRow, Stamp
+from batch_runner.store.rows import Batch, RunRow, Source, Stamp
 
 _ITEMS = """
 SELECT i.*, a.attempt_id, a.state, a.number, a.task_id, a.external_task_id, a.submitted_at,
@@ -33,6 +34,19 @@ LEFT JOIN attempts a ON a.item_key = i.item_key
 WHERE i.batch_id = ? AND i.in_manifest = 1
 ORDER BY i.line
 """
+
+
+def source(db: sqlite3.Connection, batch_id: int, item_id: str) -> Source | None:
+    """What a finished item left for those that take its results, or None when it is not finished."""
+    row = db.execute(
+        "SELECT a.attempt_id, a.made, a.finished_at FROM attempts a JOIN items i USING (item_key)"
+        " WHERE i.batch_id = ? AND i.item_id = ? AND a.state = 'published' ORDER BY a.number DESC LIMIT 1",
+        (batch_id, item_id),
+    ).fetchone()
+    if row is None:
+        return None
+    files = tuple(attempts.files_of(db, row["attempt_id"]))
+    return Source(attempts.get(db, row["attempt_id"]), json.loads(row["made"] or "{}"), files, row["finished_at"])
 
 
 def find_batch(db: sqlite3.Connection, name: str) -> Batch | None:
@@ -54,6 +68,8 @@ def results(db: sqlite3.Connection, batch_id: int) -> Iterator[ResultRecord]:
 
 
 def _status(row: sqlite3.Row) -> str:
+    if row["status"] == "failed" and row["state"] in {None, State.WITHDRAWN}:
+        return "failed"  # a source of it failed: it was never submitted
     if row["status"] == "queued" or row["state"] is None:
         return "pending"
     return item_status(State(row["state"]))

@@ -1,0 +1,65 @@
+"""Items that take the results of other items of their batch: who waits, who may go, who never will."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+_WAITS = (
+    "(SELECT count(*) FROM sources s LEFT JOIN items p ON p.batch_id = items.batch_id AND p.item_id = s.source_id"
+    " WHERE s.item_key = items.item_key AND coalesce(p.status, '') <> 'succeeded')"
+)
+_FAILED_SOURCE = (
+    "(SELECT s.source_id FROM sources s JOIN items p ON p.batch_id = items.batch_id AND p.item_id = s.source_id"
+    " WHERE s.item_key = items.item_key AND p.status = 'failed' LIMIT 1)"
+)
+
+
+def put_sources(db: sqlite3.Connection, item_key: int, sources: Sequence[str]) -> None:
+    """Let the item take the results of exactly these items."""
+    db.execute("DELETE FROM sources WHERE item_key = ?", (item_key,))
+    db.executemany("INSERT INTO sources VALUES (?, ?)", [(item_key, source) for source in sources])
+
+
+def count_waits(db: sqlite3.Connection, batch_id: int) -> None:
+    """Count anew for every item how many of its sources have not succeeded yet."""
+    db.execute(
+        f"UPDATE items SET waits = {_WAITS} WHERE batch_id = ? AND waits IS NOT {_WAITS}"
+        " AND (waits > 0 OR item_key IN (SELECT item_key FROM sources))",
+        (batch_id,),
+    )
+
+
+def tell_dependents(db: sqlite3.Connection, batch_id: int, item_id: str) -> None:
+    """An item's standing changed: those that take its results may wait for one source less."""
+    db.execute(
+        f"UPDATE items SET waits = {_WAITS} WHERE batch_id = ?"
+        " AND item_key IN (SELECT item_key FROM sources WHERE source_id = ?)",
+        (batch_id, item_id),
+    )
+
+
+def fail_dependents(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
+    """Fail the queued items of which a source failed, and those that take theirs; returns id and message of each."""
+    told = []
+    while rows := db.execute(
+        f"SELECT item_key, item_id, {_FAILED_SOURCE} AS source FROM items"
+        f" WHERE batch_id = ? AND status = 'queued' AND in_manifest = 1 AND waits > 0 AND source IS NOT NULL",
+        (batch_id,),
+    ).fetchall():
+        for row in rows:
+            message = f"its source {row['source']!r} failed, so it was not submitted"
+            query = "UPDATE items SET status = 'failed', reason = 'source', error_message = ? WHERE item_key = ?"
+            db.execute(query, (message, row["item_key"]))
+            told.append((row["item_id"], message))
+    return told
+
+
+def queue_dependents(db: sqlite3.Connection, batch_id: int) -> None:
+    """Queue the items again that only failed for their sources, once no source of theirs is failed any more."""
+    while db.execute(
+        "UPDATE items SET status = 'queued', reason = NULL, error_message = NULL"
+        f" WHERE batch_id = ? AND status = 'failed' AND reason = 'source' AND {_FAILED_SOURCE} IS NULL",
+        (batch_id,),
+    ).rowcount:
+        pass

@@ -1,0 +1,113 @@
+"""Items that take the results of others: who waits, who may go, who never will."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+from pathlib import Path
+
+from store_kit import item, items, with_store
+
+from batch_runner.lifecycle import Event, State
+from batch_runner.model import Item, Realm
+from batch_runner.store import Attempt, Batch, Facts, Store, StoredFile
+
+
+async def loaded(store: Store, *rows: Item) -> Batch:
+    batch = await store.load_batch("b", realm=Realm.SANDBOX, manifest="b.jsonl", items=items(*rows))
+    await store.adopt(batch, [], {})
+    return batch
+
+
+def after(item_id: str, line: int, *sources: str, slots: int = 1) -> Item:
+    return dataclasses.replace(item(item_id, line), sources=sources, slots=slots)
+
+
+async def claimed_ids(store: Store, batch: Batch, slots: int = 9) -> list[str]:
+    found = []
+    while (claim := await store.claim_next(batch, {}, slots)).attempt is not None:
+        found.append(claim.attempt.item_id)
+    return found
+
+
+async def bring_to(store: Store, batch: Batch, item_id: str, *events: Event, **facts: object) -> Attempt:
+    [attempt] = [each for each in await store.in_states(batch, list(State)) if each.item_id == item_id]
+    for event in events:
+        attempt = await store.apply(attempt, event, {}, Facts(**facts))  # type: ignore[arg-type]  # any fact
+    return attempt
+
+
+def test_an_item_waits_until_every_source_has_succeeded(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        batch = await loaded(store, after("film", 1, "hero", "voice"), item("hero", 2), item("voice", 3))
+        assert await claimed_ids(store, batch) == ["hero", "voice"]
+        await bring_to(store, batch, "hero", Event.SEND, Event.ACCEPT, Event.SUCCEED, Event.PUBLISH)
+        assert await claimed_ids(store, batch) == []
+        await bring_to(store, batch, "voice", Event.SEND, Event.SUCCEED, Event.PUBLISH)
+        assert await claimed_ids(store, batch) == ["film"]
+
+    with_store(tmp_path / "state.db", work)
+
+
+def test_what_a_source_made_can_be_had_once_it_is_published(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("hero"))
+        await claimed_ids(store, batch)
+        attempt = await bring_to(store, batch, "hero", Event.SEND, Event.ACCEPT)
+        await bring_to(store, batch, "hero", Event.SUCCEED, made={"video_id": "v-1"}, charged=Decimal(2))
+        assert await store.source(batch, "hero") is None
+        await store.record_file(attempt, StoredFile(0, "b/hero.mp4", 4, "0" * 64, 1))
+        await bring_to(store, batch, "hero", Event.PUBLISH)
+        source = await store.source(batch, "hero")
+        assert source is not None
+        assert (source.made, [file.path for file in source.files]) == ({"video_id": "v-1"}, ["b/hero.mp4"])
+
+    with_store(tmp_path / "state.db", work)
+
+
+def test_a_failed_source_fails_all_that_hangs_on_it_until_it_is_tried_again(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        rows = (item("hero"), after("walk", 2, "hero"), after("longer", 3, "walk"), item("other", 4))
+        batch = await loaded(store, *rows)
+        await claimed_ids(store, batch)
+        await bring_to(store, batch, "hero", Event.SEND, Event.ACCEPT, Event.FAIL, reason="generation")
+        told = await store.fail_dependents(batch)
+        assert [name for name, _ in told] == ["walk", "longer"]
+        assert "'hero'" in told[0][1]
+        results = {row.id: row for row in await store.results(batch)}
+        assert [results[name].status for name in ("walk", "longer", "other")] == ["failed", "failed", "pending"]
+        assert (results["walk"].reason, results["walk"].attempts) == ("source", 0)
+        assert (await store.counts(batch)).failed == 3
+        await loaded(store, *rows)
+        assert (await store.counts(batch)).failed == 3, "loading the manifest again changes nothing"
+        await store.queue_failed(batch)
+        assert (await store.counts(batch)).failed == 0
+        assert await claimed_ids(store, batch) == ["hero"]
+
+    with_store(tmp_path / "state.db", work)
+
+
+def test_a_task_of_several_images_waits_for_as_many_slots_and_delays_nobody(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        batch = await loaded(store, after("nine", 1, slots=9), item("one", 2), item("two", 3))
+        assert await claimed_ids(store, batch, slots=3) == ["one", "two"]
+        claim = await store.claim_next(batch, {"video": Decimal(100)}, 3)
+        assert (claim.attempt, claim.blocked) == (None, False), "it is no matter of the budget"
+        assert await claimed_ids(store, batch, slots=9) == ["nine"]
+
+    with_store(tmp_path / "state.db", work)
+
+
+def test_a_lost_answer_that_is_given_up_is_charged_and_may_be_tried_again(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("say"))
+        await claimed_ids(store, batch)
+        attempt = await bring_to(store, batch, "say", Event.SEND, Event.LOSE_ANSWER, Event.GIVE_UP)
+        assert attempt.state is State.LOST
+        assert (await store.balances(batch, "video")).consumed == Decimal(2)
+        await store.queue_item(batch, "say")
+        claim = await store.claim_next(batch, {})
+        assert claim.attempt is not None
+        assert claim.attempt.number == 2
+
+    with_store(tmp_path / "state.db", work)
