@@ -95,7 +95,8 @@ async def open_service(
         DiskError: the sandbox's journal cannot be used.
     """
     if keys is not None:
-        yield Service(settings.base_url, _credentials(keys), is_local=realm_of(settings) is Realm.LOCAL)
+        credentials = Credentials.from_keys(keys.access_key, keys.secret_key, keys.api_key)
+        yield Service(settings.base_url, credentials, is_local=realm_of(settings) is Realm.LOCAL)
         return
     config = WorldConfig(
         seed=settings.sandbox_seed,
@@ -106,13 +107,6 @@ async def open_service(
     async with Sandbox(config, clock=clock, price=sandbox_price, journal_path=journal_path) as sandbox:
         credentials = Credentials.from_key_pair(sandbox.access_key, sandbox.secret_key)
         yield Service(sandbox.base_url, credentials, is_local=True)
-
-
-def _credentials(keys: Keys) -> Credentials:
-    if keys.access_key and keys.secret_key:
-        return Credentials.from_key_pair(keys.access_key, keys.secret_key)
-    assert keys.api_key
-    return Credentials.from_api_key(keys.api_key)
 
 
 def on_this_loop(stamps: Iterable[Stamp], clock: Clock) -> list[float]:

@@ -9,8 +9,16 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+import pytest
+
+from batch_runner import catalog
+from batch_runner.kling import Credentials, KlingClient, TokenSource, Trouble, open_session
+from batch_runner.model import CreateOutcome
+from batch_runner.virtual_time import VirtualClock, run_virtual
+
+T = TypeVar("T")
 ACCESS = "AK-access-0123456789-0123456789-ab"
 SECRET = "SK-secret-0123456789-0123456789-ab"
 
@@ -162,3 +170,46 @@ class OpenGate:
 
     def answered(self) -> None:
         self.diary.append("answered")
+
+
+ROUTE = catalog.route("text2video", "kling-v1")
+
+
+@dataclass
+class Scene:
+    """A client, the stub it talks to, and the gate in between."""
+
+    client: KlingClient
+    stub: Stub
+    gate: OpenGate
+
+    async def create(self) -> CreateOutcome:
+        return await self.client.create(ROUTE, {"prompt": "a fox"}, "b-1-1")
+
+
+@asynccontextmanager
+async def scene(*steps: Step, api_key: str | None = None, **options: Any) -> AsyncIterator[Scene]:
+    clock = VirtualClock(asyncio.get_running_loop())
+    credentials = Credentials.from_api_key(api_key) if api_key else Credentials.from_key_pair(ACCESS, SECRET)
+    gate = OpenGate()
+    async with serve(*steps) as stub, open_session(stub.url) as session:
+        yield Scene(KlingClient(session, stub.url, TokenSource(credentials, clock), gate, **options), stub, gate)
+
+
+def play(
+    act: Callable[[Scene], Awaitable[T]], *steps: Step, api_key: str | None = None, **options: Any
+) -> tuple[T, Scene]:
+    async def main() -> tuple[T, Scene]:
+        async with scene(*steps, api_key=api_key, **options) as stage:
+            return await act(stage), stage
+
+    return run_virtual(main)
+
+
+def trouble_of(act: Callable[[Scene], Awaitable[Any]], step: Step, api_key: str | None = None) -> Trouble:
+    async def caught(stage: Scene) -> Trouble:
+        with pytest.raises(Trouble) as info:
+            await act(stage)
+        return info.value
+
+    return play(caught, step, api_key=api_key)[0]

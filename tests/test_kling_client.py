@@ -5,55 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import formatdate
-from typing import Any, TypeVar
+from typing import Any
 
 import jwt
 import pytest
-from kling_stub import ACCESS, SECRET, OpenGate, Seen, Step, Stub, ok, refuse, say, serve
+from kling_stub import ACCESS, ROUTE, SECRET, Scene, Seen, Step, ok, play, refuse, say, serve, trouble_of
 
-from batch_runner import catalog
 from batch_runner.errors import AccountError
 from batch_runner.kling import Credentials, KlingClient, TokenSource, Trouble, open_session
 from batch_runner.limits import RateLimitMonitor
 from batch_runner.model import Accepted, CreateOutcome, Refused, TaskStatus, Unknown, Verdict
 from batch_runner.virtual_time import VirtualClock, run_virtual
 
-T = TypeVar("T")
 PATH = "/v1/videos/text2video"
-ROUTE = catalog.route("text2video", "kling-v1")
 TASK = {"task_id": "77", "task_status": "submitted", "task_info": {"external_task_id": "b-1-1"}}
-
-
-@dataclass
-class Scene:
-    client: KlingClient
-    stub: Stub
-    gate: OpenGate
-
-    async def create(self) -> CreateOutcome:
-        return await self.client.create(ROUTE, {"prompt": "a fox"}, "b-1-1")
-
-
-@asynccontextmanager
-async def scene(*steps: Step, api_key: str | None = None) -> AsyncIterator[Scene]:
-    clock = VirtualClock(asyncio.get_running_loop())
-    credentials = Credentials.from_api_key(api_key) if api_key else Credentials.from_key_pair(ACCESS, SECRET)
-    gate = OpenGate()
-    async with serve(*steps) as stub, open_session(stub.url) as session:
-        yield Scene(KlingClient(session, stub.url, TokenSource(credentials, clock), gate), stub, gate)
-
-
-def play(act: Callable[[Scene], Awaitable[T]], *steps: Step, api_key: str | None = None) -> tuple[T, Scene]:
-    async def main() -> tuple[T, Scene]:
-        async with scene(*steps, api_key=api_key) as stage:
-            return await act(stage), stage
-
-    return run_virtual(main)
 
 
 def test_an_accepted_create_is_a_task_of_ours() -> None:
@@ -239,15 +206,6 @@ def test_an_unknown_task_is_none_and_no_refusal(step: Step) -> None:
     task, stage = play(lambda stage: stage.client.find(ROUTE, "77"), step)
     assert task is None
     assert stage.client.requests.refused == 0
-
-
-def trouble_of(act: Callable[[Scene], Awaitable[Any]], step: Step) -> Trouble:
-    async def caught(stage: Scene) -> Trouble:
-        with pytest.raises(Trouble) as info:
-            await act(stage)
-        return info.value
-
-    return play(caught, step)[0]
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,9 @@ def test_a_succeeded_task_is_read_whole() -> None:
         task_id="831922345719271433",
         external_task_id="b-1-2",
         status=TaskStatus.SUCCEEDED,
-        assets=(Asset("https://cdn/x/a.MP4?Expires=1", ".mp4", Decimal("5.041")),),
+        assets=(Asset("https://cdn/x/a.MP4?Expires=1", ".mp4", Decimal("5.041"), "v1"),),
         charged=Decimal("3.5"),
+        made={"video_id": "v1", "video_ids": ["v1"]},
     )
 
 
@@ -106,26 +107,6 @@ def test_a_task_that_names_no_files_has_none() -> None:
     results: list[Any] = [None, {}, {"videos": None}, {"videos": []}, {"images": [{"url": "https://c/a.png"}]}]
     for result in results:
         assert parse_task(task_data(task_result=result)).assets == ()
-
-
-@pytest.mark.parametrize(
-    ("result_key", "rows", "suffixes"),
-    [
-        ("videos", [{"url": "https://c/a"}, {"url": "http://c/b.mov"}], [".mp4", ".mov"]),
-        ("images", [{"index": 0, "url": "https://c/a.jpg"}, {"index": 1, "url": "https://c/b.php"}], [".jpg", ".png"]),
-        ("audios", [{"url_mp3": "https://c/a.mp3", "url_wav": "https://c/a.wav"}], [".mp3", ".wav"]),
-        ("videos", [{"url": "https://c/a.mp4", "watermark_url": "https://c/w.mp4"}], [".mp4"]),
-    ],
-)  # fmt: skip
-def test_files_of_every_product_are_found(result_key: str, rows: list[dict[str, Any]], suffixes: list[str]) -> None:
-    task = parse_task(task_data(task_result={result_key: rows}), result_key)
-    assert [asset.suffix for asset in task.assets] == suffixes
-
-
-def test_each_form_of_a_file_has_its_own_length() -> None:
-    row = {"url_mp3": "https://c/a.mp3", "url_wav": "https://c/a.wav", "duration_mp3": "3.1", "duration_wav": "3.0"}
-    task = parse_task(task_data(task_result={"audios": [row]}), "audios")
-    assert [asset.duration_s for asset in task.assets] == [Decimal("3.1"), Decimal("3.0")]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +227,7 @@ def test_a_quantity_is_a_plain_number_or_nothing(value: Any) -> None:
 
 
 def test_a_create_carries_our_id_whatever_the_body_says() -> None:
-    sent = json.loads(create_request({"prompt": "Füße ✨", "external_task_id": "theirs"}, "ours"))
+    sent = json.loads(create_request({"prompt": "Füße ✨", "external_task_id": "x"}, {"external_task_id": "ours"}))
     assert sent == {"prompt": "Füße ✨", "external_task_id": "ours"}
 
 

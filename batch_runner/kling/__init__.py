@@ -2,7 +2,8 @@
 
 from batch_runner.kling.address import api_origin
 from batch_runner.kling.auth import Credentials, TokenSource
-from batch_runner.kling.client import Gate, KlingClient, Trouble
+from batch_runner.kling.client import KlingClient
+from batch_runner.kling.exchange import Gate, Trouble
 from batch_runner.kling.failures import Failure, failure_of
 from batch_runner.kling.packs import AccountPack
 from batch_runner.kling.refusals import for_person

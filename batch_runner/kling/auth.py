@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jwt
 
@@ -21,7 +21,11 @@ BACKDATED_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Either an access key with its secret key, or an API key; made by one of the two constructors."""
+    """An access key with its secret key, an API key, or both; made by one of the constructors.
+
+    An API key, where there is one, is used for everything: it serves every product, a key pair only those of the
+    first generation (kling-api 2.2).
+    """
 
     access_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
@@ -36,6 +40,15 @@ class Credentials:
     def from_api_key(cls, api_key: str) -> Credentials:
         """A key that is sent as it is. Raises AccountError if it cannot be a key."""
         return cls(api_key=_checked("API key", api_key))
+
+    @classmethod
+    def from_keys(cls, access_key: str | None, secret_key: str | None, api_key: str | None) -> Credentials:
+        """Whatever there is of them. Raises AccountError if there is too little, or what cannot be a key."""
+        if not api_key:
+            return cls.from_key_pair(access_key or "", secret_key or "")
+        if not (access_key and secret_key):
+            return cls.from_api_key(api_key)
+        return replace(cls.from_key_pair(access_key, secret_key), api_key=_checked("API key", api_key))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -66,6 +79,11 @@ class TokenSource:
         self._offset_s = 0.0
         self._token = ""
         self._minted_at_s = -math.inf
+
+    @property
+    def has_api_key(self) -> bool:
+        """Whether the routes that refuse a key pair's tokens can be asked."""
+        return bool(self._credentials.api_key)
 
     def authorization(self) -> str:
         """``Bearer`` and the API key or a token with at least a fifth of its life left."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import aiohttp
 
-from batch_runner.errors import AccountError
-from batch_runner.kling import packs, wire_v1
+from batch_runner.kling import packs, wire_v1, wire_v2
 from batch_runner.kling.auth import TokenSource
-from batch_runner.kling.cleaning import LONGEST_READ
-from batch_runner.kling.envelope import Envelope, MalformedAnswer, parse_envelope
-from batch_runner.kling.refusals import classify, code_of, for_person
-from batch_runner.kling.transport import Answer, LostError, NotConnectedError, Transport
-from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Route, Task, Unknown, Verdict
+from batch_runner.kling.envelope import Envelope, MalformedAnswer
+from batch_runner.kling.exchange import ACCOUNT, POLL, SUBMIT, Exchange, Gate, Request, Trouble, raise_refused
+from batch_runner.kling.refusals import NEEDS_API_KEY, classify, code_of, for_person
+from batch_runner.kling.transport import LostError, NotConnectedError, Transport
+from batch_runner.model import (
+    Accepted,
+    CreateOutcome,
+    Generation,
+    NotSent,
+    Refusal,
+    Refused,
+    Route,
+    Task,
+    Unknown,
+    Verdict,
+)
 from batch_runner.records import RequestCounts
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -25,36 +33,7 @@ READ_TIMEOUT_S = 30.0
 CREATE_TIMEOUT_S = 60.0
 CREATE_TIMEOUT_S_PER_MB = 4.0
 """Images travel inside the body, and a slow line needs its time for them (kling-api 9, item 20)."""
-
-
-class Gate(Protocol):
-    """Paces requests; ``limits.RateLimitMonitor`` is one."""
-
-    def permit(self, kind: str) -> AbstractAsyncContextManager[float]:
-        """Wait for leave to send one request; yields the moment it is sent, ends with its answer."""
-
-    def throttled(self, retry_after_s: float | None, sent_at: float | None) -> None:
-        """The request sent at ``sent_at`` was refused for its rate."""
-
-    def answered(self) -> None:
-        """A request was answered without a word about its rate."""
-
-
-class Trouble(Exception):  # noqa: N818 - a passing state of the service, not an error of the program
-    """A query brought no result now. The text says why; ``refusal`` is set when there was an answer."""
-
-    def __init__(self, why: str, refusal: Refusal | None = None) -> None:
-        super().__init__(why)
-        self.refusal = refusal
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    kind: str
-    method: str
-    path: str
-    timeout_s: float
-    body: bytes | None = None
+_TASKS_PATH = "/tasks"
 
 
 class KlingClient:
@@ -65,6 +44,7 @@ class KlingClient:
         base_url: the API's address. Raises UsageError if it is not fit for keys.
         tokens: the authorization.
         gate: paces every request.
+        callback_url: where the service is asked to report each task's changes, or None.
         max_body_bytes: a longer answer counts as lost.
         read_timeout_s: for a query, from the connection to the answer's last byte.
         create_timeout_s: for a create; its body's size adds to it.
@@ -77,24 +57,25 @@ class KlingClient:
         tokens: TokenSource,
         gate: Gate,
         *,
+        callback_url: str | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
         read_timeout_s: float = READ_TIMEOUT_S,
         create_timeout_s: float = CREATE_TIMEOUT_S,
     ) -> None:
-        self._transport = Transport(session, base_url, tokens, max_body_bytes)
+        self._exchange = Exchange(Transport(session, base_url, tokens, max_body_bytes), tokens, gate)
         self._tokens = tokens
-        self._gate = gate
+        self._callback = {} if callback_url is None else {"callback_url": callback_url}
         self._read_timeout_s = read_timeout_s
         self._create_timeout_s = create_timeout_s
-        self._sent: Counter[str] = Counter()
-        self._refused = 0
         self.malformed_rows = 0
-        """Rows of list pages that were skipped because they were no tasks as documented."""
+        """Rows of lists that were skipped because they were no tasks as documented, or tasks nobody asked for."""
 
     @property
     def requests(self) -> RequestCounts:
         """Requests that may have reached the API so far, and answers that turned one away."""
-        return RequestCounts(self._sent.total(), self._sent["submit"], self._sent["poll"], self._refused)
+        return self._exchange.requests
+
+    # --- asking for a task --------------------------------------------------------------------------------
 
     async def create(self, route: Route, body: Mapping[str, Any], external_task_id: str) -> CreateOutcome:
         """Ask for one task. The outcome says what is certain; nothing uncertain is ever sent again.
@@ -102,17 +83,23 @@ class KlingClient:
         Args:
             route: where, and in which form.
             body: the item's fields in canonical form, local files filled in.
-            external_task_id: our id for the task; the server accepts it once.
+            external_task_id: our id for the task; the server accepts it once. A product that is answered at once
+                has no place for it: nobody can ask later what became of a lost answer.
         """
-        payload = wire_v1.create_request(body, external_task_id)
+        if route.needs_api_key and not self._tokens.has_api_key:
+            return Refused(Refusal(Verdict.ACCOUNT, None, 0, NEEDS_API_KEY))
+        ours = {} if route.is_sync else {"external_task_id": external_task_id, **self._callback}
+        payload = _create_request(route, body, ours)
         timeout_s = self._create_timeout_s + CREATE_TIMEOUT_S_PER_MB * len(payload) / 1_000_000
         try:
-            reply = await self._ask(_Request("submit", "POST", route.create_path, timeout_s, payload))
+            reply = await self._exchange.ask(Request(SUBMIT, "POST", route.create_path, timeout_s, payload))
         except NotConnectedError as exc:
             return NotSent(str(exc))
         except LostError as exc:
             return Unknown(str(exc))
-        return _refused(reply) if isinstance(reply, Refusal) else _accepted(reply, external_task_id)
+        return _refused(reply) if isinstance(reply, Refusal) else _accepted(route, reply, external_task_id)
+
+    # --- asking about tasks -------------------------------------------------------------------------------
 
     async def find(self, route: Route, task_or_external_id: str, *, by_external_id: bool = False) -> Task | None:
         """One task of a route by either of its ids; None if the server knows none (yet).
@@ -123,30 +110,82 @@ class KlingClient:
             Trouble: no answer about this task now.
             AccountError: the account may not ask.
         """
-        reply = await self._query("poll", wire_v1.find_path(_listed(route), task_or_external_id))
+        if route.generation is Generation.V2:
+            path = wire_v2.find_path(_listed(route), [task_or_external_id], by_external_id=by_external_id)
+        else:
+            path = wire_v1.find_path(_listed(route), task_or_external_id)
+        reply = await self._get(POLL, path)
         if reply is None:
             return None
         try:
-            task = wire_v1.parse_task(reply.data, route.result_key)
+            tasks = _found(route, reply.data)
         except MalformedAnswer as exc:
             raise Trouble(f"the answer about a task is not as documented: {exc}") from None
-        if task_or_external_id in {task.task_id, task.external_task_id}:
-            return task
-        if by_external_id and task.external_task_id is None:
-            return task  # not every answer repeats our id; the server itself matched it (kling-api 3.0)
-        raise Trouble("the answer is about another task")
+        return _the_one(tasks, task_or_external_id, by_external_id=by_external_id)
 
     async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:
-        """One page of a route's tasks, counted from 1; a row that is no task is left out and counted.
+        """One page of a first generation route's tasks, counted from 1; a row that is no task is left out and counted.
 
         Raises:
             Trouble: no page now.
             AccountError: the account may not ask.
         """
-        reply = await self._query("poll", wire_v1.page_path(_listed(route), page_num, page_size))
-        if reply is None or not isinstance(reply.data, list | None):
+        assert route.generation is Generation.V1, "the second generation has no pages; see find_many and tasks"
+        reply = await self._get(POLL, wire_v1.page_path(_listed(route), page_num, page_size))
+        rows = _list_of_tasks(reply)
+        return self._legible(rows, lambda row: wire_v1.parse_task(row, route.result_key))
+
+    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:
+        """Tasks of either generation's accounts by their ids, in one request for each kind of id that is given.
+
+        An id the server does not know (yet) is simply not among them. Both kinds together may be 20 ids; the server
+        takes one kind a request.
+
+        Raises:
+            ValueError: more than that, or an empty id; nothing was sent.
+            Trouble: no answer now.
+            AccountError: the account may not ask.
+        """
+        if len(task_ids) + len(external_task_ids) > wire_v2.MOST_IDS:
+            raise ValueError(f"at most {wire_v2.MOST_IDS} tasks can be asked for at once")
+        paths = [wire_v2.find_path(_TASKS_PATH, task_ids)] if task_ids else []
+        paths += [wire_v2.find_path(_TASKS_PATH, external_task_ids, by_external_id=True)] if external_task_ids else []
+        found: list[Task] = []
+        for path in paths:
+            found += self._legible(_list_of_tasks(await self._get(POLL, path)), wire_v2.parse_task)
+        asked = {*task_ids, *external_task_ids}
+        ours = [task for task in found if asked & {task.task_id, task.external_task_id}]
+        self.malformed_rows += len(found) - len(ours)
+        return ours
+
+    async def tasks(
+        self, cursor: str | None = None, *, start_ms: int | None = None, end_ms: int | None = None, limit: int = 100
+    ) -> tuple[list[Task], str | None]:
+        """Some of the account's tasks, and the cursor of the next ones, None after the last.
+
+        Args:
+            cursor: where an earlier answer ended; it stands for that answer's times as well.
+            start_ms: tasks of this moment and later, in milliseconds since 1970 (the server's default: 30 days ago).
+            end_ms: tasks up to this moment, likewise (the server's default: now).
+            limit: at most so many, up to 500.
+
+        Raises:
+            Trouble: no answer now.
+            AccountError: the account may not ask.
+        """
+        body = wire_v2.search_request(cursor, start_ms, end_ms, limit)
+        reply = await self._exchange.query(Request(POLL, "POST", _TASKS_PATH, self._read_timeout_s, body))
+        if reply is None:
             raise Trouble("the answer is not a list of tasks")
-        return [task for row in reply.data or () if (task := self._row_task(row, route.result_key))]
+        try:
+            rows, next_cursor = wire_v2.parse_search(reply.data)
+        except MalformedAnswer as exc:
+            raise Trouble(f"the answer is not a list of tasks: {exc}") from None
+        if next_cursor is not None and next_cursor == cursor:
+            raise Trouble("the list of tasks does not go on")
+        return self._legible(rows, wire_v2.parse_task), next_cursor
+
+    # --- asking about the account -------------------------------------------------------------------------
 
     async def packs(self, start_ms: int, end_ms: int) -> list[packs.AccountPack]:
         """The account's resource packs between two moments in milliseconds since 1970.
@@ -157,87 +196,69 @@ class KlingClient:
             Trouble: no answer now.
             AccountError: the account may not ask.
         """
-        reply = await self._query("packs", packs.costs_path(start_ms, end_ms))
+        reply = await self._get(ACCOUNT, packs.costs_path(start_ms, end_ms))
         data = reply.data if reply else None
         if not isinstance(data, dict):
             raise Trouble("the answer about resource packs is not as documented")
         if code_of(data.get("code", 0)) != 0:
-            _raise_refused(classify(200, data.get("code"), self._text(data.get("msg")), {}, reading=True))
+            message = self._exchange.text(data.get("msg"))
+            raise_refused(classify(200, data.get("code"), message, {}, reading=True))
         try:
             return packs.parse_packs(data)
         except MalformedAnswer as exc:
             raise Trouble(f"the answer about resource packs is not as documented: {exc}") from None
 
-    def _row_task(self, row: Any, result_key: str) -> Task | None:
-        try:
-            return wire_v1.parse_task(row, result_key)
-        except MalformedAnswer:
-            self.malformed_rows += 1
-            return None
+    # --- what they share ----------------------------------------------------------------------------------
 
-    async def _query(self, kind: str, path: str) -> Envelope | None:
-        """A query's answer, None for "not found"."""
-        try:
-            reply = await self._ask(_Request(kind, "GET", path, self._read_timeout_s))
-        except (NotConnectedError, LostError) as exc:
-            raise Trouble(str(exc)) from None
-        if isinstance(reply, Envelope):
-            return reply
-        if reply.verdict is not Verdict.NOT_FOUND:
-            _raise_refused(reply)
-        return None
+    async def _get(self, kind: str, path: str) -> Envelope | None:
+        return await self._exchange.query(Request(kind, "GET", path, self._read_timeout_s))
 
-    async def _ask(self, request: _Request) -> Envelope | Refusal:
-        """Send a request; once more if only the token's times were wrong, for then it was not executed."""
-        reply, date = await self._ask_once(request)
-        if _is_token(reply) and self._tokens.renew(date):
-            reply, _ = await self._ask_once(request)
-        if isinstance(reply, Refusal) and _is_token(reply):
-            return replace(reply, verdict=Verdict.ACCOUNT)
-        return reply
-
-    async def _ask_once(self, request: _Request) -> tuple[Envelope | Refusal, str | None]:
-        async with self._gate.permit(request.kind) as sent_at:
-            self._sent[request.kind] += 1
+    def _legible(self, rows: Sequence[Any], parse: Callable[[Any], Task]) -> list[Task]:
+        """The rows that are tasks; the others are counted."""
+        tasks = []
+        for row in rows:
             try:
-                answer = await self._transport.exchange(request.method, request.path, request.body, request.timeout_s)
-            except NotConnectedError:
-                self._sent[request.kind] -= 1
-                raise
-            reply = self._reply(answer, reading=request.method == "GET")
-            self._tell(reply, sent_at)
-        return reply, answer.headers.get("Date")
+                tasks.append(parse(row))
+            except MalformedAnswer:
+                self.malformed_rows += 1
+        return tasks
 
-    def _reply(self, answer: Answer, *, reading: bool) -> Envelope | Refusal:
-        try:
-            envelope = parse_envelope(answer.body)
-        except MalformedAnswer:
-            envelope = Envelope(code=None, message="", data=None)
-        if code_of(envelope.code) == 0 and 200 <= answer.http_status < 300:  # noqa: PLR2004 - HTTP's successes
-            return envelope
-        message = self._text(envelope.message)
-        return classify(answer.http_status, envelope.code, message, answer.headers, reading=reading)
 
-    def _text(self, message: Any) -> str:
-        return self._tokens.hide(message)[:LONGEST_READ] if isinstance(message, str) else ""
+def _create_request(route: Route, body: Mapping[str, Any], ours: Mapping[str, str]) -> bytes:
+    if route.generation is Generation.V2:
+        return wire_v2.create_request(route, body, ours)
+    return wire_v1.create_request(body, ours)
 
-    def _tell(self, reply: Envelope | Refusal, sent_at: float) -> None:
-        """Count a refusal, and let the gate know how the request fared."""
-        if isinstance(reply, Refusal) and reply.verdict is not Verdict.NOT_FOUND:
-            self._refused += 1
-        if isinstance(reply, Refusal) and reply.verdict is Verdict.RATE:
-            self._gate.throttled(reply.retry_after_s, sent_at)
-        else:
-            self._gate.answered()
+
+def _found(route: Route, data: Any) -> list[Task]:
+    """The tasks in the answer to a question about one. Raises MalformedAnswer if there should be one, illegibly."""
+    if route.generation is Generation.V1:
+        return [wire_v1.parse_task(data, route.result_key)]
+    if not isinstance(data, list | None):
+        raise MalformedAnswer("data is not a list")
+    return [wire_v2.parse_task(row) for row in data or ()]
+
+
+def _the_one(tasks: Sequence[Task], asked_id: str, *, by_external_id: bool) -> Task | None:
+    if not tasks:
+        return None
+    for task in tasks:
+        if asked_id in {task.task_id, task.external_task_id}:
+            return task
+    if by_external_id and len(tasks) == 1 and tasks[0].external_task_id is None:
+        return tasks[0]  # not every answer repeats our id; the server itself matched it (kling-api 3.0)
+    raise Trouble("the answer is about another task")
+
+
+def _list_of_tasks(reply: Envelope | None) -> list[Any]:
+    if reply is None or not isinstance(reply.data, list | None):
+        raise Trouble("the answer is not a list of tasks")
+    return reply.data or []
 
 
 def _listed(route: Route) -> str:
     assert route.list_path is not None, "what is answered at once cannot be asked for again"
     return route.list_path
-
-
-def _is_token(reply: Envelope | Refusal) -> bool:
-    return isinstance(reply, Refusal) and reply.verdict is Verdict.TOKEN
 
 
 def _refused(refusal: Refusal) -> Refused | Unknown:
@@ -246,9 +267,9 @@ def _refused(refusal: Refusal) -> Refused | Unknown:
     return Refused(refusal)
 
 
-def _accepted(reply: Envelope, external_task_id: str) -> Accepted | Unknown:
+def _accepted(route: Route, reply: Envelope, external_task_id: str) -> Accepted | Unknown:
     try:
-        task = wire_v1.parse_created(reply.data)
+        task = _created(route, reply)
     except MalformedAnswer as exc:
         return Unknown(f"the create was accepted, but its task cannot be read: {exc}")
     if task.external_task_id not in {None, external_task_id}:
@@ -256,7 +277,14 @@ def _accepted(reply: Envelope, external_task_id: str) -> Accepted | Unknown:
     return Accepted(task)
 
 
-def _raise_refused(refusal: Refusal) -> None:
-    if refusal.verdict is Verdict.ACCOUNT:
-        raise AccountError(for_person(refusal))
-    raise Trouble(for_person(refusal), refusal)
+def _created(route: Route, reply: Envelope) -> Task:
+    if route.is_sync:
+        return wire_v1.parse_result(reply.data, route.result_key, _answer_id(reply))
+    return wire_v2.parse_created(reply.data) if route.generation is Generation.V2 else wire_v1.parse_created(reply.data)
+
+
+def _answer_id(reply: Envelope) -> str:
+    """Stands for a task's id where an answer has none: the request's, which the vendor can look up, or a digest."""
+    if reply.request_id:
+        return f"request-{reply.request_id}"
+    return f"answer-{hashlib.sha256(repr(reply.data).encode('utf-8', 'replace')).hexdigest()[:24]}"

@@ -26,6 +26,7 @@ class Envelope:
     code: Any
     message: str
     data: Any
+    request_id: str = ""
 
 
 def parse_envelope(body: bytes) -> Envelope:
@@ -38,7 +39,15 @@ def parse_envelope(body: bytes) -> Envelope:
     if not isinstance(answer, dict):
         raise MalformedAnswer("the body is not a JSON object")
     message = answer.get("message")
-    return Envelope(answer.get("code"), message if isinstance(message, str) else "", answer.get("data"))
+    message = message if isinstance(message, str) else ""
+    return Envelope(answer.get("code"), message, answer.get("data"), _request_id(answer))
+
+
+def _request_id(answer: dict[str, Any]) -> str:
+    try:
+        return id_at(answer, "request_id") or ""
+    except MalformedAnswer:
+        return ""
 
 
 def object_at(parent: dict[str, Any], key: str) -> dict[str, Any]:

@@ -29,6 +29,11 @@ _KEYS = "check the keys, and that they belong to this host (global and mainland 
 _CLOCK = "check this machine's clock"
 _LATER = "try again later"
 
+NEEDS_API_KEY = (
+    "this model is served to API keys only, and an access key with its secret key does not reach it; make an API key"
+    " in the console and set KLING_API_KEY (it serves every other model as well)"
+)
+
 CODES: Mapping[int, Row] = MappingProxyType(
     {
         1000: Row(Verdict.ACCOUNT, f"authentication failed; {_KEYS}"),
@@ -71,6 +76,9 @@ _NOT_AN_ANSWER = Row(Verdict.SERVER, "the answer did not come from the API; chec
 
 _EXISTS = re.compile(r"already\s+exist|external.{0,200}duplicat", re.IGNORECASE)
 _NOT_FOUND = re.compile(r"not\s+found\s+by\s+(?:id|external)|task\s+(?:is\s+)?not\s+(?:found|exist)", re.IGNORECASE)
+_NO_KEY_PAIR = re.compile(r"not\s+support\s+AK/SK", re.IGNORECASE)
+"""Said of a key pair's token and of an API key that is none, wherever only API keys are served (kling-api 2.3)."""
+_INVALID_KEY = 1002
 _ILLEGAL_VALUE = 1201
 _NO_RESOURCE = 1203
 _SHORTEST_CODE_TEXT = re.compile(r"\d{1,9}")
@@ -118,6 +126,8 @@ def code_of(value: Any) -> int | None:
 
 def for_person(refusal: Refusal) -> str:
     """One sentence that says what the service said and what a person can do about it."""
+    if not refusal.http_status:  # our own, before anything was sent
+        return refusal.message
     row = _row(refusal.http_status, refusal.code, refusal.message, reading=False)
     origin = f"HTTP {refusal.http_status}" if refusal.code is None else f"code {refusal.code}"
     said = "" if refusal.message == row.meaning else f": {refusal.message}"
@@ -128,6 +138,8 @@ def _row(http_status: int, code: int | None, message: str, *, reading: bool) -> 
     if not code:
         return _row_without_code(http_status)
     row = CODES.get(code, _STRANGE_CODE)
+    if code == _INVALID_KEY and _NO_KEY_PAIR.search(message):
+        return Row(Verdict.ACCOUNT, f"{NEEDS_API_KEY}, or copy yours again")
     if code == _ILLEGAL_VALUE and _EXISTS.search(message):
         return Row(Verdict.EXISTS, "a task with this external id exists already")
     if reading and (code == _NO_RESOURCE or (code == _ILLEGAL_VALUE and _NOT_FOUND.search(message))):

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from batch_runner.kling import results_v1
 from batch_runner.kling.cleaning import clean_text
-from batch_runner.kling.envelope import MalformedAnswer, id_at, list_at, object_at, quantity
-from batch_runner.model import Asset, Task, TaskStatus
+from batch_runner.kling.envelope import MalformedAnswer, id_at, object_at, quantity
+from batch_runner.model import Task, TaskStatus
 
-_STATUS = {
+STATUS: Mapping[str, TaskStatus] = {
     "submitted": TaskStatus.SUBMITTED,
     "processing": TaskStatus.PROCESSING,
     "succeed": TaskStatus.SUCCEEDED,
     "succeeded": TaskStatus.SUCCEEDED,
     "failed": TaskStatus.FAILED,
 }
-_SUFFIXES = frozenset(
-    {".mp4", ".mov", ".webm", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp3", ".wav", ".m4a", ".aac"}
-)
-_DEFAULT_SUFFIX = {"videos": ".mp4", "audios": ".mp3"}
-_LONGEST_URL = 8192
+"""Both generations' words: a loop that waits for the other one's would never end (kling-api 9, item 2)."""
+
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
-def create_request(body: Mapping[str, Any], external_task_id: str) -> bytes:
-    """The JSON body of a create, with our own id in it."""
-    return json.dumps({**body, "external_task_id": external_task_id}, ensure_ascii=False, allow_nan=False).encode()
+def create_request(body: Mapping[str, Any], ours: Mapping[str, str]) -> bytes:
+    """The JSON body of a create, flat.
+
+    Args:
+        body: the item's fields in canonical form.
+        ours: ``external_task_id`` and ``callback_url`` as far as they are sent; they win over the item's.
+    """
+    return json.dumps({**body, **ours}, ensure_ascii=False, allow_nan=False).encode()
+
+
+def escaped(text: str) -> str:
+    """An id as one segment of a path or one value of a query. Raises ValueError for an empty one."""
+    if not text:
+        raise ValueError("an id to ask for must not be empty")
+    segment = quote(text, safe="")
+    # A segment of dots is the one text that survives escaping and still means another path.
+    return segment.replace(".", "%2E") if not segment.strip(".") else segment
 
 
 def find_path(path: str, task_or_external_id: str) -> str:
     """The path that asks for one task. Raises ValueError for an empty id, which would ask for a list."""
-    if not task_or_external_id:
-        raise ValueError("an id to ask for must not be empty")
-    escaped = quote(task_or_external_id, safe="")
-    # A segment of dots is the one text that survives escaping and still means another path.
-    return f"{path}/{escaped.replace('.', '%2E') if not escaped.strip('.') else escaped}"
+    return f"{path}/{escaped(task_or_external_id)}"
 
 
 def page_path(path: str, page_num: int, page_size: int) -> str:
@@ -62,30 +71,60 @@ def parse_task(data: Any, result_key: str = "videos") -> Task:
     """
     if not isinstance(data, dict):
         raise MalformedAnswer("data is not an object")
-    status = _status(data)
-    return Task(
-        task_id=_task_id(data),
-        external_task_id=id_at(object_at(data, "task_info"), "external_task_id"),
-        status=status,
-        message=_message(data) if status is TaskStatus.FAILED else "",
-        assets=_assets(data, result_key) if status is TaskStatus.SUCCEEDED else (),
-        charged=quantity(data.get("final_unit_deduction")),
-    )
-
-
-def _task_id(data: dict[str, Any]) -> str:
     task_id = id_at(data, "task_id")
     if task_id is None:
         raise MalformedAnswer("task_id is missing")
-    return task_id
+    external_task_id = id_at(object_at(data, "task_info"), "external_task_id")
+    return _task(data, result_key, task_id, external_task_id, status_at(data, "task_status"))
 
 
-def _status(data: dict[str, Any]) -> TaskStatus:
-    word = data.get("task_status")
+def parse_result(data: Any, result_key: str, fallback_id: str) -> Task:
+    """What a product that is answered at once made (kling-api 3.6, 3.8, 3.12, 3.19).
+
+    Args:
+        data: the decoded JSON, in which the result stands where the product puts it.
+        result_key: see ``parse_task``.
+        fallback_id: the task's id where the answer gives it none.
+
+    Raises:
+        MalformedAnswer: there is no result, or it is still to come, which nobody can ask for.
+    """
+    if not isinstance(data, dict):
+        raise MalformedAnswer("data is not an object")
+    status = status_at({"task_status": "succeed", **data}, "task_status")
+    if not status.is_terminal:
+        raise MalformedAnswer("task_status says that the result is still to come")
+    task = _task(data, result_key, id_at(data, "task_id") or fallback_id, None, status)
+    if not _is_good(data.get("status")):
+        message = task.message or f"the service could not do it (status {clean_text(str(data['status']))})"
+        return Task(task.task_id, None, TaskStatus.FAILED, message, charged=task.charged)
+    if status is TaskStatus.SUCCEEDED and not task.assets:
+        raise MalformedAnswer("there is no result in it")
+    return task
+
+
+def status_at(data: dict[str, Any], key: str) -> TaskStatus:
+    """Where a task stands. Raises MalformedAnswer if it does not say."""
+    word = data.get(key)
     if not isinstance(word, str):
-        raise MalformedAnswer("task_status is missing or not a word")
+        raise MalformedAnswer(f"{key} is missing or not a word")
     # A word we do not know cannot be taken for an end: the task would be dropped while it may still cost.
-    return _STATUS.get(word.strip().lower(), TaskStatus.PROCESSING)
+    return STATUS.get(word.strip().lower(), TaskStatus.PROCESSING)
+
+
+def _task(
+    data: dict[str, Any], result_key: str, task_id: str, external_task_id: str | None, status: TaskStatus
+) -> Task:
+    has_result = status is TaskStatus.SUCCEEDED
+    return Task(
+        task_id=task_id,
+        external_task_id=external_task_id,
+        status=status,
+        message=_message(data) if status is TaskStatus.FAILED else "",
+        assets=results_v1.assets(data, result_key) if has_result else (),
+        charged=quantity(data.get("final_unit_deduction")),
+        made=results_v1.ids(data) if has_result else {},
+    )
 
 
 def _message(data: dict[str, Any]) -> str:
@@ -93,45 +132,7 @@ def _message(data: dict[str, Any]) -> str:
     return clean_text(message) if isinstance(message, str) else ""
 
 
-def _assets(data: dict[str, Any], result_key: str) -> tuple[Asset, ...]:
-    """The files of a succeeded task; none if it names none legibly, for the caller has to tell that it was paid."""
-    try:
-        rows = list_at(object_at(data, "task_result"), result_key)
-    except MalformedAnswer:
-        return ()
-    return tuple(asset for row in rows for asset in _row_assets(row, result_key))
-
-
-def _row_assets(row: Any, result_key: str) -> list[Asset]:
-    """One file, or several forms of it (``url_mp3`` and ``url_wav``); a watermarked copy is not asked for."""
-    if not isinstance(row, dict):
-        row = {}
-    keys = sorted(key for key in row if key.startswith("url_") and row[key])
-    if row.get("url") or not keys:
-        keys = ["url"]
-    default = _DEFAULT_SUFFIX.get(result_key, ".png")
-    return [_asset(row.get(key), quantity(_duration(row, key)), default) for key in keys]
-
-
-def _duration(row: dict[str, Any], url_key: str) -> Any:
-    return row.get(url_key.replace("url", "duration", 1))
-
-
-def _asset(url: Any, duration_s: Any, default_suffix: str) -> Asset:
-    """A file of the task. One without a usable link counts too: the task was paid, and its end must be told."""
-    path = _path_of(url)
-    if path is None:
-        return Asset(url="", suffix=default_suffix, duration_s=duration_s)
-    suffix = PurePosixPath(path).suffix.lower()
-    return Asset(url=url, suffix=suffix if suffix in _SUFFIXES else default_suffix, duration_s=duration_s)
-
-
-def _path_of(url: Any) -> str | None:
-    """The path of an http address, None for what is none."""
-    if not isinstance(url, str) or len(url) > _LONGEST_URL or not url.isprintable():
-        return None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return parts.path if parts.scheme in {"http", "https"} and parts.netloc else None
+def _is_good(status: Any) -> bool:
+    """Whether a selection call's own ``status``, where it has one, is 0: another number is a refusal (3.6)."""
+    text = str(status).strip() if isinstance(status, int | str) else ""
+    return _NUMBER.fullmatch(text) is None or int(text) == 0
