@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Clock(Protocol):
@@ -18,6 +19,9 @@ class Clock(Protocol):
 
     def epoch(self) -> str:
         """Names the origin of the loop's clock: equal names mean comparable ``loop.time()`` values."""
+
+    def uptime_s(self) -> float:
+        """Seconds since some moment of the epoch, on a clock that nobody sets; suspended ones count where possible."""
 
 
 class SystemClock:
@@ -33,6 +37,10 @@ class SystemClock:
             return _BOOT_ID.read_text(encoding="ascii").strip()
         except OSError:
             return f"process-{time.time_ns()}"
+
+    def uptime_s(self) -> float:
+        """Seconds since the boot, those of suspension included where the kernel counts them."""
+        return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 def iso_utc(wall_s: float) -> str:

@@ -82,6 +82,10 @@ class VirtualClock:
         """One epoch for everything that shares the loop."""
         return f"virtual-{id(self._loop)}"
 
+    def uptime_s(self) -> float:
+        """The loop's seconds."""
+        return self._loop.time()
+
 
 def run_virtual(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run ``main()`` to its end on a fresh virtual-time loop and close it."""

@@ -27,6 +27,9 @@ class SetClock:
     def epoch(self) -> str:
         return "set"
 
+    def uptime_s(self) -> float:
+        return self.now_s
+
 
 def claims_of(authorization: str) -> dict[str, Any]:
     scheme, token = authorization.split(" ")

@@ -7,9 +7,12 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_runner.ledger import ZERO, Balances, charge, entry_for, hold, release
+from batch_runner import catalog
+from batch_runner.catalog import PriceBook
+from batch_runner.ledger import ZERO, Account, Balances, Entry, Move, charge, entry_for, hold, release, sums
 from batch_runner.lifecycle import Money
 
+API, APP = (catalog.price_books()[name] for name in ("api", "app"))
 credits_ = st.decimals(min_value=0, max_value=1000, places=6)
 
 
@@ -27,23 +30,54 @@ def test_conservation_at_every_prefix(settlements: list[tuple[Decimal, Decimal |
     assert balances.consumed == sum((taken for _, taken in settlements if taken is not None), ZERO)
 
 
-@given(credits_, credits_, credits_)
-def test_a_budget_is_hard(consumed: Decimal, held: Decimal, wanted: Decimal) -> None:
-    balances = Balances(consumed, held)
-    budget = Decimal(500)
-    assert balances.fits(wanted, budget) == (consumed + held + wanted <= budget)
-    assert balances.fits(wanted, None)
+@given(credits_, st.one_of(st.none(), credits_))
+def test_every_entry_is_one_or_two_moves_with_two_legs_each(held: Decimal, taken: Decimal | None) -> None:
+    for entry in (hold(held), release(held) if taken is None else charge(held, taken)):
+        assert 1 <= len(entry.moves) <= 2
+        assert (len(entry.moves) == 2) == (entry.entry == "charge" and entry.credits != held)
+        for move in entry.moves:
+            assert move.credits >= 0
+            assert [move.leg(move.source), move.leg(move.target)] == [-move.credits, move.credits]
+            assert sum(move.leg(account) for account in Account) == 0
+        assert entry.apply(Balances()) == sums((move, 1) for move in entry.moves)
 
 
-def test_a_failed_task_gives_its_hold_back_unless_the_server_charged_it() -> None:
-    free = entry_for(Money.SETTLE_FAILED, Decimal(2), Decimal(2), Decimal(0))
-    silent = entry_for(Money.SETTLE_FAILED, Decimal(2), Decimal(2), None)
-    charged = entry_for(Money.SETTLE_FAILED, Decimal(2), Decimal(2), Decimal("0.5"))
-    assert free == silent == release(Decimal(2))
-    assert charged == charge(Decimal(2), Decimal("0.5"))
+def test_a_charge_that_differs_from_its_hold_says_where_the_difference_goes() -> None:
+    assert charge(Decimal(2), Decimal("2.5")).moves == (
+        Move(Account.HELD, Account.CONSUMED, Decimal(2)),
+        Move(Account.AVAILABLE, Account.CONSUMED, Decimal("0.5")),
+    )
+    assert charge(Decimal(2), Decimal("1.5")).moves == (
+        Move(Account.HELD, Account.CONSUMED, Decimal("1.5")),
+        Move(Account.HELD, Account.AVAILABLE, Decimal("0.5")),
+    )
+
+
+def test_nothing_is_available_where_there_is_no_budget() -> None:
+    assert Balances(Decimal(1), Decimal(2)).available(Decimal(2)) == -1
+    assert Balances(Decimal(1), Decimal(2)).available(None) is None
+
+
+def settled(money: Money, server_charge: str | None, book: PriceBook = API) -> Entry | None:
+    figure = None if server_charge is None else Decimal(server_charge)
+    return entry_for(money, Decimal("2.4"), Decimal(2), figure, book)
+
+
+def test_a_failed_task_gives_its_hold_back_unless_the_server_or_the_price_book_charges_it() -> None:
+    free = release(Decimal("2.4"))
+    assert settled(Money.SETTLE_FAILED, "0") == settled(Money.SETTLE_FAILED, None) == free
+    assert settled(Money.SETTLE_FAILED, "0.5") == charge(Decimal("2.4"), Decimal("0.5"))
+    assert settled(Money.SETTLE_FAILED, None, APP) == charge(Decimal("2.4"), Decimal(2))
+    assert settled(Money.SETTLE_FAILED, "0", APP) == free
 
 
 def test_the_servers_figure_wins_over_the_estimate() -> None:
-    assert entry_for(Money.CHARGE, Decimal(2), Decimal(2), Decimal("2.4")) == charge(Decimal(2), Decimal("2.4"))
-    assert entry_for(Money.CHARGE, Decimal(2), Decimal(2), None) == charge(Decimal(2), Decimal(2))
-    assert entry_for(Money.NOTHING, Decimal(2), Decimal(2), Decimal(9)) is None
+    assert settled(Money.CHARGE, "2.8") == charge(Decimal("2.4"), Decimal("2.8"))
+    assert settled(Money.CHARGE, None) == charge(Decimal("2.4"), Decimal(2))
+    assert settled(Money.NOTHING, "9") is None
+    assert settled(Money.RELEASE, None) == release(Decimal("2.4"))
+
+
+def test_a_hold_carries_the_buffer_of_the_price_book() -> None:
+    assert entry_for(Money.HOLD, ZERO, Decimal(2), None, API) == hold(Decimal(2))
+    assert entry_for(Money.HOLD, ZERO, Decimal(2), None, APP) == hold(Decimal("2.4"))

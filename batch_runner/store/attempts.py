@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from batch_runner import ledger, lifecycle
 from batch_runner.errors import Problem
-from batch_runner.ledger import Balances
-from batch_runner.lifecycle import Event, ExternalId, State
+from batch_runner.lifecycle import Event, ExternalId, Money, State
 from batch_runner.model import Pack, TaskStatus
-from batch_runner.records import credits_text
-from batch_runner.store import chains
-from batch_runner.store.rows import Attempt, Claim, Facts, FoundTask, StoredFile
-
-Budgets = Mapping[str, Decimal]
+from batch_runner.store import chains, entries
+from batch_runner.store.rows import Attempt, Claim, Facts, FoundTask, StoredFile, Terms
 
 _SELECT = (
     "SELECT a.*, i.batch_id, i.item_id, i.kind, i.model, i.slots, i.body, i.in_manifest"
@@ -59,38 +55,29 @@ def in_states(db: sqlite3.Connection, batch_id: int, states: Sequence[State]) ->
     return [_attempt(row) for row in rows]
 
 
-def balances(db: sqlite3.Connection, batch_id: int, pack: str) -> Balances:
-    """The pack's balances after its newest entry."""
-    row = db.execute(
-        "SELECT consumed, held FROM entries WHERE batch_id = ? AND pack = ? ORDER BY seq DESC LIMIT 1",
-        (batch_id, pack),
-    ).fetchone()
-    return Balances() if row is None else Balances(Decimal(row["consumed"]), Decimal(row["held"]))
-
-
-def claim_next(db: sqlite3.Connection, batch_id: int, budgets: Budgets, at: float, slots: int) -> Claim:
+def claim_next(db: sqlite3.Connection, batch_id: int, terms: Terms, slots: int) -> Claim:
     """Take the next queued item that fits the budget: mint its attempt and hold its credits.
 
     Highest priority first, then manifest order; an item that does not fit does not delay those that do: neither one
     dearer than what the budget leaves, nor one that needs more than ``slots``, nor one that waits for its sources.
     """
-    if not budgets:
+    if not terms.budgets:
         row = db.execute(f"SELECT item_key FROM items {_QUEUED} {_TURN}", (batch_id, slots)).fetchone()
-        return Claim(None if row is None else _claim(db, row["item_key"], budgets, at))
+        return Claim(None if row is None else _claim(db, row["item_key"], terms))
     prices = db.execute(f"SELECT DISTINCT pack, credits FROM items {_QUEUED}", (batch_id, _ANY_SLOTS)).fetchall()
-    held = {row["pack"]: balances(db, batch_id, row["pack"]) for row in prices}
-    fitting = [
-        (row["pack"], row["credits"])
-        for row in prices
-        if held[row["pack"]].fits(Decimal(row["credits"]), budgets.get(row["pack"]))
-    ]
+    left = {row["pack"]: entries.available(db, batch_id, row["pack"], terms) for row in prices}
+    fitting = [(row["pack"], row["credits"]) for row in prices if _fits(row, left[row["pack"]], terms)]
     if not fitting:
         return Claim(None, blocked=bool(prices))
     marks = ", ".join("(?, ?)" for _ in fitting)
     values = [value for pair in fitting for value in pair]
     query = f"SELECT item_key FROM items {_QUEUED} AND (pack, credits) IN (VALUES {marks}) {_TURN}"
     row = db.execute(query, (batch_id, slots, *values)).fetchone()
-    return Claim(None if row is None else _claim(db, row["item_key"], budgets, at))
+    return Claim(None if row is None else _claim(db, row["item_key"], terms))
+
+
+def _fits(row: sqlite3.Row, left: Decimal | None, terms: Terms) -> bool:
+    return left is None or terms.book.with_buffer(Decimal(row["credits"])) <= left
 
 
 _QUEUED = "WHERE batch_id = ? AND status = 'queued' AND looked = 1 AND in_manifest = 1 AND waits = 0 AND slots <= ?"
@@ -98,21 +85,21 @@ _ANY_SLOTS = 1_000_000
 _TURN = "ORDER BY priority DESC, line LIMIT 1"
 
 
-def _claim(db: sqlite3.Connection, item_key: int, budgets: Budgets, at: float) -> Attempt:
+def _claim(db: sqlite3.Connection, item_key: int, terms: Terms) -> Attempt:
     item = db.execute(
         "SELECT i.*, b.name FROM items i JOIN batches b USING (batch_id) WHERE item_key = ?", (item_key,)
     ).fetchone()
     last = db.execute("SELECT * FROM attempts WHERE item_key = ? ORDER BY number DESC LIMIT 1", (item_key,)).fetchone()
     if last is not None and last["state"] == State.WITHDRAWN and last["fingerprint"] == item["fingerprint"]:
         db.execute("UPDATE attempts SET estimate = ? WHERE attempt_id = ?", (item["credits"], last["attempt_id"]))
-        return apply(db, last["attempt_id"], Event.HOLD, Facts(), budgets, at)
+        return apply(db, last["attempt_id"], Event.HOLD, Facts(), terms)
     if last is not None and State(last["state"]) not in lifecycle.RETRYABLE | {State.WITHDRAWN}:
         raise AssertionError(f"attempt {last['external_task_id']} may live; another one must not be minted")
     number = 1 if last is None else last["number"] + 1
-    return _mint(db, item, ExternalId.of(item["name"], item["item_id"], number, item["fingerprint"]), budgets, at)
+    return _mint(db, item, ExternalId.of(item["name"], item["item_id"], number, item["fingerprint"]), terms)
 
 
-def _mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, budgets: Budgets, at: float) -> Attempt:
+def _mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, terms: Terms) -> Attempt:
     cursor = db.execute(
         "INSERT INTO attempts (item_key, number, external_task_id, fingerprint, state, pack, estimate, held)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, '0')",
@@ -120,7 +107,7 @@ def _mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, budgets: 
          item["credits"]),
     )  # fmt: skip
     assert cursor.lastrowid is not None
-    _book(db, get(db, cursor.lastrowid), ledger.hold(Decimal(item["credits"])), budgets, at)
+    _book(db, get(db, cursor.lastrowid), Money.HOLD, Facts(), terms)
     db.execute(
         "UPDATE items SET status = 'active', reason = NULL, error_code = NULL, error_message = NULL WHERE item_key = ?",
         (item["item_key"],),
@@ -132,7 +119,7 @@ _SUBMITTED = frozenset({Event.ACCEPT, Event.SUCCEED, Event.FAIL})
 _FINISHED = frozenset({Event.SUCCEED, Event.FAIL, Event.REFUSE, Event.GIVE_UP})
 
 
-def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, budgets: Budgets, at: float) -> Attempt:
+def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, terms: Terms) -> Attempt:
     """Record an event: the next state, its money and what became known, together.
 
     Raises:
@@ -140,38 +127,26 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, b
     """
     attempt = get(db, attempt_id)
     step = lifecycle.step(attempt.state, event)
-    held = Decimal(db.execute("SELECT held FROM attempts WHERE attempt_id = ?", (attempt_id,)).fetchone()[0])
+    at_s = terms.now.wall_s
     db.execute(
         "UPDATE attempts SET state = ?, task_id = coalesce(?, task_id), made = coalesce(?, made), sends = sends + ?,"
         " submitted_at = CASE WHEN ? THEN coalesce(submitted_at, ?) ELSE submitted_at END,"
         " finished_at = CASE WHEN ? THEN coalesce(finished_at, ?) ELSE finished_at END WHERE attempt_id = ?",
         (step.state.value, facts.task_id, json.dumps(dict(facts.made)) if facts.made else None,
-         event is Event.SEND, event in _SUBMITTED, at, event in _FINISHED, at, attempt_id),
+         event is Event.SEND, event in _SUBMITTED, at_s, event in _FINISHED, at_s, attempt_id),
     )  # fmt: skip
-    entry = ledger.entry_for(step.money, held, attempt.estimate, facts.charged)
-    if entry is not None:
-        _book(db, get(db, attempt_id), entry, budgets, at)
+    _book(db, get(db, attempt_id), step.money, facts, terms)
     after = get(db, attempt_id)
     _stand(db, after, facts)
     return after
 
 
-def _book(db: sqlite3.Connection, attempt: Attempt, entry: ledger.Entry, budgets: Budgets, at: float) -> None:
-    """Write the entry with the balances after it, and settle or open the attempt's hold."""
-    after = entry.apply(balances(db, attempt.batch_id, attempt.pack))
-    budget = budgets.get(attempt.pack)
-    db.execute(
-        "INSERT INTO entries (batch_id, at, entry, pack, credits, attempt_id, task_id, consumed, held, budget)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (attempt.batch_id, at, entry.entry, attempt.pack.value, credits_text(entry.credits), attempt.attempt_id,
-         attempt.task_id, credits_text(after.consumed), credits_text(after.held),
-         None if budget is None else credits_text(budget)),
-    )  # fmt: skip
-    db.execute(
-        "UPDATE attempts SET held = ?, charged = ? WHERE attempt_id = ?",
-        (credits_text(max(entry.held, ledger.ZERO)),
-         credits_text(entry.consumed) if entry.entry == "charge" else None, attempt.attempt_id),
-    )  # fmt: skip
+def _book(db: sqlite3.Connection, attempt: Attempt, money: Money, facts: Facts, terms: Terms) -> None:
+    """Make the entry of a step, if it makes one."""
+    held = Decimal(db.execute("SELECT held FROM attempts WHERE attempt_id = ?", (attempt.attempt_id,)).fetchone()[0])
+    entry = ledger.entry_for(money, held, attempt.estimate, facts.charged, terms.book)
+    if entry is not None:
+        entries.write(db, attempt, entry, terms, "estimate" if facts.charged is None else "server")
 
 
 def _stand(db: sqlite3.Connection, attempt: Attempt, facts: Facts) -> None:
@@ -213,7 +188,7 @@ def edited_since(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTas
     return problems
 
 
-def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], budgets: Budgets, at: float) -> int:
+def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], terms: Terms) -> int:
     """Take up tasks that the account has and a lost ``state.db`` forgot; returns how many.
 
     Failed ones come first and are settled at once: their holds must not stand beside those of live tasks.
@@ -223,11 +198,11 @@ def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], bud
         item = _item_of(db, batch_id, task.name)
         if item is None or item["looked"] or _known(db, str(task.name)):
             continue
-        attempt = _mint(db, item, task.name, budgets, at)
-        apply(db, attempt.attempt_id, Event.ACCEPT, Facts(task_id=task.task.task_id), budgets, at)
+        attempt = _mint(db, item, task.name, terms)
+        apply(db, attempt.attempt_id, Event.ACCEPT, Facts(task_id=task.task.task_id), terms)
         if task.task.status is TaskStatus.FAILED:
             facts = Facts(charged=task.task.charged, reason=task.reason, error_message=task.task.message)
-            apply(db, attempt.attempt_id, Event.FAIL, facts, budgets, at)
+            apply(db, attempt.attempt_id, Event.FAIL, facts, terms)
             _forgive_other_text(db, item, task.name)
         count += 1
     return count

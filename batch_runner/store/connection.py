@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from batch_runner.errors import StoreError
+from batch_runner.store import audit, entries
 
 T = TypeVar("T")
 
@@ -66,11 +67,21 @@ def open_reader(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         connection.row_factory = sqlite3.Row
         try:
-            _check_version(connection, path)
+            version = _check_version(connection, path)
+            return connection if version == SCHEMA_VERSION else _migrated_copy(connection)
         except BaseException:
             connection.close()
             raise
-        return connection
+
+
+def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The store of an earlier version as this one would have it, in memory: looking changes nothing on the disk."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy.row_factory = sqlite3.Row
+    connection.backup(copy)
+    connection.close()
+    _migrate(copy)
+    return copy
 
 
 def _refuse_link(path: Path) -> None:
@@ -90,11 +101,14 @@ def _prepare(connection: sqlite3.Connection, path: Path, first: Callable[[sqlite
 
     def create(db: sqlite3.Connection) -> None:
         _migrate(db)
+        _check_ledger(db, path)  # here, so that a store whose old entries do not add up stays as it was
         if first is not None and not version:
             first(db)
 
     if version < SCHEMA_VERSION:
         transaction(connection, create)
+    else:
+        _check_ledger(connection, path)
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
@@ -120,14 +134,29 @@ def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def _check_ledger(connection: sqlite3.Connection, path: Path) -> None:
+    wrong = audit.disagreement(connection)
+    if wrong is not None:
+        raise StoreError(
+            f"the ledger in {path} does not add up ({wrong}); nothing was sent. Put back a copy from before, or move "
+            f"it away and run again: the batch is rebuilt from the account and the files"
+        )
+
+
 def _migrate(connection: sqlite3.Connection) -> None:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     for number in range(version + 1, SCHEMA_VERSION + 1):
         script = files("batch_runner.store").joinpath(f"sql/schema_{number}.sql").read_text(encoding="utf-8")
         for statement in _statements(script):
             connection.execute(statement)
+        if number in _AFTER:
+            _AFTER[number](connection)
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {number}")
+
+
+_AFTER: dict[int, Callable[[sqlite3.Connection], None]] = {2: entries.backfill}
+"""What a migration does beyond its script, which cannot count in decimals."""
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from batch_runner.records import CreditsRecord, ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
-from batch_runner.store import views
+from batch_runner.store import audit, views
 from batch_runner.store.connection import mapped_errors, open_reader
 from batch_runner.store.rows import Batch
 
@@ -55,6 +55,10 @@ class StoreReader:
     def ledger(self, batch: Batch) -> list[LedgerRecord]:
         """One record an entry, oldest first."""
         return list(views.ledger(self._connection, batch.batch_id))
+
+    def ledger_faults(self) -> list[str]:
+        """Everything in the folder's ledger that is not what its moves add up to; empty when it is sound."""
+        return audit.faults(self._connection)
 
     def summary(self, batch: Batch) -> SummaryRecord | None:
         """The summary as the newest run left it, or None."""

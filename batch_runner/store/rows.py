@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from batch_runner.catalog import PriceBook
 from batch_runner.lifecycle import ExternalId, State
 from batch_runner.model import Pack, Realm, Task
 
@@ -100,6 +101,24 @@ class Stamp:
     epoch: str
     loop_s: float
     wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something is recorded: on the wall, and on the clock of ``epoch``, which nobody can set."""
+
+    wall_s: float
+    epoch: str
+    uptime_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a transaction about money goes by: the batch's budgets, the price book, and the moment."""
+
+    budgets: Mapping[str, Decimal]
+    book: PriceBook
+    now: Moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from batch_runner import catalog
+from batch_runner.catalog import PriceBook
 from batch_runner.clock import Clock
 from batch_runner.errors import ManifestError
 from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
-from batch_runner.store import attempts, batches, chains, views
+from batch_runner.store import attempts, batches, chains, entries, views
 from batch_runner.store.connection import mapped_errors, open_writer, transaction
 from batch_runner.store.rows import (
     LOST_SCOPE,
@@ -25,10 +27,12 @@ from batch_runner.store.rows import (
     Claim,
     Facts,
     FoundTask,
+    Moment,
     RunRow,
     Source,
     Stamp,
     StoredFile,
+    Terms,
 )
 
 T = TypeVar("T")
@@ -38,15 +42,22 @@ P = ParamSpec("P")
 class SqliteStore:
     """The store of one output folder; make it with ``open``."""
 
-    def __init__(self, path: Path, clock: Clock, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, book: PriceBook, connection: sqlite3.Connection, thread: ThreadPoolExecutor
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._book = book
         self._connection = connection
         self._thread = thread
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock, *, has_forgotten: bool = False) -> SqliteStore:
+    async def open(
+        cls, path: Path, clock: Clock, *, has_forgotten: bool = False, book: PriceBook | None = None
+    ) -> SqliteStore:
         """Open or create ``path``; ``has_forgotten`` notes in a new one that an earlier one was lost just now.
+
+        ``book`` is the price book by which holds are made and failures charged, the API's unless told.
 
         Raises:
             StoreError: damaged, another program's, or written by a newer version.
@@ -64,7 +75,7 @@ class SqliteStore:
         except BaseException:
             thread.shutdown(wait=False)
             raise
-        return cls(path, clock, connection, thread)
+        return cls(path, clock, book or catalog.default_price_book(), connection, thread)
 
     async def close(self) -> None:
         """Finish what is under way and let go of the file."""
@@ -77,6 +88,10 @@ class SqliteStore:
                 return transaction(self._connection, lambda db: work(db, *args, **kwargs))
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
+
+    def _terms(self, budgets: Mapping[str, Decimal]) -> Terms:
+        now = Moment(self._clock.wall_s(), self._clock.epoch(), self._clock.uptime_s())
+        return Terms(budgets, self._book, now)
 
     async def load_batch(self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]]) -> Batch:
         """See ``Store``."""
@@ -103,13 +118,13 @@ class SqliteStore:
 
     async def adopt(self, batch: Batch, found: Sequence[FoundTask], budgets: Mapping[str, Decimal]) -> int:
         """See ``Store``."""
-        at = self._clock.wall_s()
+        terms = self._terms(budgets)
 
         def take_up(db: sqlite3.Connection) -> int:
             problems = attempts.edited_since(db, batch.batch_id, found)
             if problems:
                 raise ManifestError(batch.name, problems)
-            count = attempts.adopt(db, batch.batch_id, found, budgets, at)
+            count = attempts.adopt(db, batch.batch_id, found, terms)
             attempts.mark_looked(db, batch.batch_id)
             return count
 
@@ -117,7 +132,7 @@ class SqliteStore:
 
     async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1) -> Claim:
         """See ``Store``."""
-        return await self._do(attempts.claim_next, batch.batch_id, budgets, self._clock.wall_s(), slots)
+        return await self._do(attempts.claim_next, batch.batch_id, self._terms(budgets), slots)
 
     async def source(self, batch: Batch, item_id: str) -> Source | None:
         """See ``Store``."""
@@ -135,7 +150,7 @@ class SqliteStore:
         self, attempt: Attempt, event: Event, budgets: Mapping[str, Decimal], facts: Facts = Facts()
     ) -> Attempt:
         """See ``Store``."""
-        return await self._do(attempts.apply, attempt.attempt_id, event, facts, budgets, self._clock.wall_s())
+        return await self._do(attempts.apply, attempt.attempt_id, event, facts, self._terms(budgets))
 
     async def mark(self, attempt: Attempt, reason: str, message: str | None = None) -> None:
         """See ``Store``."""
@@ -155,7 +170,7 @@ class SqliteStore:
 
     async def balances(self, batch: Batch, pack: str) -> Balances:
         """See ``Store``."""
-        return await self._do(attempts.balances, batch.batch_id, pack)
+        return await self._do(entries.balances, batch.batch_id, pack)
 
     async def counts(self, batch: Batch) -> ItemCounts:
         """See ``Store``."""

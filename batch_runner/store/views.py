@@ -22,7 +22,7 @@ from batch_runner.records import (
     credits_text,
 )
 from batch_runner.store import attempts
-from batch_runner.store.attempts import balances
+from batch_runner.store.entries import balances
 from batch_runner.store.rows import Batch, RunRow, Source, Stamp
 
 _ITEMS = """

@@ -14,3 +14,22 @@ CREATE TABLE sources (
 ) STRICT;
 
 CREATE INDEX sources_by_source ON sources (source_id);
+
+-- Double entry: what an entry moves from one account of its pack to another; a balance is the sum of its moves.
+CREATE TABLE moves (
+    seq     INTEGER NOT NULL REFERENCES entries,
+    number  INTEGER NOT NULL,                 -- from 1 within the entry
+    source  TEXT NOT NULL CHECK (source IN ('available', 'held', 'consumed')),
+    target  TEXT NOT NULL CHECK (target IN ('available', 'held', 'consumed') AND target <> source),
+    credits TEXT NOT NULL,                    -- 0 or more
+    PRIMARY KEY (seq, number)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE entries ADD COLUMN epoch TEXT NOT NULL DEFAULT '';    -- which clock uptime_s belongs to; empty: none
+ALTER TABLE entries ADD COLUMN uptime_s REAL NOT NULL DEFAULT 0;  -- on a clock that no change of the wall time moves
+
+CREATE INDEX charges_by_time ON entries (pack, at) WHERE entry = 'charge';
+CREATE INDEX charges_by_uptime ON entries (pack, epoch, uptime_s) WHERE entry = 'charge';
+CREATE INDEX attempts_by_hold ON attempts (pack) WHERE held <> '0';
+
+ALTER TABLE attempts ADD COLUMN charge_source TEXT;               -- server or estimate: whose figure charged is; null: unknown
