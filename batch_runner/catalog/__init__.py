@@ -1,22 +1,25 @@
 """What Kling offers, as data: products, fields, models, rules, prices and tiers, each with source and date.
 
-Everything in ``data/*.toml`` is read once, at the first question. Adding a model, a field, a rule, a price or
+Everything in ``data`` is read once, at the first question. Adding a product, a model, a field, a rule, a price or
 a tier is an edit there. Pure: no clock, no network, no asyncio.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cache
 
-from batch_runner.catalog.book import Book, Checked, MediaField, Product
+from batch_runner.catalog.book import Book, Checked, fields_of_product
 from batch_runner.catalog.load import CatalogError, packaged
-from batch_runner.catalog.normal import says_nothing
+from batch_runner.catalog.normal import names_an_item, says_nothing
 from batch_runner.catalog.price_book import PriceBook, default_price_book, price_books
 from batch_runner.catalog.problems import FieldProblem
-from batch_runner.catalog.schema import FieldRow
+from batch_runner.catalog.product import MediaField, Origin, Product
+from batch_runner.catalog.schema import FieldRow, MediaLimits
+from batch_runner.catalog.shelf import Shelf
 from batch_runner.catalog.tier import Tier, default_tier, tiers
-from batch_runner.model import Price, Route
+from batch_runner.model import NOTHING, Price, Route
 
 __all__ = [
     "CatalogError",
@@ -24,10 +27,13 @@ __all__ = [
     "FieldProblem",
     "FieldRow",
     "MediaField",
+    "MediaLimits",
+    "Origin",
     "PriceBook",
     "Product",
     "Tier",
     "check",
+    "count",
     "default_kind",
     "default_price_book",
     "default_tier",
@@ -35,7 +41,11 @@ __all__ = [
     "field_names",
     "field_rows",
     "kinds",
+    "length_of",
+    "media_limits",
     "model_of",
+    "models",
+    "names_an_item",
     "price",
     "price_books",
     "product",
@@ -46,14 +56,25 @@ __all__ = [
 
 
 @cache
-def _books() -> dict[str, Book]:
-    data = packaged()
-    return {row.kind: Book(row, data) for row in data.products.product}
+def _shelf(kind: str) -> Shelf:
+    if kind not in kinds():
+        raise KeyError(kind)
+    return Shelf(kind, packaged())
 
 
+def _book(kind: str, body: Mapping[str, object]) -> Book:
+    return _shelf(kind).of(body)
+
+
+@cache
 def kinds() -> tuple[str, ...]:
     """The products a manifest can ask for."""
-    return tuple(_books())
+    return tuple(dict.fromkeys(row.kind for row in packaged().products.product))
+
+
+def models(kind: str) -> tuple[str, ...]:
+    """The models that make this product, of both generations; none where it has no model. KeyError as below."""
+    return tuple(name for book in _shelf(kind).books for name in book.models)
 
 
 def default_kind(fields: Mapping[str, object]) -> str:
@@ -65,54 +86,84 @@ def default_kind(fields: Mapping[str, object]) -> str:
     return data.default_kind
 
 
-def field_rows(kind: str, fields: Mapping[str, object]) -> Mapping[str, FieldRow]:  # noqa: ARG001 - see below
+def field_rows(kind: str, fields: Mapping[str, object]) -> Mapping[str, FieldRow]:
     """The fields that an item of this kind may set, by name; KeyError for an unknown kind.
 
     ``fields`` are those it sets: where the generation of its model decides which fields there are, the model does.
     """
-    return _books()[kind].rows
+    return _book(kind, fields).rows
 
 
 @cache
 def field_names() -> frozenset[str]:
     """The names of the fields of all products."""
-    return frozenset(name for book in _books().values() for name in book.rows)
+    data = packaged()
+    return frozenset(name for row in data.products.product for name in fields_of_product(row, data))
 
 
-def product(kind: str, model: str = "") -> Product:  # noqa: ARG001 - one generation so far: the kind alone decides
+def product(kind: str, model: str = "") -> Product:
     """The facts of a product as this model makes it; KeyError for an unknown kind."""
-    return _books()[kind].product
+    return _shelf(kind).book(model).product
 
 
 def route(kind: str, model: str) -> Route:
     """Where a task of this product and model is asked for; KeyError for an unknown kind."""
-    return _books()[kind].route(model)
+    return _shelf(kind).book(model).route(model)
 
 
 def model_of(kind: str, body: Mapping[str, object]) -> str:
     """The model that a canonical body means, or an empty text where the product has none; KeyError as above."""
-    return _books()[kind].model_of(body)
+    return _book(kind, body).model_of(body)
 
 
 def slots(kind: str, body: Mapping[str, object]) -> int:
     """How many of the account's slots a task of a canonical body holds (kling-api 5.3); KeyError as above."""
-    return _books()[kind].slots(body)
+    return _book(kind, body).slots(body)
 
 
-def check(kind: str, fields: Mapping[str, object], also: tuple[str, ...] = ()) -> Checked:
+def count(kind: str, body: Mapping[str, object]) -> int:
+    """How many files a canonical body asks for; the most there can be where Kling decides. KeyError as above."""
+    return _book(kind, body).count(body)
+
+
+def media_limits(kind: str, body: Mapping[str, object], path: str) -> MediaLimits:
+    """What a file in the media field at ``path`` may be, in this body; KeyError as above, and for another field."""
+    return _book(kind, body).media_limits(path, body)
+
+
+def check(
+    kind: str, fields: Mapping[str, object], also: tuple[str, ...] = (), *, allow_unknown_model: bool = False
+) -> Checked:
     """The canonical API body of these fields and everything wrong with them; KeyError for an unknown kind.
 
     Canonical: a duration is text, ``"true"`` is true, null, blank text and empty lists are left out; defaults
-    are not filled in. ``also`` names further words that an unknown field may have been meant to be.
+    are not filled in. ``also`` names further words that an unknown field may have been meant to be. With
+    ``allow_unknown_model`` a model that is not known here is let through: the fields are held to their types and to
+    the rules that name no model; a scene of effects that is not known is let through too. A table that stands for
+    another item's result is not judged where a file or an id may stand.
     """
-    return _books()[kind].check(fields, also)
+    return _book(kind, fields).check(fields, also, allow_unknown=allow_unknown_model)
 
 
-def price(kind: str, body: Mapping[str, object]) -> Price | None:
-    """Credits a canonical body is expected to consume, None when no price is known; KeyError as above."""
-    return _books()[kind].price(body)
+def price(
+    kind: str,
+    body: Mapping[str, object],
+    lengths: Mapping[str, Decimal] = NOTHING,
+    inherited: Mapping[str, object] = NOTHING,
+) -> Price | None:
+    """Credits a canonical body is expected to consume, None when no price is known; KeyError as above.
+
+    ``lengths`` are the seconds of source files by field; which one counts, if any, says ``length_of``, and without it
+    there is no price. ``inherited`` are ``model_name`` and ``mode`` of the task that ``Product.inherits`` names.
+    """
+    return _book(kind, body).price(body, lengths, inherited)
+
+
+def length_of(kind: str, body: Mapping[str, object]) -> str | None:
+    """The path of the field whose length decides the price of a canonical body, or None; KeyError as above."""
+    return _book(kind, body).length_of(body)
 
 
 def expected_duration_s(kind: str, body: Mapping[str, object]) -> float:
     """Mean wall seconds from submission to the task's end, to order and forecast by; KeyError as above."""
-    return _books()[kind].expected_duration_s(body)
+    return _book(kind, body).expected_duration_s(body)

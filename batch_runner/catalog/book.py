@@ -1,69 +1,28 @@
-"""One product with everything the data says about it, and the check of a body against that. Pure."""
+"""One product in one API generation with everything the data says about it, and the check of a body. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final
 
-from batch_runner.catalog.capabilities import Capabilities, Shape
-from batch_runner.catalog.conditions import Body, top_field
-from batch_runner.catalog.fields import Fields
-from batch_runner.catalog.price_rows import PriceRow
-from batch_runner.catalog.problems import FieldProblem
+from batch_runner.catalog.capabilities import Capabilities
+from batch_runner.catalog.conditions import Body, holds, top_field, values
+from batch_runner.catalog.fields import Fields, Strictness
+from batch_runner.catalog.price_list import UNPRICED, PriceList, Quote
+from batch_runner.catalog.problems import FieldProblem, listed, nearest, shown
+from batch_runner.catalog.product import MediaField, Origin, Product
 from batch_runner.catalog.rules import Rules
-from batch_runner.catalog.schema import CatalogData, FieldRow, ProductRow
-from batch_runner.model import Generation, Pack, Price, Route
+from batch_runner.catalog.schema import CatalogData, CountRow, FieldRow, MediaLimits, MediaUse, ProductRow
+from batch_runner.model import NOTHING, Generation, Pack, Price, Route
 
 _NOTHING: frozenset[str] = frozenset()
 _SLOWEST_KNOWN_S = 455.0
 """Mean of the slowest job anybody measured (lip-sync, 2025): stands in where no row fits."""
-
-
-@dataclass(frozen=True, slots=True)
-class MediaField:
-    """A field that holds an image, a video or a sound.
-
-    Attributes:
-        path: where it stands in a body (``dynamic_masks[].mask``).
-        type: ``image``, ``video`` or ``audio``.
-        takes_file: whether a local file can be sent in it, as base64; else it takes an address alone.
-    """
-
-    path: str
-    type: str
-    takes_file: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """One thing Kling makes.
-
-    Attributes:
-        kind: its name in a manifest.
-        create_path: where it is created, queried and listed, below the base address.
-        pack: the currency it is paid with.
-        result_key: where a finished task lists its assets.
-        suffix: an asset file's ending with its dot.
-        makes: kinds of file and of id that other items can take from a result (``image``, ``video_id``).
-        media: the fields that hold files.
-        refs: the fields that hold ids of earlier results, by path, each with the kind of id.
-    """
-
-    kind: str
-    create_path: str
-    pack: Pack
-    result_key: str
-    suffix: str
-    makes: tuple[str, ...]
-    media: tuple[MediaField, ...]
-    refs: Mapping[str, str]
-
-    @property
-    def media_fields(self) -> tuple[str, ...]:
-        """The paths of the fields that hold files."""
-        return tuple(field.path for field in self.media)
+_V2_TASKS: Final = "/tasks"
+"""Where every task of the second generation is asked for (kling-api 3.20)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,82 +34,100 @@ class Checked:
 
 
 class Book:
-    """What the data says about one product."""
+    """What the data says about one product in one generation."""
 
     def __init__(self, row: ProductRow, data: CatalogData) -> None:
         rows = fields_of_product(row, data)
         defaults = {name: field.default for name, field in rows.items() if field.default is not None}
-        self._capabilities = Capabilities(row.kind, data.models, defaults)
-        models = self._capabilities.models
-        rows = {name: _with_models(field, models) for name, field in rows.items()}
-        self.rows: Mapping[str, FieldRow] = rows
-        owned = {entry.name: entry.hint for entry in data.products.owned}
-        self._fields = Fields(row.kind, rows, owned, _elsewhere(row.kind, data))
-        self._rules = Rules(tuple(rule for rule in data.rules.rule if row.kind in rule.kinds), defaults)
-        of_the_api = {"", data.prices.default}
-        prices = [price for price in data.prices.price if price.book in of_the_api]
-        self._prices = [price for price in prices if row.kind in (price.kinds or (row.kind,))]
-        self._wall_times = data.wall_times.wall_time
-        self._price_of = lru_cache(maxsize=1024)(self._find_price)
-        places = list(_places(rows))
-        self.product = Product(
-            kind=row.kind,
-            create_path=row.create_path,
-            pack=row.pack,
-            result_key=row.result_key,
-            suffix=row.suffix,
-            makes=row.makes,
-            media=tuple(MediaField(path, field.media, "file" in field.forms) for path, field in places if field.media),
-            refs={path: field.ref for path, field in places if field.ref},
+        self._row = row
+        self._defaults = defaults
+        self._capabilities = Capabilities(row, rows, data)
+        self.models = self._capabilities.models
+        self.rows: Mapping[str, FieldRow] = {name: _with_models(field, self.models) for name, field in rows.items()}
+        self._fields = Fields(
+            row.kind,
+            self.rows,
+            owned={entry.name: entry.hint for entry in data.products.owned},
+            instead=row.instead,
+            elsewhere=_elsewhere(row.kind, data),
+            source=row.source,
         )
+        self._rules = Rules(tuple(rule for rule in data.rules.rule if _is_about(rule, row)), defaults)
+        self._prices = PriceList(row, data.prices)
+        self._wall_times = data.wall_times.wall_time
+        self._elsewhere = _models_elsewhere(row.kind, data)
+        self._all_models = tuple(model.name for model in data.models.model if row.kind in model.kinds)
+        limits = {entry.name: entry for entry in data.products.media}
+        self._media_uses = {path: _uses(field, limits) for path, field in _places(rows) if field.media}
+        self._places = MappingProxyType({name: field.place for name, field in rows.items() if field.place is not None})
+        self.product = _product(row, rows, limits)
 
-    def route(self, model: str) -> Route:  # noqa: ARG002 - one generation so far: the product alone decides
+    def route(self, model: str) -> Route:
         """Where a task of this model is asked for."""
-        path = self.product.create_path
-        return Route(Generation.V1, path, path, self.product.result_key)
+        row = self._row
+        path = row.create_path.replace("{model}", model)
+        if row.generation is Generation.V2:
+            return Route(row.generation, path, _V2_TASKS, "", self._places)
+        return Route(row.generation, path, None if row.sync else path, row.result_key)
 
     def model_of(self, body: Body) -> str:
         """The model that a canonical body means."""
         return self._capabilities.model_of(body)
 
-    def slots(self, body: Body) -> int:  # noqa: ARG002 - a video's task holds one
-        """How many of the account's slots a task of this body holds."""
-        return 1
+    def slots(self, body: Body) -> int:
+        """How many of the account's slots a task of this body holds: an image's task one for each image."""
+        return self.count(body) if self._row.pack is Pack.IMAGE else 1
 
-    def check(self, fields: Body, also: tuple[str, ...] = ()) -> Checked:
+    def count(self, body: Body) -> int:
+        """How many files a task of this body makes, as far as that is asked for; at most so many with ``auto``."""
+        row = next((row for row in self._row.count if holds(row.when, body, self._defaults)), None)
+        return 1 if row is None else _counted(row, body, self._defaults)
+
+    def media_limits(self, path: str, body: Body) -> MediaLimits:
+        """What a file in that media field may be, in this body; KeyError for another field."""
+        uses = self._media_uses[path]
+        return next(limits for when, limits in uses if holds(when, body, self._defaults))
+
+    def check(self, fields: Body, also: tuple[str, ...] = (), *, allow_unknown: bool = False) -> Checked:
         """The canonical body and all problems; ``also`` are further names an unknown one may have meant."""
         body = self._fields.normal(fields)
-        typed = self._fields.problems(body)
+        strictness = self._strictness(body) if allow_unknown else Strictness.FULL
+        typed = self._fields.problems(body, strictness)
         bad = frozenset(top_field(problem.field) for problem in typed) if typed else _NOTHING
         problems = [
             *self._fields.unknown(fields, also),
-            *(self._with_model_hint(problem, body) for problem in typed),
+            *(self._with_model_words(problem, body) for problem in typed),
             *self._capabilities.problems(body, bad),
             *self._rules.problems(body, bad),
         ]
         return Checked(body, tuple(problems))
 
-    def _with_model_hint(self, problem: FieldProblem, body: Body) -> FieldProblem:
-        hint = self._capabilities.made_elsewhere(body["model_name"]) if problem.field == "model_name" else ""
-        return FieldProblem(problem.field, problem.what, hint) if hint else problem
+    def _strictness(self, body: Body) -> Strictness:
+        is_known = not self.models or self.model_of(body) in self.models
+        return Strictness.OPEN if is_known else Strictness.TYPES
 
-    def price(self, body: Body) -> Price | None:
-        """What the body is expected to consume, or None when no row has it."""
-        shape = self._capabilities.shape(body)
-        return self._price_of(shape) if shape else None
+    def _with_model_words(self, problem: FieldProblem, body: Body) -> FieldProblem:
+        model = body["model_name"] if problem.field == "model_name" else None
+        if not isinstance(model, str):
+            return problem
+        elsewhere = self._elsewhere.get(model, ())
+        hint = f"{model} makes {listed(elsewhere, 'and')}" if elsewhere else nearest(model, self._all_models)
+        return FieldProblem("model_name", f"{shown(model)} is no model of {self._row.kind}", hint, problem.source)
 
-    def _find_price(self, shape: Shape) -> Price | None:
-        if shape.clip_s is None:
-            return None
-        fitting = [row for row in self._prices if self._covers(row, shape)]
-        newest = max(fitting, key=lambda row: row.dated, default=None)
-        amount = newest.credits_for(shape.clip_s) if newest else None
-        if newest is None or amount is None:
-            return None
-        return Price(self.product.pack, amount, f"{newest.source}, {newest.dated}")
+    def price(self, body: Body, lengths: Mapping[str, Decimal] = NOTHING, inherited: Body = NOTHING) -> Price | None:
+        """What the body is expected to consume, or None when no row has it or a length is not known."""
+        return self._quote(body, lengths, inherited).price
 
-    def _covers(self, row: PriceRow, shape: Shape) -> bool:
-        return row.covers(self.product.kind, shape.model, shape.mode, shape.features)
+    def length_of(self, body: Body) -> str | None:
+        """The field of the body whose length decides the price, or None where none does."""
+        return self._quote(body, NOTHING, NOTHING).length_of
+
+    def _quote(self, body: Body, lengths: Mapping[str, Decimal], inherited: Body) -> Quote:
+        shape = self._capabilities.shape({**inherited, **body} if inherited else body)
+        plain = self._prices.plain(shape)
+        if plain is not None or shape is None:
+            return plain or UNPRICED
+        return self._prices.quote(shape, body, self.count(body), lengths)
 
     def expected_duration_s(self, body: Body) -> float:
         """Mean wall seconds from submission to the end of the task."""
@@ -170,6 +147,40 @@ def fields_of_product(row: ProductRow, data: CatalogData) -> dict[str, FieldRow]
     return fields | row.fields
 
 
+def _product(row: ProductRow, rows: Mapping[str, FieldRow], limits: Mapping[str, MediaLimits]) -> Product:
+    places = list(_places(rows))
+    return Product(
+        kind=row.kind,
+        generation=row.generation,
+        create_path=row.create_path,
+        pack=row.pack,
+        result_key=row.result_key,
+        suffix=row.suffix,
+        is_sync=row.sync,
+        makes=row.makes,
+        media=tuple(MediaField(path, limits[field.media]) for path, field in places if field.media),
+        refs={path: field.ref for path, field in places if field.ref},
+        origins={path: Origin(field.ref_kinds, field.ref_models) for path, field in places if field.ref},
+        inherits=row.inherits,
+    )
+
+
+def _is_about(rule: Any, row: ProductRow) -> bool:
+    return row.kind in rule.kinds and rule.generation is row.generation
+
+
+def _counted(row: CountRow, body: Body, defaults: Body) -> int:
+    found = values(body, row.field) or values(defaults, row.field)
+    text = str(found[0]) if found else "1"
+    return row.words.get(text) or (int(text) if text.isascii() and text.isdigit() else 1)
+
+
+def _uses(field: FieldRow, limits: Mapping[str, MediaLimits]) -> list[tuple[Any, MediaLimits]]:
+    assert field.media is not None
+    rows = [*field.media_when, MediaUse(when=(), media=field.media)]
+    return [(row.when, limits[row.media]) for row in rows]
+
+
 def _with_models(field: FieldRow, models: tuple[str, ...]) -> FieldRow:
     return field.model_copy(update={"values": models}) if field.values_from == "models" else field
 
@@ -180,8 +191,16 @@ def _elsewhere(kind: str, data: CatalogData) -> dict[str, tuple[str, ...]]:
     for row in data.products.product:
         if row.kind != kind:
             for name in fields_of_product(row, data):
-                found[name] = (*found.get(name, ()), row.kind)
+                found[name] = tuple(dict.fromkeys((*found.get(name, ()), row.kind)))
     return found
+
+
+def _models_elsewhere(kind: str, data: CatalogData) -> dict[str, tuple[str, ...]]:
+    """The models of other products that do not make this one, with those products."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in data.models.model:
+        found[row.name] = (*found.get(row.name, ()), *row.kinds)
+    return {name: kinds for name, kinds in found.items() if kind not in kinds}
 
 
 def _places(rows: Mapping[str, FieldRow], prefix: str = "") -> Iterator[tuple[str, FieldRow]]:

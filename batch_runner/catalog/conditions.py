@@ -21,7 +21,11 @@ class Row(BaseModel):
 
 
 class Test(Row):
-    """One test of one path: exactly one of the three ways to test is given."""
+    """One test of one path: exactly one of the ways to test is given.
+
+    ``present``: something stands there, or nothing; ``is``: one of these values, or its default is; ``contains``: a
+    text with this in it; ``at_least``: so many values; ``lacks``: an object without this key.
+    """
 
     __test__ = False  # pytest collects classes of this name
 
@@ -29,11 +33,14 @@ class Test(Row):
     present: bool | None = None
     is_: tuple[str | bool | int, ...] | None = Field(default=None, alias="is")
     contains: str | None = None
+    at_least: int | None = None
+    lacks: str | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if sum(way is not None for way in (self.present, self.is_, self.contains)) != 1:
-            raise ValueError("a test needs exactly one of present, is, contains")
+        ways = (self.present, self.is_, self.contains, self.at_least, self.lacks)
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError("a test needs exactly one of present, is, contains, at_least, lacks")
         return self
 
     def holds(self, body: Body, defaults: Body) -> bool:
@@ -43,6 +50,10 @@ class Test(Row):
             return bool(found) is self.present
         if self.contains is not None:
             return any(isinstance(text, str) and self.contains in text for text in found)
+        if self.at_least is not None:
+            return len(found) >= self.at_least
+        if self.lacks is not None:
+            return any(isinstance(table, Mapping) and self.lacks not in table for table in found)
         assert self.is_ is not None
         return any(value in self.is_ for value in found or values(defaults, self.field))
 

@@ -2,43 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from enum import Enum
+from functools import cached_property
 from types import GenericAlias
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+)
 from pydantic import Field as PydanticField
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError, SchemaValidator
 
 from batch_runner.catalog.conditions import Body
-from batch_runner.catalog.normal import normaliser, says_nothing
+from batch_runner.catalog.normal import names_an_item, normaliser, says_nothing
 from batch_runner.catalog.problems import FieldProblem, json_type, label, listed, nearest, shown
 from batch_runner.catalog.schema import FieldRow, FieldType
 
 # The API reads seconds as text; no clip is longer than a few hundred of them.
 _SECONDS = r"^[1-9][0-9]{0,3}$"
+_MOST_LISTED = 8
+"""More values or products than these are not told one by one."""
+_WITHDRAWN = "withdrawn"
+_DECIMALS = "decimals"
+
+
+class Strictness(Enum):
+    """How much of what the rows say a body is held to."""
+
+    FULL = "full"
+    OPEN = "open"
+    """Values that may grow are taken as any text."""
+    TYPES = "types"
+    """Only the types of fields count: for a model that nobody knows here."""
 
 
 class Fields:
     """The fields of one product.
 
-    ``owned`` are names the runner writes itself, with a hint each; ``elsewhere`` the names other products
-    have, with those products.
+    ``owned`` are names the runner writes itself, with a hint each; ``instead`` names of the other API generation,
+    with what to write here; ``elsewhere`` the names other products have, with those products; ``source`` is where
+    the fields are described.
     """
 
     def __init__(
         self,
         kind: str,
         rows: Mapping[str, FieldRow],
+        *,
         owned: Mapping[str, str],
+        instead: Mapping[str, str],
         elsewhere: Mapping[str, tuple[str, ...]],
+        source: str,
     ) -> None:
         self._kind = kind
         self._rows = rows
         self._owned = owned
+        self._instead = instead
         self._elsewhere = elsewhere
+        self._source = source
         self._normalisers = {name: normal for name, row in rows.items() if (normal := normaliser(row)) is not None}
-        self._validator = _model(kind, rows).__pydantic_validator__
+        self._full = _validator(kind, rows)
+
+    @cached_property
+    def _open(self) -> SchemaValidator:
+        return _validator(self._kind, {name: _opened(row) for name, row in self._rows.items()})
+
+    @cached_property
+    def _types(self) -> SchemaValidator:
+        return _validator(self._kind, {name: _loosened(row) for name, row in self._rows.items()})
 
     def normal(self, fields: Body) -> dict[str, Any]:
         """The known fields that say something, in canonical form; wrong values stay as they are."""
@@ -61,31 +101,41 @@ class Fields:
     def _unknown(self, name: str, also: tuple[str, ...]) -> FieldProblem:
         if name in self._owned:
             return FieldProblem(name, "is not for a manifest to set", self._owned[name])
+        what = f"{self._kind} has no such field"
+        if name in self._instead:
+            return FieldProblem(name, f"{what} with this model", self._instead[name], self._source)
         if name in self._elsewhere:
-            return FieldProblem(
-                name, f"{self._kind} has no such field", f"it is a field of {listed(self._elsewhere[name])}"
-            )
-        hint = nearest(name, (*self._rows, *also))
-        return FieldProblem(label(name), f"{self._kind} has no such field", hint)
+            return FieldProblem(name, what, f"it is a field of {_few(self._elsewhere[name])}", self._source)
+        return FieldProblem(label(name), what, nearest(name, (*self._rows, *also)), self._source)
 
-    def problems(self, body: Body) -> list[FieldProblem]:
+    def problems(self, body: Body, strictness: Strictness = Strictness.FULL) -> list[FieldProblem]:
         """What is wrong with the types and values of a canonical body, field by field."""
         try:
-            self._validator.validate_python(body)
+            self._validator(strictness).validate_python(body)
         except ValidationError as error:
             return [self._translated(found) for found in error.errors(include_url=False)]
         return []
+
+    def _validator(self, strictness: Strictness) -> SchemaValidator:
+        if strictness is Strictness.FULL:
+            return self._full
+        return self._open if strictness is Strictness.OPEN else self._types
 
     def _translated(self, error: ErrorDetails) -> FieldProblem:
         place = _path(error["loc"])
         if error["type"] == "extra_forbidden":
             parent = _row_at(self._rows, error["loc"][:-1])
             hint = nearest(error["loc"][-1], parent.fields if parent else ())
-            return FieldProblem(place, "no such field", hint)
+            return FieldProblem(place, "no such field", hint, self._source)
         row = _row_at(self._rows, error["loc"])
         if row is None:
             return FieldProblem(place, error["msg"])
-        return FieldProblem(place, _what(row, error), _hint(row, error))
+        return FieldProblem(place, _what(row, error), _hint(row, error), self._source)
+
+
+def _few(words: tuple[str, ...]) -> str:
+    shown_words = words[:_MOST_LISTED]
+    return listed(shown_words) if len(words) == len(shown_words) else f"{', '.join(shown_words)} and others"
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -113,6 +163,8 @@ def _what(row: FieldRow, error: ErrorDetails) -> str:
         return f"has {len(value)} {_LENGTH_WORDS[kind]} {_length(row, kind)}"
     if kind in {"greater_than_equal", "less_than_equal"}:
         return f"{shown(value)} is outside {_bounds(row)}"
+    if kind == _DECIMALS:
+        return f"{shown(value)} has more than {row.decimals} decimals"
     return _expected(row, value)
 
 
@@ -129,6 +181,10 @@ def _length(row: FieldRow, kind: str) -> int | None:
 
 def _expected(row: FieldRow, value: object) -> str:
     match row.type:
+        case FieldType.ENUM if isinstance(value, str) and value in row.withdrawn:
+            return f"{shown(value)} {row.withdrawn[value]}"
+        case FieldType.ENUM if len(row.values) > _MOST_LISTED:
+            return f"{shown(value)} is none of the {len(row.values)} values that are known"
         case FieldType.ENUM:
             return f"{shown(value)} is none of {listed(row.values, 'and')}"
         case FieldType.SECONDS:
@@ -136,7 +192,8 @@ def _expected(row: FieldRow, value: object) -> str:
         case FieldType.MEDIA:
             return f"must be a path, an http(s) address or raw base64, as text; this is {json_type(value)}"
         case _:
-            return f"must be {_TYPE_WORDS[row.type]}, not {json_type(value)}"
+            words = f" or {listed(row.words)}" if row.words else ""
+            return f"must be {_TYPE_WORDS[row.type]}{words}, not {json_type(value)}"
 
 
 _TYPE_WORDS = {
@@ -162,6 +219,30 @@ def _hint(row: FieldRow, error: ErrorDetails) -> str:
     return 'such as 5 or "5"' if row.type is FieldType.SECONDS else ""
 
 
+def _opened(row: FieldRow) -> FieldRow:
+    """The row with values that may grow taken as any text."""
+    type_ = FieldType.TEXT if row.open and row.type is FieldType.ENUM else row.type
+    return row.model_copy(update={"type": type_, **_inside(row, _opened)})
+
+
+def _loosened(row: FieldRow) -> FieldRow:
+    """The row with nothing but its type."""
+    type_ = FieldType.TEXT if row.type is FieldType.ENUM else row.type
+    unlimited = {"max_chars": None, "min": None, "max": None, "min_items": 0, "max_items": None, "decimals": None}
+    return row.model_copy(update={"type": type_, **unlimited, **_inside(row, _loosened)})
+
+
+def _inside(row: FieldRow, change: Callable[[FieldRow], FieldRow]) -> dict[str, Any]:
+    fields = {name: change(field) for name, field in row.fields.items()}
+    return {"fields": fields, "item": change(row.item) if row.item else None}
+
+
+def _validator(name: str, rows: Mapping[str, FieldRow]) -> SchemaValidator:
+    validator = _model(name, rows).__pydantic_validator__
+    assert isinstance(validator, SchemaValidator)
+    return validator
+
+
 def _model(name: str, rows: Mapping[str, FieldRow]) -> type[BaseModel]:
     """A strict model of these fields; an optional one that is absent is never looked at."""
     definitions: dict[str, Any] = {
@@ -178,7 +259,37 @@ def _type(name: str, row: FieldRow) -> Any:
         assert row.item is not None
         items = GenericAlias(list, (_type(f"{name}.item", row.item),))
         return Annotated[items, PydanticField(strict=True, min_length=row.min_items, max_length=row.max_items)]
-    return _scalar(row)
+    scalar = _scalar(row)
+    if row.ref or row.media:
+        return _passing(scalar, names_an_item)
+    if row.words:
+        return _passing(scalar, lambda value: value in row.words)
+    return _refusing(row, scalar)
+
+
+def _passing(scalar: Any, is_fine: Callable[[Any], bool]) -> Any:
+    """The type, with some values let through unseen."""
+
+    def validated(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        return value if is_fine(value) else handler(value)
+
+    return Annotated[scalar, WrapValidator(validated)]
+
+
+def _refusing(row: FieldRow, scalar: Any) -> Any:
+    """The type, without values that were withdrawn or numbers that are too fine."""
+    if row.decimals is None and not (row.withdrawn and row.type is FieldType.TEXT):
+        return scalar
+
+    def validated(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        checked = handler(value)
+        if checked in row.withdrawn:
+            raise PydanticCustomError(_WITHDRAWN, "withdrawn")
+        if row.decimals is not None and round(Decimal(str(checked)), row.decimals) != Decimal(str(checked)):
+            raise PydanticCustomError(_DECIMALS, "too fine")
+        return checked
+
+    return Annotated[scalar, WrapValidator(validated)]
 
 
 def _scalar(row: FieldRow) -> Any:

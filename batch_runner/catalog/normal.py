@@ -9,6 +9,8 @@ from typing import Any
 from batch_runner.catalog.schema import FieldRow, FieldType
 
 _DIGITS = re.compile(r"[0-9]{1,4}")
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 _BOOLS = {"true": True, "false": False}
 
 
@@ -19,19 +21,18 @@ def says_nothing(value: object) -> bool:
     return value is None or value == []
 
 
+def names_an_item(value: object) -> bool:
+    """Whether it is a table that stands for another item's result (``{"item": "hero"}``)."""
+    return isinstance(value, Mapping) and "item" in value
+
+
 def normaliser(row: FieldRow) -> Callable[[Any], Any] | None:
     """What brings a value of this field into canonical form (and leaves a wrong one as it is), or None."""
-    match row.type:
-        case FieldType.BOOL:
-            return _bool
-        case FieldType.SECONDS:
-            return _seconds
-        case FieldType.OBJECT:
-            return _object(row)
-        case FieldType.LIST:
-            return _list(row)
-        case _:
-            return None
+    if row.type is FieldType.OBJECT:
+        return _object(row)
+    if row.type is FieldType.LIST:
+        return _list(row)
+    return _PLAIN.get((row.type, row.also_text))
 
 
 def _bool(value: Any) -> Any:
@@ -46,6 +47,17 @@ def _seconds(value: Any) -> Any:
     if isinstance(value, int):
         return str(value) if abs(value) < 10**6 else value
     return str(int(value)) if isinstance(value, str) and _DIGITS.fullmatch(value.strip()) else value
+
+
+def _integer(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else value
+
+
+def _number(value: Any) -> Any:
+    """Whole numbers as such, so that ``5``, ``5.0`` and ``"5"`` are one item."""
+    if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
+        value = float(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _object(row: FieldRow) -> Callable[[Any], Any]:
@@ -67,3 +79,12 @@ def _list(row: FieldRow) -> Callable[[Any], Any]:
 
 def _apply(normal: Callable[[Any], Any] | None, value: Any) -> Any:
     return value if normal is None else normal(value)
+
+
+_PLAIN: dict[tuple[FieldType, bool], Callable[[Any], Any]] = {
+    (FieldType.BOOL, False): _bool,
+    (FieldType.SECONDS, False): _seconds,
+    (FieldType.INTEGER, True): _integer,
+    (FieldType.NUMBER, True): _number,
+}
+"""By type, and whether a number may stand there as text."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Self
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
+from typing import NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -42,31 +42,82 @@ class BookRow(Row):
     dated: str
 
 
+class Quantity(NamedTuple):
+    """How much a body asks for: seconds of the clip, how many files, seconds of a source; None: not known."""
+
+    clip_s: int | None
+    files: int
+    source_s: Decimal | None
+
+
+class Begun(Row):
+    """Credits for every ``seconds`` that are begun."""
+
+    seconds: int = Field(ge=1)
+    credits: Decimal
+
+
 class PriceRow(_Selector):
-    """Credits per clip by its length in seconds, or per second of the asked length; no ``book`` is the default one."""
+    """Credits in one of five ways; no ``book`` is the default one, no ``pack`` the product's.
+
+    ``per_clip`` by the clip's length in seconds; ``per_second`` of the asked clip or, with ``length_of``, of the
+    source in one of those fields, rounded to the nearest second; ``per_begun`` so many seconds of such a source;
+    ``per_image`` each; ``per_call``. ``vendor`` says whether the source is the vendor's own table, ``about`` that its
+    figure is a rough one.
+    """
 
     book: str = ""
+    pack: Pack | None = None
     per_clip: dict[int, Decimal] = Field(default_factory=dict)
     per_second: Decimal | None = None
+    per_begun: Begun | None = None
+    per_image: Decimal | None = None
+    per_call: Decimal | None = None
+    length_of: tuple[str, ...] = ()
+    vendor: bool = True
+    about: bool = False
     dated: str
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if bool(self.per_clip) == (self.per_second is not None):
-            raise ValueError("a price needs exactly one of per_clip, per_second")
+        ways = (self.per_clip or None, self.per_second, self.per_begun, self.per_image, self.per_call)
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError("a price needs exactly one of per_clip, per_second, per_begun, per_image, per_call")
+        if self.per_begun is not None and not self.length_of:
+            raise ValueError("per_begun needs length_of")
         return self
 
-    def credits_for(self, clip_s: int) -> Decimal | None:
-        """Credits for a clip of this many seconds, or None when the row has none."""
-        return self.per_clip.get(clip_s) if self.per_second is None else self.per_second * clip_s
+    @property
+    def rank(self) -> tuple[bool, str]:
+        """What decides between rows that fit: the vendor's before others', then the newer date."""
+        return self.vendor, self.dated
+
+    def credits_for(self, asked: Quantity) -> Decimal | None:
+        """Credits for that much, or None when the row has none or a length is not known."""
+        if self.per_call is not None:
+            return self.per_call
+        if self.per_image is not None:
+            return self.per_image * asked.files
+        if self.length_of:
+            return None if asked.source_s is None else self._by_source(asked.source_s)
+        if asked.clip_s is None:
+            return None
+        return self.per_clip.get(asked.clip_s) if self.per_second is None else self.per_second * asked.clip_s
+
+    def _by_source(self, source_s: Decimal) -> Decimal:
+        if self.per_begun is not None:
+            begun = (source_s / self.per_begun.seconds).to_integral_value(ROUND_CEILING)
+            return self.per_begun.credits * begun
+        assert self.per_second is not None
+        return self.per_second * source_s.to_integral_value(ROUND_HALF_UP)
 
 
 class PricesFile(Row):
     """``prices.toml``; ``default`` names the book that the API charges by."""
 
-    default: str
-    book: tuple[BookRow, ...]
-    price: tuple[PriceRow, ...]
+    default: str = ""
+    book: tuple[BookRow, ...] = ()
+    price: tuple[PriceRow, ...] = ()
 
 
 class WallTimeRow(_Selector):

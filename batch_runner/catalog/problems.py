@@ -23,11 +23,13 @@ class FieldProblem:
         field: the field's path (``camera_control.config.pan``, ``multi_prompt[0].prompt``).
         what: what is wrong, and the rule it breaks.
         hint: the nearest right name or value, or what to do; may be empty.
+        source: where the rule stands that it breaks, and of when; empty for what needs no source.
     """
 
     field: str
     what: str
     hint: str = ""
+    source: str = ""
 
 
 def shown(value: object) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from batch_runner.catalog.conditions import Condition, Row
+from batch_runner.model import Generation
 
 
 class _RuleBase(Row):
     kinds: tuple[str, ...]
+    generation: Generation = Generation.V1
     what: str
     hint: str = ""
     source: str
@@ -33,10 +36,19 @@ class ForbidsRule(_RuleBase):
 
 
 class AnyOfRule(_RuleBase):
-    """At least one of ``fields`` must be there."""
+    """When the condition holds, at least one of ``fields`` must be there."""
 
     rule: Literal["any_of"]
     fields: tuple[str, ...]
+    when: Condition = ()
+
+
+class ExactlyOneRule(_RuleBase):
+    """When the condition holds, one of ``fields`` must be there, and no second one."""
+
+    rule: Literal["exactly_one"]
+    fields: tuple[str, ...]
+    when: Condition = ()
 
 
 class AtMostOneRule(_RuleBase):
@@ -46,12 +58,40 @@ class AtMostOneRule(_RuleBase):
     groups: tuple[tuple[str, ...], ...]
 
 
+class LimitsRule(_RuleBase):
+    """When the condition holds, what stands at ``field`` (or its default) is one of ``values``, and no longer text."""
+
+    rule: Literal["limits"]
+    field: str
+    values: tuple[str | bool, ...] = ()
+    max_chars: int | None = None
+    when: Condition = ()
+
+
+class EntriesRule(_RuleBase):
+    """When the condition holds, so many values stand at the ``lists`` together."""
+
+    rule: Literal["entries"]
+    lists: tuple[str, ...]
+    min: int = 0
+    max: int
+    when: Condition = ()
+
+
 class SumRule(_RuleBase):
     """The whole numbers at ``addends`` add up to the one at ``total``."""
 
     rule: Literal["sum"]
     addends: str
     total: str
+
+
+class ProductRule(_RuleBase):
+    """The product of ``1 + the sum of a group's numbers``, over the groups, is at most ``max``."""
+
+    rule: Literal["product"]
+    groups: tuple[tuple[str, ...], ...]
+    max: Decimal
 
 
 class OneNonzeroRule(_RuleBase):
@@ -78,7 +118,18 @@ class ReferencesRule(_RuleBase):
 
 
 RuleRow = Annotated[
-    NeedsRule | ForbidsRule | AnyOfRule | AtMostOneRule | SumRule | OneNonzeroRule | DistinctRule | ReferencesRule,
+    NeedsRule
+    | ForbidsRule
+    | AnyOfRule
+    | ExactlyOneRule
+    | AtMostOneRule
+    | LimitsRule
+    | EntriesRule
+    | SumRule
+    | ProductRule
+    | OneNonzeroRule
+    | DistinctRule
+    | ReferencesRule,
     Field(discriminator="rule"),
 ]
 
@@ -86,4 +137,4 @@ RuleRow = Annotated[
 class RulesFile(Row):
     """``rules.toml``."""
 
-    rule: tuple[RuleRow, ...]
+    rule: tuple[RuleRow, ...] = ()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from functools import lru_cache
 from itertools import chain
+from math import prod
 from typing import Any
 
 from batch_runner.catalog.conditions import Body, holds, judged_fields, top_field, triggers, values
@@ -14,13 +16,20 @@ from batch_runner.catalog.rule_rows import (
     AnyOfRule,
     AtMostOneRule,
     DistinctRule,
+    EntriesRule,
+    ExactlyOneRule,
     ForbidsRule,
+    LimitsRule,
     NeedsRule,
     OneNonzeroRule,
+    ProductRule,
     ReferencesRule,
     RuleRow,
     SumRule,
 )
+
+_Broken = tuple[str, str, str]
+"""The field where a rule is broken, what is wrong there, and a hint for rules that have none."""
 
 
 class Rules:
@@ -37,7 +46,8 @@ class Rules:
         found: list[FieldProblem] = []
         for judged, row in self._breakable(frozenset(body)):
             if judged.isdisjoint(bad):
-                found += _BROKEN[type(row)](row, body, self._defaults)
+                broken = _BROKEN[type(row)](row, body, self._defaults)
+                found += (FieldProblem(field, what, row.hint or hint, row.source) for field, what, hint in broken)
         return found
 
     def _find_breakable(self, present: frozenset[str]) -> list[tuple[frozenset[str], RuleRow]]:
@@ -48,18 +58,20 @@ def _touched(row: RuleRow, defaults: Body) -> frozenset[str]:
     """Top-level fields of which a body must have one to break the rule; empty: it needs none."""
     paths: Iterable[str]
     match row:
-        case AnyOfRule():
-            paths = ()
-        case NeedsRule():
+        case NeedsRule() | AnyOfRule() | ExactlyOneRule():
             paths = triggers(row.when, defaults)
         case ForbidsRule():
             paths = row.fields
-        case AtMostOneRule():
+        case AtMostOneRule() | ProductRule():
             paths = chain.from_iterable(row.groups)
         case ReferencesRule():
             paths = row.texts
         case SumRule():
             paths = (row.addends,)
+        case EntriesRule():
+            paths = triggers(row.when, defaults) if row.min else row.lists
+        case LimitsRule():
+            paths = triggers(row.when, defaults) if top_field(row.field) in defaults else (row.field,)
         case OneNonzeroRule() | DistinctRule():
             paths = (row.field,)
     return frozenset(map(top_field, paths))
@@ -67,79 +79,119 @@ def _touched(row: RuleRow, defaults: Body) -> frozenset[str]:
 
 def _judged(row: RuleRow) -> frozenset[str]:
     """Top-level fields whose value, not only their presence, decides."""
+    paths: Iterable[str] = ()
     match row:
-        case NeedsRule() | ForbidsRule():
-            return judged_fields(row.when)
+        case LimitsRule() | OneNonzeroRule() | DistinctRule():
+            paths = (row.field,)
+        case EntriesRule():
+            paths = row.lists
         case SumRule():
-            return frozenset({top_field(row.addends), top_field(row.total)})
-        case OneNonzeroRule() | DistinctRule():
-            return frozenset({top_field(row.field)})
+            paths = (row.addends, row.total)
+        case ProductRule():
+            paths = chain.from_iterable(row.groups)
         case ReferencesRule():
-            return frozenset({top_field(row.list_), *map(top_field, row.texts)})
-        case _:
-            return frozenset()
+            paths = (row.list_, *row.texts)
+    return frozenset(map(top_field, paths)) | judged_fields(getattr(row, "when", ()))
 
 
-def _needs(row: NeedsRule, body: Body, defaults: Body) -> Iterator[FieldProblem]:
+def _needs(row: NeedsRule, body: Body, defaults: Body) -> Iterator[_Broken]:
     lacking = [path for path in row.fields if not values(body, path)]
     if lacking and holds(row.when, body, defaults):
-        yield from (FieldProblem(path, row.what, row.hint) for path in lacking)
+        yield from ((path, row.what, "") for path in lacking)
 
 
-def _forbids(row: ForbidsRule, body: Body, defaults: Body) -> Iterator[FieldProblem]:
+def _forbids(row: ForbidsRule, body: Body, defaults: Body) -> Iterator[_Broken]:
     standing = [path for path in row.fields if values(body, path)]
     if standing and holds(row.when, body, defaults):
-        yield from (FieldProblem(path, row.what, row.hint) for path in standing)
+        yield from ((path, row.what, "") for path in standing)
 
 
-def _any_of(row: AnyOfRule, body: Body, _defaults: Body) -> Iterator[FieldProblem]:
-    if not any(values(body, path) for path in row.fields):
-        yield FieldProblem(row.fields[0], row.what, row.hint)
+def _any_of(row: AnyOfRule, body: Body, defaults: Body) -> Iterator[_Broken]:
+    if not any(values(body, path) for path in row.fields) and holds(row.when, body, defaults):
+        yield row.fields[0], row.what, ""
 
 
-def _at_most_one(row: AtMostOneRule, body: Body, _defaults: Body) -> Iterator[FieldProblem]:
+def _exactly_one(row: ExactlyOneRule, body: Body, defaults: Body) -> Iterator[_Broken]:
+    standing = [path for path in row.fields if values(body, path)]
+    if len(standing) != 1 and holds(row.when, body, defaults):
+        hint = f"leave out {' or '.join(standing)}" if standing else ""
+        yield standing[1] if standing else row.fields[0], row.what, hint
+
+
+def _at_most_one(row: AtMostOneRule, body: Body, _defaults: Body) -> Iterator[_Broken]:
     standing = [found[0] for group in row.groups if (found := [path for path in group if values(body, path)])]
     if len(standing) > 1:
-        yield FieldProblem(standing[1], row.what, row.hint or f"leave out {' or '.join(standing)}")
+        yield standing[1], row.what, f"leave out {' or '.join(standing)}"
 
 
-def _sum(row: SumRule, body: Body, defaults: Body) -> Iterator[FieldProblem]:
+def _limits(row: LimitsRule, body: Body, defaults: Body) -> Iterator[_Broken]:
+    found = values(body, row.field) or values(defaults, row.field)
+    if any(_exceeds(row, value) for value in found) and holds(row.when, body, defaults):
+        yield row.field, row.what, ""
+
+
+def _exceeds(row: LimitsRule, value: Any) -> bool:
+    too_long = row.max_chars is not None and isinstance(value, str) and len(value) > row.max_chars
+    return too_long or (bool(row.values) and value not in row.values)
+
+
+def _entries(row: EntriesRule, body: Body, defaults: Body) -> Iterator[_Broken]:
+    counts = {path: len(values(body, path)) for path in row.lists}
+    total = sum(counts.values())
+    if not row.min <= total <= row.max and holds(row.when, body, defaults):
+        at = next((path for path, count in counts.items() if count), row.lists[0])
+        yield at.removesuffix("[]"), f"{row.what}; these are {total}", ""
+
+
+def _sum(row: SumRule, body: Body, defaults: Body) -> Iterator[_Broken]:
     addends = [int(value) for value in values(body, row.addends)]
     total = [int(value) for value in values(body, row.total) or values(defaults, row.total)]
     if addends and sum(addends) != sum(total):
-        yield FieldProblem(row.addends, f"{row.what}: {sum(addends)} is not {sum(total)}", row.hint)
+        yield row.addends, f"{row.what}: {sum(addends)} is not {sum(total)}", ""
 
 
-def _one_nonzero(row: OneNonzeroRule, body: Body, _defaults: Body) -> Iterator[FieldProblem]:
+def _product(row: ProductRule, body: Body, _defaults: Body) -> Iterator[_Broken]:
+    def factor(group: tuple[str, ...]) -> Decimal:
+        return sum((Decimal(str(value)) for path in group for value in values(body, path)), Decimal(1))
+
+    if (result := prod(map(factor, row.groups), start=Decimal(1))) > row.max:
+        yield row.groups[0][0], f"{row.what}; this is {format(result.normalize(), 'f')}", ""
+
+
+def _one_nonzero(row: OneNonzeroRule, body: Body, _defaults: Body) -> Iterator[_Broken]:
     for config in values(body, row.field):
         moving = [name for name, value in config.items() if value]
         if len(moving) != 1:
             said = ", ".join(moving) if moving else "none does"
-            yield FieldProblem(row.field, f"{row.what} ({said})", row.hint)
+            yield row.field, f"{row.what} ({said})", ""
 
 
-def _distinct(row: DistinctRule, body: Body, _defaults: Body) -> Iterator[FieldProblem]:
+def _distinct(row: DistinctRule, body: Body, _defaults: Body) -> Iterator[_Broken]:
     found: list[Any] = values(body, row.field)
     twice = next((value for i, value in enumerate(found) if value in found[:i]), None)
     if twice is not None:
-        yield FieldProblem(row.field, f"{row.what}: {shown(twice)} stands twice", row.hint)
+        yield row.field, f"{row.what}: {shown(twice)} stands twice", ""
 
 
-def _references(row: ReferencesRule, body: Body, _defaults: Body) -> Iterator[FieldProblem]:
+def _references(row: ReferencesRule, body: Body, _defaults: Body) -> Iterator[_Broken]:
     for path in row.texts:
         marked = [text for text in values(body, path) if "<<<" in text]
         for text in marked:
             for number in re.findall(rf"<<<{row.name}_([0-9]{{1,9}})>>>", text):
                 if not 1 <= int(number) <= len(values(body, f"{row.list_}[]")):
-                    yield FieldProblem(path, f"{row.what}: <<<{row.name}_{number}>>>", row.hint)
+                    yield path, f"{row.what}: <<<{row.name}_{number}>>>", ""
 
 
-_BROKEN: dict[type, Callable[[Any, Body, Body], Iterator[FieldProblem]]] = {
+_BROKEN: dict[type, Callable[[Any, Body, Body], Iterator[_Broken]]] = {
     NeedsRule: _needs,
     ForbidsRule: _forbids,
     AnyOfRule: _any_of,
+    ExactlyOneRule: _exactly_one,
     AtMostOneRule: _at_most_one,
+    LimitsRule: _limits,
+    EntriesRule: _entries,
     SumRule: _sum,
+    ProductRule: _product,
     OneNonzeroRule: _one_nonzero,
     DistinctRule: _distinct,
     ReferencesRule: _references,

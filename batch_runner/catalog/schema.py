@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal, Self
@@ -11,7 +12,7 @@ from pydantic import Field, model_validator
 from batch_runner.catalog.conditions import Condition, Row
 from batch_runner.catalog.price_rows import PricesFile, TiersFile, WallTimesFile
 from batch_runner.catalog.rule_rows import RulesFile
-from batch_runner.model import Pack
+from batch_runner.model import Generation, Pack
 
 
 class FieldType(StrEnum):
@@ -28,11 +29,22 @@ class FieldType(StrEnum):
     MEDIA = "media"
 
 
+class MediaUse(Row):
+    """Other limits of a media field for bodies that fit a condition."""
+
+    when: Condition
+    media: str
+
+
 class FieldRow(Row):
     """One field of a product; ``item`` is a list's element, ``fields`` an object's content.
 
-    A media field takes a ``file`` (sent as base64), an ``address``, or both. ``ref`` says which id of an earlier
-    result stands in the field, in the words of ``ProductRow.makes``.
+    Attributes that are not plain: ``values_from`` takes the values from the product's models; ``open`` values may
+    grow, so that an item can insist on one that is not listed; ``withdrawn`` are values that are refused with these
+    words; ``words`` are texts that stand beside the numbers of a number field; ``also_text``: a number as text is
+    taken too; ``media`` names a row of limits and ``media_when`` other ones for some bodies; ``ref`` says which id of
+    an earlier result stands in the field, in the words of ``ProductRow.makes``, and ``ref_kinds`` and ``ref_models``
+    of which products and models (none: of any); ``place`` is where it goes in a body of the second generation.
     """
 
     type: FieldType
@@ -40,14 +52,22 @@ class FieldRow(Row):
     default: str | bool | Decimal | None = None
     values: tuple[str, ...] = ()
     values_from: Literal["models"] | None = None
+    open: bool = False
+    withdrawn: dict[str, str] = Field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    also_text: bool = False
     max_chars: int | None = None
     min: Decimal | None = None
     max: Decimal | None = None
+    decimals: int | None = None
     min_items: int = 0
     max_items: int | None = None
-    media: Literal["image", "video", "audio"] | None = None
-    forms: tuple[Literal["file", "address"], ...] = ("file", "address")
+    media: str | None = None
+    media_when: tuple[MediaUse, ...] = ()
     ref: str | None = None
+    ref_kinds: tuple[str, ...] = ()
+    ref_models: tuple[str, ...] = ()
+    place: str | None = None
     item: FieldRow | None = None
     fields: dict[str, FieldRow] = Field(default_factory=dict)
 
@@ -64,6 +84,40 @@ class FieldRow(Row):
         return self
 
 
+class MediaLimits(Row):
+    """What a file in a media field may be; what is left out is not limited.
+
+    Attributes:
+        name: what fields call these limits.
+        type: what the file holds.
+        forms: whether a local ``file`` can be sent (as base64), an ``address``, or both.
+        formats: the formats it may have, by file ending without the dot.
+        max_bytes: the most bytes it may have.
+        min_side_px: the least pixels of its shorter side.
+        max_side_px: the most pixels of its longer side.
+        max_area_px: the most pixels in all.
+        max_ratio: how many times the shorter side the longer one may be.
+        aspects: the shapes it may have; none listed: any.
+        seconds: the ranges its length may be in.
+        fps: the least and the most frames a second.
+        source: where that stands.
+    """
+
+    name: str
+    type: Literal["image", "video", "audio"]
+    forms: tuple[Literal["file", "address"], ...] = ("file", "address")
+    formats: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    min_side_px: int | None = None
+    max_side_px: int | None = None
+    max_area_px: int | None = None
+    max_ratio: Decimal | None = None
+    aspects: tuple[str, ...] = ()
+    seconds: tuple[tuple[Decimal, Decimal], ...] = ()
+    fps: tuple[Decimal, Decimal] | None = None
+    source: str
+
+
 class OwnedRow(Row):
     """A field that the runner writes itself."""
 
@@ -71,37 +125,73 @@ class OwnedRow(Row):
     hint: str
 
 
-class ProductRow(Row):
-    """One product: where it is created, what it is paid with, what it makes.
+class CountRow(Row):
+    """Which field says how many files a task makes, for bodies that fit ``when``; ``words``: its words as numbers."""
 
-    ``makes`` are the kinds of file (image, video, audio) and of id that another item can take from a result of it.
+    when: Condition = ()
+    field: str
+    words: dict[str, int] = Field(default_factory=dict)
+
+
+class ProductRow(Row):
+    """One product in one API generation: where it is created, what it is paid with, what it makes.
+
+    Attributes:
+        create_path: where it is created; ``{model}`` stands for the model's name.
+        result_key: where a finished task of the first generation lists its files.
+        sync: whether the create is answered with the result.
+        makes: the kinds of file (image, video, audio) and of id that another item can take from a result of it.
+        grade: the field that price rows and models call ``mode``.
+        count: which field says how many files a task makes; none: one.
+        inherits: the id field whose task this one has model and mode of.
+        instead: fields of the other generation, with what to write instead.
+        unknown_models: a regular expression for names of models to come that would be of this generation.
     """
 
     kind: str
+    generation: Generation = Generation.V1
     create_path: str
     pack: Pack
-    result_key: str
+    result_key: str = ""
     suffix: str
+    sync: bool = False
     makes: tuple[str, ...] = ()
+    grade: str = "mode"
+    count: tuple[CountRow, ...] = ()
+    inherits: str = ""
+    instead: dict[str, str] = Field(default_factory=dict)
+    unknown_models: str = ""
     groups: tuple[str, ...] = ()
     implied_by: tuple[str, ...] = ()
     fields: dict[str, FieldRow] = Field(default_factory=dict)
     source: str
 
+    @property
+    def name(self) -> str:
+        """The product and its generation, for messages about the data."""
+        return self.kind if self.generation is Generation.V1 else f"{self.kind} {self.generation}"
+
 
 class ProductsFile(Row):
-    """``products.toml``."""
+    """``products.toml``. ``lists`` are values that other lists take in by name: ``["@effects_dual"]``."""
 
-    default_kind: str
+    default_kind: str = ""
+    lists: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     owned: tuple[OwnedRow, ...] = ()
+    media: tuple[MediaLimits, ...] = ()
     groups: dict[str, dict[str, FieldRow]] = Field(default_factory=dict)
-    product: tuple[ProductRow, ...]
+    product: tuple[ProductRow, ...] = ()
 
 
 class FeatureRow(Row):
-    """Something a body may use; ``granted`` features are refused unless the model allows them."""
+    """Something a body may use; ``granted`` features are refused unless the model allows them.
+
+    ``kinds`` are the products whose bodies are looked at; none: all of the generation.
+    """
 
     name: str
+    kinds: tuple[str, ...] = ()
+    generation: Generation = Generation.V1
     words: str
     field: str
     when: Condition
@@ -120,12 +210,13 @@ class GrantRow(Row):
 
 
 class ModelRow(Row):
-    """One model: products, modes (none: it takes no ``mode``) and clip lengths in seconds."""
+    """One model in some products: its modes (none: it takes no ``mode``) and clip lengths in seconds (none: any)."""
 
     name: str
     kinds: tuple[str, ...]
+    generation: Generation = Generation.V1
     modes: tuple[str, ...]
-    durations: tuple[int, ...]
+    durations: tuple[int, ...] = ()
     output: str
     source: str
     dated: str
@@ -135,8 +226,8 @@ class ModelRow(Row):
 class ModelsFile(Row):
     """``models.toml``."""
 
-    feature: tuple[FeatureRow, ...]
-    model: tuple[ModelRow, ...]
+    feature: tuple[FeatureRow, ...] = ()
+    model: tuple[ModelRow, ...] = ()
 
 
 class CatalogData(Row):
@@ -151,30 +242,61 @@ class CatalogData(Row):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        kinds = {row.kind for row in self.products.product}
-        features = {row.name for row in self.models.feature}
-        models = {row.name for row in self.models.model}
-        for where, known, used in self._references(kinds, features, models):
+        for where, known, used in self._references():
             if lost := sorted(set(used) - known):
                 raise ValueError(f"{where}: no such name: {', '.join(lost)}")
         return self
 
-    def _references(self, kinds: set[str], features: set[str], models: set[str]) -> list[tuple[str, set[str], Any]]:
-        selectors = [*self.prices.price, *self.wall_times.wall_time]
-        grants = [grant for row in self.models.model for grant in row.grants]
-        tier_names = {row.name for row in (*self.tiers.tier, *self.tiers.package)}
-        book_names = {row.name for row in self.prices.book}
-        return [
-            ("products.default_kind", kinds, [self.products.default_kind]),
-            ("tiers.default", tier_names, [self.tiers.default]),
-            ("prices.default", book_names, [self.prices.default]),
-            *((f"{row.source}: book", book_names | {""}, [row.book]) for row in self.prices.price),
-            *((f"products.{row.kind}.groups", set(self.products.groups), row.groups) for row in self.products.product),
-            *((f"models.{row.name}.kinds", kinds, row.kinds) for row in self.models.model),
-            *((f"models.grants.{row.feature}", features, (row.feature, *row.without)) for row in grants),
-            *((f"models.grants.{row.feature}", kinds, row.kinds) for row in grants),
-            *((f"rules.{row.rule}.kinds", kinds, row.kinds) for row in self.rules.rule),
-            *((f"{row.source}: kinds", kinds, row.kinds) for row in selectors),
-            *((f"{row.source}: models", models, row.models) for row in selectors),
-            *((f"{row.source}: features", features, (*row.with_, *row.without)) for row in selectors),
-        ]
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        models = [f"{kind} {row.name}" for row in self.models.model for kind in row.kinds]
+        products = [row.name for row in self.products.product]
+        for names in (models, products, [row.name for row in self.products.media]):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"stands twice: {', '.join(twice)}")
+        return self
+
+    def _references(self) -> Iterator[tuple[str, set[str], Any]]:
+        """Where names are used: the place, the names there are, those used."""
+        kinds = {row.kind for row in self.products.product}
+        features = {row.name for row in self.models.feature}
+        tiers = {row.name for row in (*self.tiers.tier, *self.tiers.package)}
+        yield "products.default_kind", kinds, [self.products.default_kind]
+        yield "tiers.default", tiers, [self.tiers.default]
+        yield from self._of_products(kinds)
+        for model in self.models.model:
+            yield f"models.{model.name}.kinds", kinds, model.kinds
+            for grant in model.grants:
+                yield f"models.grants.{grant.feature}", features, (grant.feature, *grant.without)
+                yield f"models.grants.{grant.feature}", kinds, grant.kinds
+        for feature in self.models.feature:
+            yield f"models.feature.{feature.name}", kinds, feature.kinds
+        for rule in self.rules.rule:
+            yield f"rules.{rule.rule}.kinds", kinds, rule.kinds
+        yield from self._of_selectors(kinds, features)
+
+    def _of_products(self, kinds: set[str]) -> Iterator[tuple[str, set[str], Any]]:
+        groups, media = set(self.products.groups), {row.name for row in self.products.media}
+        fields = [field for group in self.products.groups.values() for field in group.values()]
+        for row in self.products.product:
+            yield f"products.{row.name}.groups", groups, row.groups
+            fields += row.fields.values()
+        for field in _all_fields(fields):
+            yield "products: media", media, [*filter(None, [field.media]), *(use.media for use in field.media_when)]
+            yield "products: ref_kinds", kinds, field.ref_kinds
+
+    def _of_selectors(self, kinds: set[str], features: set[str]) -> Iterator[tuple[str, set[str], Any]]:
+        models, books = {row.name for row in self.models.model}, {row.name for row in self.prices.book}
+        yield "prices.default", books, [self.prices.default]
+        for price in self.prices.price:
+            yield f"{price.source}: book", books | {""}, [price.book]
+        for row in (*self.prices.price, *self.wall_times.wall_time):
+            yield f"{row.source}: kinds", kinds, row.kinds
+            yield f"{row.source}: models", models, row.models
+            yield f"{row.source}: features", features, (*row.with_, *row.without)
+
+
+def _all_fields(fields: list[FieldRow]) -> Iterator[FieldRow]:
+    for field in fields:
+        yield field
+        yield from _all_fields([*field.fields.values(), *([field.item] if field.item else [])])
