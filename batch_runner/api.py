@@ -180,7 +180,14 @@ class _Launch:
     async def load(self, store: Store) -> Batch:
         """Bring the manifest into the store."""
         items = Manifest(self.path, inspect_image).items
-        return await store.load_batch(self.name, realm=realm_of(self.settings), manifest=self.manifest, items=items)
+        was_lost = await lost_at_s(store, self.clock) > float("-inf")
+        return await store.load_batch(
+            self.name,
+            realm=realm_of(self.settings),
+            manifest=self.manifest,
+            items=items,
+            has_past=was_lost and (self.settings.output_dir / self.name).exists(),
+        )
 
     async def repair(self, store: Store, batch: Batch, keys: _Keyring) -> dict[str, str]:
         """See ``repair_settings``."""

@@ -6,10 +6,12 @@ import dataclasses
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from store_kit import item, items, with_store
 
+from batch_runner import catalog
 from batch_runner.lifecycle import Event, State
-from batch_runner.model import Item, Realm
+from batch_runner.model import Generation, Item, Realm, Route
 from batch_runner.store import Attempt, Batch, Facts, Store, StoredFile
 
 
@@ -109,5 +111,29 @@ def test_a_lost_answer_that_is_given_up_is_charged_and_may_be_tried_again(tmp_pa
         claim = await store.claim_next(batch, {})
         assert claim.attempt is not None
         assert claim.attempt.number == 2
+
+    with_store(tmp_path / "state.db", work)
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_a_call_that_a_lost_store_forgot_counts_at_its_price_and_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_file: bool
+) -> None:
+    at_once = Route(Generation.V1, "/v1/audio/tts", None, "audios")
+    monkeypatch.setattr(catalog, "route", lambda _kind, _model: at_once)
+
+    async def work(store: Store) -> None:
+        rows = items(item("say"))
+        batch = await store.load_batch("b", realm=Realm.SANDBOX, manifest="b.jsonl", items=rows, has_past=True)
+        assert await store.unlooked_calls(batch) == [("say", "text2video")]
+        files = [StoredFile(0, "b/say.mp3", 4, "0" * 64, 1)] if has_file else []
+        await store.recover_call(batch, "say", files, {})
+        assert await store.unlooked_calls(batch) == []
+        counts, balances = await store.counts(batch), await store.balances(batch, "video")
+        if has_file:
+            assert (counts.succeeded, balances.consumed, balances.held) == (1, Decimal(2), Decimal(0))
+        else:
+            assert (counts.unknown, balances.consumed, balances.held) == (1, Decimal(0), Decimal(2))
+        assert (await store.claim_next(batch, {})).attempt is None
 
     with_store(tmp_path / "state.db", work)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count, takewhile
+from pathlib import Path
 
 from batch_runner import catalog
+from batch_runner.download import sha256_of
 from batch_runner.errors import StoppedError
 from batch_runner.kling import Trouble, failure_of
 from batch_runner.lifecycle import ExternalId
@@ -12,7 +15,7 @@ from batch_runner.limits import Backoff
 from batch_runner.model import Route, Task, TaskStatus
 from batch_runner.runner.context import Context
 from batch_runner.schedule import MAX_PAGE_SIZE
-from batch_runner.store import FoundTask
+from batch_runner.store import FoundTask, StoredFile
 
 _LAST_PAGE = 1000
 """kling-api 4.3: ``pageNum`` is 1..1000."""
@@ -21,6 +24,8 @@ _LAST_PAGE = 1000
 async def adopt_from_account(context: Context) -> None:
     """Take up every task of this batch that the account has, then let the items be submitted.
 
+    Of calls that are answered at once the account knows nothing: their files here tell, or nobody does.
+
     One request a product on an empty account; only items that were never searched for ask for it.
 
     Raises:
@@ -28,17 +33,41 @@ async def adopt_from_account(context: Context) -> None:
         StoppedError: the API does not answer.
         AccountError: the keys are refused.
     """
+    for item_id, kind in await context.store.unlooked_calls(context.batch):
+        await _recover_call(context, item_id, catalog.product(kind).suffix)
     kinds = await context.store.unlooked_kinds(context.batch)
     if not kinds:
         return
     routes = {route.list_path: route for route in (catalog.route(kind, model) for kind, model in kinds)}
     await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - asyncio.get_running_loop().time()))
     found: list[FoundTask] = []
-    for route in filter(_is_listed, routes.values()):
+    for route in routes.values():
         found += await _tasks_of_batch(context, route)
     count = await context.store.adopt(context.batch, found, context.budgets)
     if count:
         context.notice(f"{count} tasks of this batch were found on the account and are taken up, not paid again")
+
+
+async def _recover_call(context: Context, item_id: str, suffix: str) -> None:
+    files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, suffix)
+    await context.store.recover_call(context.batch, item_id, files, context.budgets)
+    if not files:
+        text = "state.db was lost, and nobody can tell whether it was paid for; --repeat-lost makes it (again)"
+        context.notice(f"{item_id}: {text}", urgent=True)
+
+
+def _finished_files(context: Context, item_id: str, suffix: str) -> list[StoredFile]:
+    """The files of an item under their final names, plain or numbered from 1."""
+    folder = context.output_dir / context.batch.name
+    paths = [folder / f"{item_id}{suffix}"]
+    if not paths[0].is_file():
+        numbered = (folder / f"{item_id}-{number}{suffix}" for number in count(1))
+        paths = list(takewhile(Path.is_file, numbered))
+    found = []
+    for ordinal, path in enumerate(paths):
+        size, digest = sha256_of(path)
+        found.append(StoredFile(ordinal, path.relative_to(context.output_dir).as_posix(), size, digest, len(paths)))
+    return found
 
 
 async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
@@ -56,10 +85,6 @@ async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
             break
         seen |= ids
     return list(found.values())
-
-
-def _is_listed(route: Route) -> bool:
-    return not route.is_sync
 
 
 async def _page(context: Context, route: Route, number: int) -> list[Task]:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from batch_runner import ledger, lifecycle
-from batch_runner.errors import Problem
 from batch_runner.lifecycle import Event, ExternalId, Money, State
-from batch_runner.model import Pack, TaskStatus
+from batch_runner.model import Pack
 from batch_runner.store import chains, entries
-from batch_runner.store.rows import Attempt, Claim, Facts, FoundTask, StoredFile, Terms
+from batch_runner.store.rows import Attempt, Claim, Facts, StoredFile, Terms
 
 _SELECT = (
     "SELECT a.*, i.batch_id, i.item_id, i.kind, i.model, i.slots, i.body, i.in_manifest"
@@ -96,10 +95,11 @@ def _claim(db: sqlite3.Connection, item_key: int, terms: Terms) -> Attempt:
     if last is not None and State(last["state"]) not in lifecycle.RETRYABLE | {State.WITHDRAWN}:
         raise AssertionError(f"attempt {last['external_task_id']} may live; another one must not be minted")
     number = 1 if last is None else last["number"] + 1
-    return _mint(db, item, ExternalId.of(item["name"], item["item_id"], number, item["fingerprint"]), terms)
+    return mint(db, item, ExternalId.of(item["name"], item["item_id"], number, item["fingerprint"]), terms)
 
 
-def _mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, terms: Terms) -> Attempt:
+def mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, terms: Terms) -> Attempt:
+    """A new attempt of an item under this name, in state READY, with its credits held."""
     cursor = db.execute(
         "INSERT INTO attempts (item_key, number, external_task_id, fingerprint, state, pack, estimate, held)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, '0')",
@@ -162,88 +162,6 @@ def _stand(db: sqlite3.Connection, attempt: Attempt, facts: Facts) -> None:
         (status, facts.reason, facts.error_code, facts.error_message, attempt.attempt_id, attempt.number),
     )
     chains.tell_dependents(db, attempt.batch_id, attempt.item_id)
-
-
-def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
-    """Products and models of queued items for which the account has not been searched yet."""
-    rows = db.execute(
-        "SELECT DISTINCT kind, model FROM items WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
-        " ORDER BY kind, model",
-        (batch_id,),
-    )
-    return [(row["kind"], row["model"]) for row in rows]
-
-
-def edited_since(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> list[Problem]:
-    """Lines whose live or finished task on the account was made from another text."""
-    problems = []
-    for task in found:
-        row = _item_of(db, batch_id, task.name)
-        if row is None or row["looked"] or task.task.status == "failed":
-            continue
-        if row["fingerprint"][:8] != task.name.content:
-            what = f"{row['item_id']!r} was edited, but the account already has a video of its earlier text"
-            hint = "put the line back, give it an id of its own, or use another --name"
-            problems.append(Problem(row["line"], "id", what, hint))
-    return problems
-
-
-def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], terms: Terms) -> int:
-    """Take up tasks that the account has and a lost ``state.db`` forgot; returns how many.
-
-    Failed ones come first and are settled at once: their holds must not stand beside those of live tasks.
-    """
-    count = 0
-    for task in sorted(_one_a_number(found), key=lambda each: (_is_live(each), each.name.number)):
-        item = _item_of(db, batch_id, task.name)
-        if item is None or item["looked"] or _known(db, str(task.name)):
-            continue
-        attempt = _mint(db, item, task.name, terms)
-        apply(db, attempt.attempt_id, Event.ACCEPT, Facts(task_id=task.task.task_id), terms)
-        if task.task.status is TaskStatus.FAILED:
-            facts = Facts(charged=task.task.charged, reason=task.reason, error_message=task.task.message)
-            apply(db, attempt.attempt_id, Event.FAIL, facts, terms)
-            _forgive_other_text(db, item, task.name)
-        count += 1
-    return count
-
-
-def _is_live(found: FoundTask) -> bool:
-    return found.task.status is not TaskStatus.FAILED
-
-
-def _one_a_number(found: Sequence[FoundTask]) -> list[FoundTask]:
-    """One task for each item and number: after an edit two texts can share one, and the one that is paid counts."""
-    chosen: dict[tuple[str, int], FoundTask] = {}
-    for task in found:
-        key = (task.name.item, task.name.number)
-        if key not in chosen or _is_live(task):
-            chosen[key] = task
-    return list(chosen.values())
-
-
-def _forgive_other_text(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId) -> None:
-    """The failure of another text is not the line's: as after any edit, it is queued."""
-    if item["fingerprint"][:8] != name.content:
-        query = "UPDATE items SET status = 'queued', reason = NULL, error_message = NULL WHERE item_key = ?"
-        db.execute(query, (item["item_key"],))
-
-
-def _item_of(db: sqlite3.Connection, batch_id: int, name: ExternalId) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = db.execute(
-        "SELECT * FROM items WHERE batch_id = ? AND digest = ?", (batch_id, name.item)
-    ).fetchone()
-    return row
-
-
-def _known(db: sqlite3.Connection, external_task_id: str) -> bool:
-    query = "SELECT 1 FROM attempts WHERE external_task_id = ?"
-    return db.execute(query, (external_task_id,)).fetchone() is not None
-
-
-def mark_looked(db: sqlite3.Connection, batch_id: int) -> None:
-    """The account was searched: queued items may be submitted."""
-    db.execute("UPDATE items SET looked = 1 WHERE batch_id = ? AND looked = 0", (batch_id,))
 
 
 def record_file(db: sqlite3.Connection, attempt_id: int, file: StoredFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from batch_runner import catalog
 from batch_runner.errors import Problem, UsageError
 from batch_runner.lifecycle import ExternalId
 from batch_runner.model import Item, Realm
@@ -23,18 +24,24 @@ class EditedLinesError(Exception):
         self.problems = problems
 
 
-def load(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, items: Iterable[Item]) -> Batch:
+def load(
+    db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, items: Iterable[Item], has_past: bool
+) -> Batch:
     """Insert or update the batch so that it mirrors the manifest; writes nothing if it already does.
+
+    What is answered at once cannot be looked for on the account: such an item only waits for a look (at the files)
+    where the batch is new here and ``has_past``.
 
     Raises:
         EditedLinesError: lines whose attempt is in flight or done were edited.
     """
-    batch = _batch(db, name, realm=realm, manifest=manifest)
+    batch, is_new = _batch(db, name, realm=realm, manifest=manifest)
+    looked = frozenset() if is_new and has_past else _answered_at_once()
     db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (item_key INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM temp.seen")
     problems: list[Problem] = []
     for item in items:
-        problem = _load_item(db, batch, item)
+        problem = _load_item(db, batch, item, looked)
         if problem is not None:
             problems.append(problem)
     if problems:
@@ -49,7 +56,12 @@ def load(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, item
     return batch
 
 
-def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str) -> Batch:
+def _answered_at_once() -> frozenset[str]:
+    return frozenset(kind for kind in catalog.kinds() if catalog.route(kind, "").is_sync)
+
+
+def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str) -> tuple[Batch, bool]:
+    """The batch, and whether it is new here."""
     row = db.execute("SELECT batch_id, realm FROM batches WHERE name = ?", (name,)).fetchone()
     if row is not None:
         if row["realm"] != realm:
@@ -57,10 +69,10 @@ def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str) ->
                 f"the batch {name!r} was begun on {_PLACES[Realm(row['realm'])]}; on {_PLACES[realm]} it needs another "
                 f"--name or --output-dir"
             )
-        return Batch(row["batch_id"], name, realm)
+        return Batch(row["batch_id"], name, realm), False
     cursor = db.execute("INSERT INTO batches (name, realm, manifest) VALUES (?, ?, ?)", (name, realm, manifest))
     assert cursor.lastrowid is not None
-    return Batch(cursor.lastrowid, name, realm)
+    return Batch(cursor.lastrowid, name, realm), True
 
 
 _PLACES = {
@@ -76,14 +88,14 @@ def _values(item: Item) -> tuple[object, ...]:
             item.model, item.slots, credits_text(price.credits))  # fmt: skip
 
 
-def _load_item(db: sqlite3.Connection, batch: Batch, item: Item) -> Problem | None:
+def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozenset[str]) -> Problem | None:
     row = db.execute(
         "SELECT i.*, (SELECT a.state FROM attempts a WHERE a.item_key = i.item_key"
         " ORDER BY a.number DESC LIMIT 1) AS state FROM items i WHERE i.batch_id = ? AND i.item_id = ?",
         (batch.batch_id, item.id),
     ).fetchone()
     if row is None:
-        item_key = _insert(db, batch, item)
+        item_key = _insert(db, batch, item, is_looked=item.kind in looked)
     else:
         item_key = row["item_key"]
         if row["fingerprint"] != item.fingerprint and _is_taken(row):
@@ -108,12 +120,12 @@ def _edited(item: Item, row: sqlite3.Row) -> Problem:
     )
 
 
-def _insert(db: sqlite3.Connection, batch: Batch, item: Item) -> int:
+def _insert(db: sqlite3.Connection, batch: Batch, item: Item, *, is_looked: bool) -> int:
     digest = ExternalId.of(batch.name, item.id, 1, item.fingerprint).item
     cursor = db.execute(
-        f"INSERT INTO items (batch_id, item_id, digest, {', '.join(_COLUMNS)})"
-        f" VALUES ({', '.join('?' * (3 + len(_COLUMNS)))})",
-        (batch.batch_id, item.id, digest, *_values(item)),
+        f"INSERT INTO items (batch_id, item_id, digest, looked, {', '.join(_COLUMNS)})"
+        f" VALUES ({', '.join('?' * (4 + len(_COLUMNS)))})",
+        (batch.batch_id, item.id, digest, is_looked, *_values(item)),
     )
     assert cursor.lastrowid is not None
     if item.sources:

@@ -16,8 +16,12 @@ from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, Run
 class Store(Protocol):
     """The only truth about all batches of an output folder. Every method is durable when it returns."""
 
-    async def load_batch(self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]]) -> Batch:
+    async def load_batch(
+        self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]], has_past: bool = False
+    ) -> Batch:
         """Make the batch mirror the manifest; no write happens if it already does.
+
+        ``has_past`` says of a batch that is new here that an earlier store knew it, and was lost.
 
         Raises:
             ManifestError: lines were edited whose attempt is under way or paid; nothing is changed.
@@ -39,6 +43,14 @@ class Store(Protocol):
         Raises:
             ManifestError: a found task was made from another text than its line has now; nothing is changed.
         """
+
+    async def unlooked_calls(self, batch: Batch) -> list[tuple[str, str]]:
+        """Id and product of items that a lost store may have paid for and no account can tell of."""
+
+    async def recover_call(
+        self, batch: Batch, item_id: str, files: Sequence[StoredFile], budgets: Mapping[str, Decimal]
+    ) -> Attempt:
+        """Take up such an item: finished where ``files`` are here, else of unknown fate; it counts at its price."""
 
     async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1) -> Claim:
         """Mint the next item's attempt in state READY and hold its credits, if the budget and ``slots`` allow."""

@@ -18,7 +18,7 @@ from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
-from batch_runner.store import attempts, batches, chains, entries, views
+from batch_runner.store import adoption, attempts, batches, chains, entries, views
 from batch_runner.store.connection import mapped_errors, open_writer, transaction
 from batch_runner.store.rows import (
     LOST_SCOPE,
@@ -93,11 +93,13 @@ class SqliteStore:
         now = Moment(self._clock.wall_s(), self._clock.epoch(), self._clock.uptime_s())
         return Terms(budgets, self._book, now)
 
-    async def load_batch(self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]]) -> Batch:
+    async def load_batch(
+        self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]], has_past: bool = False
+    ) -> Batch:
         """See ``Store``."""
 
         def load(db: sqlite3.Connection) -> Batch:
-            return batches.load(db, name, realm=realm, manifest=manifest, items=items())
+            return batches.load(db, name, realm=realm, manifest=manifest, items=items(), has_past=has_past)
 
         try:
             return await self._do(load)
@@ -114,21 +116,31 @@ class SqliteStore:
 
     async def unlooked_kinds(self, batch: Batch) -> list[tuple[str, str]]:
         """See ``Store``."""
-        return await self._do(attempts.unlooked_kinds, batch.batch_id)
+        return await self._do(adoption.unlooked_kinds, batch.batch_id)
 
     async def adopt(self, batch: Batch, found: Sequence[FoundTask], budgets: Mapping[str, Decimal]) -> int:
         """See ``Store``."""
         terms = self._terms(budgets)
 
         def take_up(db: sqlite3.Connection) -> int:
-            problems = attempts.edited_since(db, batch.batch_id, found)
+            problems = adoption.edited_since(db, batch.batch_id, found)
             if problems:
                 raise ManifestError(batch.name, problems)
-            count = attempts.adopt(db, batch.batch_id, found, terms)
-            attempts.mark_looked(db, batch.batch_id)
+            count = adoption.adopt(db, batch.batch_id, found, terms)
+            adoption.mark_looked(db, batch.batch_id)
             return count
 
         return await self._do(take_up)
+
+    async def unlooked_calls(self, batch: Batch) -> list[tuple[str, str]]:
+        """See ``Store``."""
+        return await self._do(adoption.unlooked_calls, batch.batch_id)
+
+    async def recover_call(
+        self, batch: Batch, item_id: str, files: Sequence[StoredFile], budgets: Mapping[str, Decimal]
+    ) -> Attempt:
+        """See ``Store``."""
+        return await self._do(adoption.recover_call, batch.batch_id, item_id, files, self._terms(budgets))
 
     async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1) -> Claim:
         """See ``Store``."""

@@ -1,0 +1,125 @@
+"""What a lost ``state.db`` forgot: tasks that the account still has, and calls that nobody can ask for again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from batch_runner import catalog
+from batch_runner.errors import Problem
+from batch_runner.lifecycle import Event, ExternalId
+from batch_runner.model import TaskStatus
+from batch_runner.store import attempts
+from batch_runner.store.attempts import mint
+from batch_runner.store.rows import Attempt, Facts, FoundTask, StoredFile, Terms
+
+
+def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
+    """Products and models of queued items for which the account has not been searched yet."""
+    rows = db.execute(
+        "SELECT DISTINCT kind, model FROM items WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
+        " ORDER BY kind, model",
+        (batch_id,),
+    )
+    return [(row["kind"], row["model"]) for row in rows]
+
+
+def edited_since(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> list[Problem]:
+    """Lines whose live or finished task on the account was made from another text."""
+    problems = []
+    for task in found:
+        row = _item_of(db, batch_id, task.name)
+        if row is None or row["looked"] or task.task.status == "failed":
+            continue
+        if row["fingerprint"][:8] != task.name.content:
+            what = f"{row['item_id']!r} was edited, but the account already has a video of its earlier text"
+            hint = "put the line back, give it an id of its own, or use another --name"
+            problems.append(Problem(row["line"], "id", what, hint))
+    return problems
+
+
+def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], terms: Terms) -> int:
+    """Take up tasks that the account has and a lost ``state.db`` forgot; returns how many.
+
+    Failed ones come first and are settled at once: their holds must not stand beside those of live tasks.
+    """
+    count = 0
+    for task in sorted(_one_a_number(found), key=lambda each: (_is_live(each), each.name.number)):
+        item = _item_of(db, batch_id, task.name)
+        if item is None or item["looked"] or _known(db, str(task.name)):
+            continue
+        attempt = mint(db, item, task.name, terms)
+        attempts.apply(db, attempt.attempt_id, Event.ACCEPT, Facts(task_id=task.task.task_id), terms)
+        if task.task.status is TaskStatus.FAILED:
+            facts = Facts(charged=task.task.charged, reason=task.reason, error_message=task.task.message)
+            attempts.apply(db, attempt.attempt_id, Event.FAIL, facts, terms)
+            _forgive_other_text(db, item, task.name)
+        count += 1
+    return count
+
+
+def _is_live(found: FoundTask) -> bool:
+    return found.task.status is not TaskStatus.FAILED
+
+
+def _one_a_number(found: Sequence[FoundTask]) -> list[FoundTask]:
+    """One task for each item and number: after an edit two texts can share one, and the one that is paid counts."""
+    chosen: dict[tuple[str, int], FoundTask] = {}
+    for task in found:
+        key = (task.name.item, task.name.number)
+        if key not in chosen or _is_live(task):
+            chosen[key] = task
+    return list(chosen.values())
+
+
+def _forgive_other_text(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId) -> None:
+    """The failure of another text is not the line's: as after any edit, it is queued."""
+    if item["fingerprint"][:8] != name.content:
+        query = "UPDATE items SET status = 'queued', reason = NULL, error_message = NULL WHERE item_key = ?"
+        db.execute(query, (item["item_key"],))
+
+
+def _item_of(db: sqlite3.Connection, batch_id: int, name: ExternalId) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM items WHERE batch_id = ? AND digest = ?", (batch_id, name.item)
+    ).fetchone()
+    return row
+
+
+def _known(db: sqlite3.Connection, external_task_id: str) -> bool:
+    query = "SELECT 1 FROM attempts WHERE external_task_id = ?"
+    return db.execute(query, (external_task_id,)).fetchone() is not None
+
+
+def mark_looked(db: sqlite3.Connection, batch_id: int) -> None:
+    """The account was searched: queued items may be submitted."""
+    db.execute("UPDATE items SET looked = 1 WHERE batch_id = ? AND looked = 0", (batch_id,))
+
+
+def unlooked_calls(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
+    """Id and product of the items that a lost store may have paid for, and of which no account can tell."""
+    rows = db.execute(
+        "SELECT item_id, kind, model FROM items WHERE batch_id = ? AND looked = 0 AND in_manifest = 1 ORDER BY line",
+        (batch_id,),
+    )
+    return [(row["item_id"], row["kind"]) for row in rows if catalog.route(row["kind"], row["model"]).is_sync]
+
+
+def recover_call(
+    db: sqlite3.Connection, batch_id: int, item_id: str, files: Sequence[StoredFile], terms: Terms
+) -> Attempt:
+    """Take up an item that is answered at once: finished where its files are here, else of unknown fate.
+
+    Either way it counts at its price, for a lost store cannot tell what it cost.
+    """
+    item = db.execute(
+        "SELECT i.*, b.name FROM items i JOIN batches b USING (batch_id) WHERE batch_id = ? AND item_id = ?",
+        (batch_id, item_id),
+    ).fetchone()
+    attempt = mint(db, item, ExternalId.of(item["name"], item_id, 1, item["fingerprint"]), terms)
+    for file in files:
+        attempts.record_file(db, attempt.attempt_id, file)
+    for event in (Event.SEND, *((Event.SUCCEED, Event.PUBLISH) if files else (Event.LOSE_ANSWER,))):
+        attempt = attempts.apply(db, attempt.attempt_id, event, Facts(), terms)
+    db.execute("UPDATE items SET looked = 1 WHERE item_key = ?", (item["item_key"],))
+    return attempt
