@@ -99,8 +99,31 @@ def test_an_api_key_is_sent_as_it_is_and_cannot_be_renewed() -> None:
     assert tokens.authorization() == f"Bearer {API_KEY}"
 
 
+def test_an_api_key_beside_a_pair_is_used_for_everything() -> None:
+    credentials = Credentials.from_keys(ACCESS, SECRET, API_KEY)
+    tokens = TokenSource(credentials, SetClock())
+    assert tokens.authorization() == f"Bearer {API_KEY}"
+    assert tokens.has_api_key
+    assert set(credentials.secrets) == {ACCESS, SECRET, API_KEY}
+
+
+@pytest.mark.parametrize(
+    ("keys", "has_api_key"),
+    [((ACCESS, SECRET, None), False), ((None, None, API_KEY), True), ((ACCESS, None, API_KEY), True)],
+)
+def test_whatever_keys_there_are_will_do(keys: tuple[str | None, str | None, str | None], has_api_key: bool) -> None:  # noqa: FBT001 - a column
+    assert TokenSource(Credentials.from_keys(*keys), SetClock()).has_api_key is has_api_key
+
+
+@pytest.mark.parametrize("keys", [(None, None, None), (ACCESS, None, None), (None, SECRET, ""), ("", "", " ")])
+def test_too_few_keys_are_refused(keys: tuple[str | None, str | None, str | None]) -> None:
+    with pytest.raises(AccountError, match="copy it again"):
+        Credentials.from_keys(*keys)
+
+
 def test_no_secret_shows_in_any_text_of_credentials_or_tokens() -> None:
-    for credentials in (Credentials.from_key_pair(ACCESS, SECRET), Credentials.from_api_key(API_KEY)):
+    pair, key = Credentials.from_key_pair(ACCESS, SECRET), Credentials.from_api_key(API_KEY)
+    for credentials in (pair, key, Credentials.from_keys(ACCESS, SECRET, API_KEY)):
         tokens = TokenSource(credentials, SetClock())
         token = tokens.authorization().removeprefix("Bearer ")
         shown = f"{credentials} {credentials!r} {tokens} {tokens!r} {copy.copy(credentials)!r}"

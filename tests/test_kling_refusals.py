@@ -93,6 +93,38 @@ def test_not_found_speaks_of_our_task_only_in_a_query(
     assert classify(400, code, message, {}, reading=reading).verdict is verdict
 
 
+NO_KEY_PAIR = "Authentication error. The current API does not support AK/SK; please go to the console"
+
+
+@pytest.mark.parametrize("code", [1002, "1002"])
+def test_a_key_pair_on_a_route_for_api_keys_is_the_account_in_words_that_help(code: Any) -> None:
+    refusal = classify(401, code, NO_KEY_PAIR, {})
+    assert refusal.verdict is Verdict.ACCOUNT
+    assert "KLING_API_KEY" in for_person(refusal)
+    assert "KLING_API_KEY" not in for_person(classify(401, 1002, "Auth failed", {}))
+    assert "KLING_API_KEY" not in for_person(classify(401, 1000, NO_KEY_PAIR, {}))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "text", "verdict"),
+    [
+        (400, 1201, "task_ids and external_task_ids cannot exceed 20 in total", Verdict.REJECTED),
+        (400, 1201, "video resolution value '4k' is invalid", Verdict.REJECTED),
+        (400, 1201, "contents cannot be empty", Verdict.REJECTED),
+        (400, 1201, "Duration only supports 5 or 10 seconds when no refer_image is provided", Verdict.REJECTED),
+        (400, 1201, "model is not supported", Verdict.REJECTED),
+        (400, 1201, "Voice language not found", Verdict.REJECTED),
+        (400, 1201, "From video not found by id: 77", Verdict.REJECTED),
+        (400, 1200, "Missing Request Parameter", Verdict.REJECTED),
+        (404, 1203, "kling-v3-turbo is not supported for this API", Verdict.REJECTED),
+        (429, 1303, "parallel task over resource pack limit", Verdict.SLOT),
+        (400, 1201, "External_task_id b-1-1 already exists", Verdict.EXISTS),
+    ],
+)
+def test_the_texts_seen_on_either_generations_creates(status: int, code: int, text: str, verdict: Verdict) -> None:
+    assert classify(status, code, text, {}).verdict is verdict
+
+
 @pytest.mark.parametrize(
     ("headers", "retry_after_s"),
     [

@@ -8,11 +8,12 @@ from typing import Any
 
 import aiohttp
 
-from batch_runner.kling import packs, wire_v1, wire_v2
+from batch_runner.kling import account, wire_v1, wire_v2
 from batch_runner.kling.auth import TokenSource
 from batch_runner.kling.envelope import Envelope, MalformedAnswer
-from batch_runner.kling.exchange import ACCOUNT, POLL, SUBMIT, Exchange, Gate, Request, Trouble, raise_refused
-from batch_runner.kling.refusals import NEEDS_API_KEY, classify, code_of, for_person
+from batch_runner.kling.exchange import POLL, SUBMIT, Exchange, Gate, Request, Trouble
+from batch_runner.kling.packs import AccountPack
+from batch_runner.kling.refusals import NEEDS_API_KEY, for_person
 from batch_runner.kling.transport import LostError, NotConnectedError, Transport
 from batch_runner.model import (
     Accepted,
@@ -114,11 +115,11 @@ class KlingClient:
             path = wire_v2.find_path(_listed(route), [task_or_external_id], by_external_id=by_external_id)
         else:
             path = wire_v1.find_path(_listed(route), task_or_external_id)
-        reply = await self._get(POLL, path)
-        if reply is None:
+        reply = await self._get(path)
+        if reply is None and route.generation is Generation.V1:
             return None
         try:
-            tasks = _found(route, reply.data)
+            tasks = _found(route, reply)
         except MalformedAnswer as exc:
             raise Trouble(f"the answer about a task is not as documented: {exc}") from None
         return _the_one(tasks, task_or_external_id, by_external_id=by_external_id)
@@ -131,7 +132,7 @@ class KlingClient:
             AccountError: the account may not ask.
         """
         assert route.generation is Generation.V1, "the second generation has no pages; see find_many and tasks"
-        reply = await self._get(POLL, wire_v1.page_path(_listed(route), page_num, page_size))
+        reply = await self._get(wire_v1.page_path(_listed(route), page_num, page_size))
         rows = _list_of_tasks(reply)
         return self._legible(rows, lambda row: wire_v1.parse_task(row, route.result_key))
 
@@ -152,7 +153,7 @@ class KlingClient:
         paths += [wire_v2.find_path(_TASKS_PATH, external_task_ids, by_external_id=True)] if external_task_ids else []
         found: list[Task] = []
         for path in paths:
-            found += self._legible(_list_of_tasks(await self._get(POLL, path)), wire_v2.parse_task)
+            found += self._legible(_list_of_tasks(await self._get(path)), wire_v2.parse_task)
         asked = {*task_ids, *external_task_ids}
         ours = [task for task in found if asked & {task.task_id, task.external_task_id}]
         self.malformed_rows += len(found) - len(ours)
@@ -187,7 +188,7 @@ class KlingClient:
 
     # --- asking about the account -------------------------------------------------------------------------
 
-    async def packs(self, start_ms: int, end_ms: int) -> list[packs.AccountPack]:
+    async def packs(self, start_ms: int, end_ms: int) -> list[AccountPack]:
         """The account's resource packs between two moments in milliseconds since 1970.
 
         The vendor asks for at most one such query a second.
@@ -196,22 +197,12 @@ class KlingClient:
             Trouble: no answer now.
             AccountError: the account may not ask.
         """
-        reply = await self._get(ACCOUNT, packs.costs_path(start_ms, end_ms))
-        data = reply.data if reply else None
-        if not isinstance(data, dict):
-            raise Trouble("the answer about resource packs is not as documented")
-        if code_of(data.get("code", 0)) != 0:
-            message = self._exchange.text(data.get("msg"))
-            raise_refused(classify(200, data.get("code"), message, {}, reading=True))
-        try:
-            return packs.parse_packs(data)
-        except MalformedAnswer as exc:
-            raise Trouble(f"the answer about resource packs is not as documented: {exc}") from None
+        return await account.ask_packs(self._exchange, start_ms, end_ms, self._read_timeout_s)
 
     # --- what they share ----------------------------------------------------------------------------------
 
-    async def _get(self, kind: str, path: str) -> Envelope | None:
-        return await self._exchange.query(Request(kind, "GET", path, self._read_timeout_s))
+    async def _get(self, path: str) -> Envelope | None:
+        return await self._exchange.query(Request(POLL, "GET", path, self._read_timeout_s))
 
     def _legible(self, rows: Sequence[Any], parse: Callable[[Any], Task]) -> list[Task]:
         """The rows that are tasks; the others are counted."""
@@ -230,13 +221,12 @@ def _create_request(route: Route, body: Mapping[str, Any], ours: Mapping[str, st
     return wire_v1.create_request(body, ours)
 
 
-def _found(route: Route, data: Any) -> list[Task]:
+def _found(route: Route, reply: Envelope | None) -> list[Task]:
     """The tasks in the answer to a question about one. Raises MalformedAnswer if there should be one, illegibly."""
-    if route.generation is Generation.V1:
-        return [wire_v1.parse_task(data, route.result_key)]
-    if not isinstance(data, list | None):
-        raise MalformedAnswer("data is not a list")
-    return [wire_v2.parse_task(row) for row in data or ()]
+    if route.generation is Generation.V2:
+        # Here an unknown id is an empty list (kling-api 3.20); a refusal would be no proof of absence.
+        return [wire_v2.parse_task(row) for row in _list_of_tasks(reply)]
+    return [wire_v1.parse_task(reply.data if reply else None, route.result_key)]
 
 
 def _the_one(tasks: Sequence[Task], asked_id: str, *, by_external_id: bool) -> Task | None:
