@@ -1,21 +1,27 @@
 """One run of a batch, from what earlier runs left to the summary."""
 
 from batch_runner.runner.collector import Collector
-from batch_runner.runner.context import Context, Policy, SubmissionGate
+from batch_runner.runner.context import Collecting, Context, Policy, SubmissionGate, TaskClient
+from batch_runner.runner.crew import work_through
 from batch_runner.runner.derived import write_derived, write_files
 from batch_runner.runner.halt import Halt
+from batch_runner.runner.poller import Poller
 from batch_runner.runner.run import Run, exit_code, has_work, record_idle
 
 __all__ = [
+    "Collecting",
     "Collector",
     "Context",
     "Halt",
     "Policy",
+    "Poller",
     "Run",
     "SubmissionGate",
+    "TaskClient",
     "exit_code",
     "has_work",
     "record_idle",
+    "work_through",
     "write_derived",
     "write_files",
 ]

@@ -9,20 +9,45 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, Protocol
 
 from batch_runner.clock import Clock
 from batch_runner.download import Downloader
 from batch_runner.errors import StoppedError
 from batch_runner.events import Balance, InFlight, Notice, Observer
-from batch_runner.kling import KlingClient
 from batch_runner.lifecycle import Event
 from batch_runner.limits import RateLimitMonitor, TaskLimiter
-from batch_runner.records import credits_text
+from batch_runner.model import CreateOutcome, Route, Task
+from batch_runner.records import RequestCounts, credits_text
 from batch_runner.runner.halt import Halt
 from batch_runner.schedule import Patience
 from batch_runner.store import Attempt, Batch, Facts, Store
 
 _MONEY_EVENTS = frozenset({Event.SUCCEED, Event.FAIL, Event.REFUSE, Event.WITHDRAW, Event.HOLD})
+
+
+class TaskClient(Protocol):
+    """What a run asks of the API; ``kling.KlingClient`` is one, a rehearsal has another."""
+
+    @property
+    def requests(self) -> RequestCounts:
+        """Requests so far."""
+
+    async def create(self, route: Route, body: Mapping[str, Any], external_task_id: str) -> CreateOutcome:
+        """See ``KlingClient.create``."""
+
+    async def find(self, route: Route, task_or_external_id: str, *, by_external_id: bool = False) -> Task | None:
+        """See ``KlingClient.find``."""
+
+    async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:
+        """See ``KlingClient.page``."""
+
+
+class Collecting(Protocol):
+    """What brings a succeeded task's files home; ``Collector`` is one."""
+
+    async def collect(self, attempt: Attempt, task: Task | None) -> None:
+        """See ``Collector.collect``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +80,7 @@ class Context:
 
     store: Store
     batch: Batch
-    client: KlingClient
+    client: TaskClient
     clock: Clock
     limiter: TaskLimiter
     downloader: Downloader

@@ -10,8 +10,7 @@ from batch_runner.errors import BatchRunnerError, StoppedError
 from batch_runner.events import InFlight
 from batch_runner.kling import failure_of
 from batch_runner.lifecycle import LIVE, SLOT_HOLDING, State
-from batch_runner.runner.collector import Collector
-from batch_runner.runner.context import Context
+from batch_runner.runner.context import Collecting, Context
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.submission import Courier
 from batch_runner.store import Attempt
@@ -23,11 +22,11 @@ _DOWNLOADS_BEHIND = 24
 class Crew:
     """Starts workers, knows which of them still move, and feeds free slots from the queue."""
 
-    def __init__(self, context: Context, poller: Poller, group: asyncio.TaskGroup) -> None:
+    def __init__(self, context: Context, poller: Poller, group: asyncio.TaskGroup, collector: Collecting) -> None:
         self._context = context
         self._poller = poller
         self._group = group
-        self._collector = Collector(context)
+        self._collector = collector
         self._couriers: dict[int, Courier] = {}
         self._busy: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,6 +146,24 @@ class Crew:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def work_through(
+    context: Context, poller: Poller, collector: Collecting, *, with_gone_assets: bool = False
+) -> bool:
+    """Bring the batch of the context as far as it can be brought now.
+
+    Returns:
+        Whether the budget kept items from being submitted.
+    """
+    async with asyncio.TaskGroup() as group:
+        polling = group.create_task(poller.run(), name="poller")
+        crew = Crew(context, poller, group, collector)
+        await crew.take_up(with_gone_assets=with_gone_assets)
+        await crew.feed()
+        await crew.go_home()
+        polling.cancel()
+    return crew.is_blocked
 
 
 def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BatchRunnerError | None:

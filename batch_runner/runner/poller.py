@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from batch_runner import catalog
 from batch_runner.errors import AccountError
@@ -76,9 +76,16 @@ class Watch:
 
 
 class Poller:
-    """Asks for everything that is watched, at the pace the request limit leaves."""
+    """Asks for everything that is watched, at the pace the request limit leaves.
 
-    def __init__(self, context: Context, rpm: int) -> None:
+    Args:
+        context: the run's parts.
+        rpm: requests allowed in any 60 s; 0 is no limit.
+        pause: waits so many seconds between two questions; a rehearsal leaves out the waits that bring no news.
+    """
+
+    def __init__(self, context: Context, rpm: int, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._pause = pause
         self._context = context
         self._rpm = rpm
         self._watches: dict[str, Watch] = {}
@@ -105,7 +112,7 @@ class Poller:
         while True:
             await self._something.wait()
             for list_path in sorted({watch.route.list_path or "" for watch in self._watches.values()}):
-                await asyncio.sleep(self._interval_s())
+                await self._pause(self._interval_s())
                 await self._look(list_path)
 
     def _interval_s(self) -> float:

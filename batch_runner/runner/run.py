@@ -16,8 +16,9 @@ from batch_runner.events import BatchFinished, BatchStarted, ItemFinished
 from batch_runner.lifecycle import LIVE, Event, State, item_status
 from batch_runner.records import ItemCounts, RequestCounts, SummaryRecord
 from batch_runner.runner.adoption import adopt_from_account
+from batch_runner.runner.collector import Collector
 from batch_runner.runner.context import Context
-from batch_runner.runner.crew import Crew, first_of_ours
+from batch_runner.runner.crew import first_of_ours, work_through
 from batch_runner.runner.derived import write_derived
 from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.poller import Poller
@@ -111,15 +112,8 @@ class Run:
         await self._tell_start()
         if not await self._search_account():
             return
-        async with asyncio.TaskGroup() as group:
-            poller = Poller(context, self._rpm)
-            polling = group.create_task(poller.run(), name="poller")
-            crew = Crew(context, poller, group)
-            await crew.take_up(with_gone_assets=self._retry_failed)
-            await crew.feed()
-            await crew.go_home()
-            polling.cancel()
-        self._is_blocked = crew.is_blocked
+        poller, collector = Poller(context, self._rpm), Collector(context)
+        self._is_blocked = await work_through(context, poller, collector, with_gone_assets=self._retry_failed)
 
     async def _give_up_lost(self) -> None:
         """At the user's word, count calls whose answers were lost as paid, and let them be made again."""
