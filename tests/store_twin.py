@@ -16,7 +16,7 @@ FREE = Decimal(0)
 HOLDING = {State.READY, State.SENDING, State.UNKNOWN, State.IN_FLIGHT, State.MISSING}
 PAID = {State.SUCCEEDED, State.PUBLISHED, State.ASSET_GONE}
 OPEN = {State.SENDING, State.UNKNOWN, State.MISSING}
-OVER = {State.FAILED, State.REFUSED}
+OVER = {State.FAILED, State.REFUSED, State.LOST}
 
 
 def content_of(text: str) -> str:

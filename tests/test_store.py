@@ -197,6 +197,35 @@ def test_tasks_that_a_lost_store_forgot_are_taken_up_and_not_paid_again(tmp_path
     with_store(tmp_path / "state.db", work)
 
 
+def test_a_line_that_was_away_while_the_account_was_searched_is_searched_for_when_it_returns(tmp_path: Path) -> None:
+    """A lost store, a line removed just then: it came back as searched for, and was paid a second time."""
+
+    async def work(store: Store) -> None:
+        await loaded(store, item("a", 1), item("b", 2), searched=False)
+        batch = await loaded(store, item("a", 1), searched=False)
+        tasks = [found("a", 1, TaskStatus.FAILED), found("b", 1, TaskStatus.SUCCEEDED)]
+        assert await store.adopt(batch, tasks, {}) == 1
+        await loaded(store, item("a", 1), item("b", 2), searched=False)
+        assert await store.unlooked_kinds(batch) == [("text2video", "")]
+        assert (await store.claim_next(batch, {})).attempt is None
+        assert await store.adopt(batch, tasks, {}) == 1
+        assert (await store.claim_next(batch, {})).attempt is None
+
+    with_store(tmp_path / "state.db", work)
+
+
+def test_a_task_of_a_removed_lines_earlier_text_is_no_conflict(tmp_path: Path) -> None:
+    """The run was refused for a line that was not in the manifest."""
+
+    async def work(store: Store) -> None:
+        await loaded(store, item("a", 1), item("b", 2), searched=False)
+        batch = await loaded(store, item("a", 1), searched=False)
+        assert await store.adopt(batch, [found("b", 1, TaskStatus.SUCCEEDED, text="old")], {}) == 0
+        assert (await claimed(store, batch)).item_id == "a"
+
+    with_store(tmp_path / "state.db", work)
+
+
 def test_news_of_an_older_attempt_does_not_speak_for_the_item(tmp_path: Path) -> None:
     """A lost store, a second attempt in flight: the first one's failure once let a third one be paid."""
 

@@ -16,20 +16,20 @@ from batch_runner.store.rows import Attempt, Facts, FoundTask, StoredFile, Terms
 
 def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
     """Products and models of queued items for which the account has not been searched yet."""
-    rows = db.execute(
-        "SELECT DISTINCT kind, model FROM items WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
-        " ORDER BY kind, model",
-        (batch_id,),
-    )
+    rows = db.execute(f"SELECT DISTINCT kind, model FROM items {_ASKING} ORDER BY kind, model", (batch_id,))
     return [(row["kind"], row["model"]) for row in rows]
+
+
+_ASKING = "WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
+"""Lines that the account is to be searched for; not removed ones, whose products nobody asks for and which may return."""
 
 
 def edited_since(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> list[Problem]:
     """Lines whose live or finished task on the account was made from another text."""
     problems = []
     for task in found:
-        row = _item_of(db, batch_id, task.name)
-        if row is None or row["looked"] or task.task.status == "failed":
+        row = _asking(db, batch_id, task.name)
+        if row is None or task.task.status == "failed":
             continue
         if row["fingerprint"][:8] != task.name.content:
             what = f"{row['item_id']!r} was edited, but the account already has a video of its earlier text"
@@ -45,8 +45,8 @@ def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], ter
     """
     count = 0
     for task in sorted(_one_a_number(found), key=lambda each: (_is_live(each), each.name.number)):
-        item = _item_of(db, batch_id, task.name)
-        if item is None or item["looked"] or _known(db, str(task.name)):
+        item = _asking(db, batch_id, task.name)
+        if item is None or _known(db, str(task.name)):
             continue
         attempt = mint(db, item, task.name, terms)
         attempts.apply(db, attempt.attempt_id, Event.ACCEPT, Facts(task_id=task.task.task_id), terms)
@@ -79,10 +79,10 @@ def _forgive_other_text(db: sqlite3.Connection, item: sqlite3.Row, name: Externa
         db.execute(query, (item["item_key"],))
 
 
-def _item_of(db: sqlite3.Connection, batch_id: int, name: ExternalId) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = db.execute(
-        "SELECT * FROM items WHERE batch_id = ? AND digest = ?", (batch_id, name.item)
-    ).fetchone()
+def _asking(db: sqlite3.Connection, batch_id: int, name: ExternalId) -> sqlite3.Row | None:
+    """The line that a found task belongs to, if the account is being searched for it."""
+    query = f"SELECT * FROM items {_ASKING} AND digest = ?"
+    row: sqlite3.Row | None = db.execute(query, (batch_id, name.item)).fetchone()
     return row
 
 
@@ -93,15 +93,12 @@ def _known(db: sqlite3.Connection, external_task_id: str) -> bool:
 
 def mark_looked(db: sqlite3.Connection, batch_id: int) -> None:
     """The account was searched: queued items may be submitted."""
-    db.execute("UPDATE items SET looked = 1 WHERE batch_id = ? AND looked = 0", (batch_id,))
+    db.execute(f"UPDATE items SET looked = 1 {_ASKING}", (batch_id,))
 
 
 def unlooked_calls(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
     """Id and product of the items that a lost store may have paid for, and of which no account can tell."""
-    rows = db.execute(
-        "SELECT item_id, kind, model FROM items WHERE batch_id = ? AND looked = 0 AND in_manifest = 1 ORDER BY line",
-        (batch_id,),
-    )
+    rows = db.execute(f"SELECT item_id, kind, model FROM items {_ASKING} ORDER BY line", (batch_id,))
     return [(row["item_id"], row["kind"]) for row in rows if catalog.route(row["kind"], row["model"]).is_sync]
 
 
