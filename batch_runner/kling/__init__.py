@@ -3,20 +3,23 @@
 from batch_runner.kling.address import api_origin
 from batch_runner.kling.auth import Credentials, TokenSource
 from batch_runner.kling.client import KlingClient
+from batch_runner.kling.deductions import Deduction
 from batch_runner.kling.exchange import Gate, Trouble
 from batch_runner.kling.failures import Failure, failure_of
-from batch_runner.kling.packs import AccountPack
+from batch_runner.kling.packs import AccountPack, account_concurrency
 from batch_runner.kling.refusals import for_person
 from batch_runner.kling.session import open_session
 
 __all__ = [
     "AccountPack",
     "Credentials",
+    "Deduction",
     "Failure",
     "Gate",
     "KlingClient",
     "TokenSource",
     "Trouble",
+    "account_concurrency",
     "api_origin",
     "failure_of",
     "for_person",

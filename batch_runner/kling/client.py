@@ -10,6 +10,7 @@ import aiohttp
 
 from batch_runner.kling import account, wire_v1, wire_v2
 from batch_runner.kling.auth import TokenSource
+from batch_runner.kling.deductions import BALANCE_PATH, PACKAGE_PATH, Deduction
 from batch_runner.kling.envelope import Envelope, MalformedAnswer
 from batch_runner.kling.exchange import POLL, SUBMIT, Exchange, Gate, Request, Trouble
 from batch_runner.kling.packs import AccountPack
@@ -198,6 +199,33 @@ class KlingClient:
             AccountError: the account may not ask.
         """
         return await account.ask_packs(self._exchange, start_ms, end_ms, self._read_timeout_s)
+
+    async def deductions(
+        self,
+        cursor: str | None = None,
+        *,
+        of_balance: bool = False,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        limit: int = 100,
+    ) -> tuple[list[Deduction], str | None]:
+        """What was taken from the account's packs, and the cursor of the next rows, None after the last.
+
+        Args:
+            cursor: where an earlier answer ended; without one both times are needed.
+            of_balance: from the post-paid balance instead, in money.
+            start_ms: deductions from this moment on, in milliseconds since 1970.
+            end_ms: deductions up to this moment, likewise.
+            limit: at most so many, up to 500.
+
+        Raises:
+            ValueError: neither times nor a cursor; nothing was sent.
+            Trouble: no answer now.
+            AccountError: the account may not ask.
+        """
+        path = BALANCE_PATH if of_balance else PACKAGE_PATH
+        times_ms = (start_ms, end_ms)
+        return await account.ask_deductions(self._exchange, path, cursor, times_ms, limit, self._read_timeout_s)
 
     # --- what they share ----------------------------------------------------------------------------------
 

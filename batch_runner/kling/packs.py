@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from batch_runner.kling.cleaning import clean_text
 from batch_runner.kling.envelope import MalformedAnswer, list_at, quantity
+from batch_runner.model import Pack
 
 COSTS_PATH = "/account/costs"
+
+_CONCURRENCY = re.compile(r"(?<![A-Za-z0-9])(\d{1,4}) ?Con(?:current|currency)?(?![A-Za-z])", re.IGNORECASE)
+_WORDS = (
+    (re.compile(r"try[ _-]?on", re.IGNORECASE), Pack.TRY_ON),
+    (re.compile(r"image", re.IGNORECASE), Pack.IMAGE),
+    (re.compile(r"video", re.IGNORECASE), Pack.VIDEO),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,8 @@ class AccountPack:
         total: credits it began with, or None if not said.
         remaining: credits left, or None if not said.
         expires_at_s: wall time at which the rest lapses, in seconds since 1970, or None if not said.
+        effective_at_s: wall time from which it can be used, likewise.
+        type: ``decreasing_total`` or ``constant_period``.
     """
 
     name: str
@@ -29,6 +41,34 @@ class AccountPack:
     total: Decimal | None
     remaining: Decimal | None
     expires_at_s: float | None
+    effective_at_s: float | None = None
+    type: str = ""
+
+    @property
+    def pack(self) -> Pack | None:
+        """The currency it holds, which only its name tells; None if it does not."""
+        return next((pack for word, pack in _WORDS if word.search(self.name)), None)
+
+    @property
+    def concurrency(self) -> int | None:
+        """The account's tasks at a time while this pack is active, if its name tells them."""
+        found = _CONCURRENCY.search(self.name)
+        return int(found[1]) if found else None
+
+    def is_active(self, wall_s: float) -> bool:
+        """Whether it can be drawn on at this moment."""
+        begun = self.effective_at_s is None or self.effective_at_s <= wall_s
+        over = self.expires_at_s is not None and self.expires_at_s <= wall_s
+        return self.status == "online" and begun and not over and self.remaining != 0
+
+
+def account_concurrency(packs: Iterable[AccountPack], pack: Pack, wall_s: float) -> int | None:
+    """Tasks at a time that the active packs of a currency allow: the largest of theirs, not their sum (5.3).
+
+    None if no active pack's name tells.
+    """
+    active = [one for one in packs if one.pack is pack and one.is_active(wall_s)]
+    return max((one.concurrency for one in active if one.concurrency is not None), default=None)
 
 
 def costs_path(start_ms: int, end_ms: int) -> str:
@@ -44,14 +84,21 @@ def parse_packs(data: dict[str, Any]) -> list[AccountPack]:
 def _pack(row: Any) -> AccountPack:
     if not isinstance(row, dict):
         raise MalformedAnswer("a resource pack is not an object")
-    invalid_ms = quantity(row.get("invalid_time"))
     return AccountPack(
         name=_word(row.get("resource_pack_name")),
         status=_word(row.get("status")),
         total=quantity(row.get("total_quantity")),
         remaining=quantity(row.get("remaining_quantity")),
-        expires_at_s=None if invalid_ms is None else float(invalid_ms) / 1000,
+        expires_at_s=seconds(row.get("invalid_time")),
+        effective_at_s=seconds(row.get("effective_time")),
+        type=_word(row.get("resource_pack_type")),
     )
+
+
+def seconds(milliseconds: Any) -> float | None:
+    """A moment in seconds since 1970 from one in milliseconds; None if it is absent or cannot be one."""
+    number = quantity(milliseconds)
+    return None if number is None else float(number) / 1000
 
 
 def _word(value: Any) -> str:

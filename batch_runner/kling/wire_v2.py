@@ -110,13 +110,17 @@ def parse_search(data: Any) -> tuple[list[Any], str | None]:
     """The rows of a search and the cursor of the next ones, None after the last. Raises MalformedAnswer."""
     if not isinstance(data, dict):
         raise MalformedAnswer("data is not an object")
-    rows = list_at(data, "result")
+    return list_at(data, "result"), next_cursor_of(data)
+
+
+def next_cursor_of(data: dict[str, Any]) -> str | None:
+    """Where the next rows begin, None after the last. Raises MalformedAnswer if there are more and it does not say."""
     if not data.get("has_more"):
-        return rows, None
-    next_cursor = data.get("next_cursor")
-    if not isinstance(next_cursor, str) or not 0 < len(next_cursor) <= _LONGEST_CURSOR:
+        return None
+    cursor = data.get("next_cursor")
+    if not isinstance(cursor, str) or not 0 < len(cursor) <= _LONGEST_CURSOR:
         raise MalformedAnswer("next_cursor is missing, though there is more")
-    return rows, next_cursor
+    return cursor
 
 
 def _outputs(data: dict[str, Any]) -> list[Any]:
