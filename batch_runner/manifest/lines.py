@@ -1,11 +1,10 @@
-"""The lines of a manifest file and the JSON objects on them, or what keeps them from being read."""
+"""JSON Lines: the lines of a manifest's text and the JSON objects on them, or what keeps them from being read."""
 
 from __future__ import annotations
 
 import codecs
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from batch_runner.catalog.problems import json_type, shown
@@ -18,30 +17,17 @@ EXAMPLE: Final = 'one object a line, such as {"prompt": "..."}'
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def lines(path: Path) -> Iterator[tuple[int, str | Problem]]:
-    """Every line that is not blank, with its number; a problem in place of what cannot be read."""
-    if (trouble := _not_a_file(path)) is not None:
-        yield 0, trouble
-        return
-    try:
-        with path.open("rb") as file:
-            yield from _decoded(file)
-    except OSError as error:
-        yield 0, Problem(None, None, f"cannot be read: {error.strerror}")
+def json_records(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
+    """The object of every line that is not blank, with its number."""
+    for line, text in text_lines(file):
+        if isinstance(text, Problem):
+            yield line, text
+        elif stripped := text.rstrip():  # JSON errors would count a line's end as a line of its own
+            yield line, parsed(line, stripped)
 
 
-def _not_a_file(path: Path) -> Problem | None:
-    try:
-        if path.is_dir():
-            return Problem(None, None, "is a folder, not a file", f"name a file: {EXAMPLE}")
-        if not path.exists():
-            return Problem(None, None, "no such file", "check the path, and the folder you are in")
-    except (OSError, ValueError) as error:
-        return Problem(None, None, f"cannot be read: {error}")
-    return None if path.is_file() else Problem(None, None, "is no regular file, and it is read more than once")
-
-
-def _decoded(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
+def text_lines(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
+    """Every line with its number and its end; a problem in place of one that is no text."""
     line = 0
     while raw := file.readline(MAX_LINE_BYTES + 1):
         line += 1
@@ -51,8 +37,8 @@ def _decoded(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
         if len(raw) > MAX_LINE_BYTES:
             _skip_line(file, raw)
             yield line, Problem(line, None, f"is longer than {MAX_LINE_BYTES // 1024**2} MiB")
-        elif text := _text(line, raw):
-            yield line, text
+        else:
+            yield line, _text(line, raw)
 
 
 def _skip_line(file: BinaryIO, raw: bytes) -> None:
@@ -61,9 +47,8 @@ def _skip_line(file: BinaryIO, raw: bytes) -> None:
 
 
 def _text(line: int, raw: bytes) -> str | Problem:
-    """The line without its end, which JSON errors would count as a line of their own; empty when it is blank."""
     try:
-        return raw.decode("utf-8-sig" if line == 1 else "utf-8").rstrip()
+        return raw.decode("utf-8-sig" if line == 1 else "utf-8")
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 at byte {error.start + 1} of the line"
         return Problem(line, None, what, "save the manifest as UTF-8")
@@ -91,14 +76,19 @@ _decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_con
 
 def parsed(line: int, text: str) -> dict[str, Any] | Problem:
     """The object on a line, or why there is none."""
+    record = value(line, text)
+    if isinstance(record, dict | Problem):
+        return record
+    return Problem(line, None, f"must be an object, not {json_type(record)}", EXAMPLE)
+
+
+def value(line: int, text: str) -> Any:
+    """What stands there in JSON, or why that is none."""
     try:
-        record = _decode(text)
+        return _decode(text)
     except json.JSONDecodeError as error:
         return Problem(line, None, f"is not JSON: {error.msg}, column {error.colno}", EXAMPLE)
     except _RefusedJsonError as error:
         return Problem(line, None, str(error))
     except (ValueError, RecursionError):
         return Problem(line, None, "is JSON with a number too long or with too many levels")
-    if isinstance(record, dict):
-        return record
-    return Problem(line, None, f"must be an object, not {json_type(record)}", EXAMPLE)

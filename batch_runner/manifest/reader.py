@@ -10,8 +10,9 @@ from typing import Final
 from batch_runner.errors import ManifestError, Problem
 from batch_runner.manifest.draft import Draft, Made
 from batch_runner.manifest.expansion import Entry, Expansion
-from batch_runner.manifest.lines import lines, parsed
 from batch_runner.manifest.media_fields import Inspect, load_body
+from batch_runner.manifest.records import records
+from batch_runner.manifest.source import Source, format_of
 from batch_runner.model import Item
 
 MAX_PROBLEMS: Final = 100
@@ -19,12 +20,17 @@ MAX_PROBLEMS: Final = 100
 
 
 class Manifest:
-    """A manifest file. Nothing is read before it is asked for; every question reads the file anew."""
+    """A manifest. Nothing is read before it is asked for; every question reads its text anew."""
 
-    def __init__(self, path: Path, inspect: Inspect) -> None:
-        self.path = path
+    def __init__(self, source: Path | Source, inspect: Inspect) -> None:
+        self._source = source if isinstance(source, Source) else Source(source, format_of(source))
         self._inspect = inspect
-        self._folder = path.absolute().parent
+        self._folder = self._source.folder
+
+    @property
+    def path(self) -> Path:
+        """The file, or what stands for its name."""
+        return self._source.path
 
     def problems(self) -> tuple[list[Problem], int]:
         """The first hundred problems in the order of the file, and how many more there are."""
@@ -61,8 +67,7 @@ class Manifest:
         """What became of each line that is not blank, and of the manifest as a whole."""
         first_lines: dict[int, int] = {}
         expansion = Expansion(self._folder)
-        for line, content in lines(self.path):
-            record = content if isinstance(content, Problem) else parsed(line, content)
+        for line, record in records(self._source):
             if isinstance(record, Problem):
                 expansion.unreadable()
                 yield [record]

@@ -1,0 +1,25 @@
+"""The objects of a manifest, each with its line, however it is written; a problem in place of what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from batch_runner.errors import Problem
+from batch_runner.manifest.lines import json_records
+from batch_runner.manifest.source import Format, Source, UnreadableError
+from batch_runner.manifest.table import table_records
+from batch_runner.manifest.yaml_records import yaml_records
+
+Record = tuple[int, dict[str, Any] | Problem]
+
+_READERS = {Format.JSONL: json_records, Format.CSV: table_records, Format.YAML: yaml_records}
+
+
+def records(source: Source) -> Iterator[Record]:
+    """Every object of the manifest with the line it begins on."""
+    try:
+        with source.opened() as file:
+            yield from _READERS[source.format](file)
+    except UnreadableError as error:
+        yield 0, error.problem
