@@ -16,11 +16,11 @@ from batch_runner.download import Downloader, LinkPolicy, is_as_recorded, open_d
 from batch_runner.errors import AccountError
 from batch_runner.events import Event, Notice, Observer
 from batch_runner.folder import batch_name, held_folder
+from batch_runner.intake import manifest_of
 from batch_runner.kling import KlingClient, TokenSource, open_session
 from batch_runner.lifecycle import State
 from batch_runner.limits import TaskLimiter
 from batch_runner.manifest import Manifest
-from batch_runner.media import inspect_image
 from batch_runner.progress import choose, running_in_notebook
 from batch_runner.records import ResultRecord, SummaryRecord
 from batch_runner.runner import (
@@ -50,7 +50,7 @@ async def run(manifest: str | Path, *, observer: Observer | None = None, **optio
     """Submit, poll, download and keep the ledger of one manifest; call it again to go on.
 
     Args:
-        manifest: path of a JSON Lines file.
+        manifest: path of a file of items (JSON Lines, CSV or YAML), or ``-`` for standard input.
         observer: is handed every ``events.Event``. Without one, a notebook shows a progress bar and a script
             nothing; ``batch_runner.progress.choose`` makes ready ones.
         options: the options of ``run`` with underscores (``output_dir``, ``budget``, ``sandbox``, ...). What is
@@ -81,7 +81,7 @@ def run_sync(manifest: str | Path, *, observer: Observer | None = None, **option
 
 
 async def run_settings(
-    path: Path,
+    manifest: Path | Manifest,
     settings: Settings,
     *,
     environ: Mapping[str, str],
@@ -89,9 +89,13 @@ async def run_settings(
     clock: Clock | None = None,
     halt: Halt | None = None,
 ) -> SummaryRecord:
-    """``run`` with settings that are already resolved; ``halt`` lets the caller stop it (signals)."""
-    launch = _launch(path, settings, observer, clock, halt)
-    manifest = Manifest(path, inspect_image)
+    """``run`` with settings that are already resolved; ``halt`` lets the caller stop it (signals).
+
+    A path of ``-`` is read to its end first, and meanwhile nothing else can go on: a door that wants to hear signals
+    hands the manifest instead.
+    """
+    launch = _launch(manifest, settings, observer, clock, halt)
+    manifest = launch.source
     await asyncio.get_running_loop().run_in_executor(None, manifest.check)
     keys = _Keyring(settings, environ)
     if not (settings.output_dir / "state.db").exists() and any(True for _ in manifest.items()):
@@ -123,9 +127,12 @@ async def repair_settings(
         return await launch.repair(store, await launch.load(store), _Keyring(settings, environ))
 
 
-def _launch(path: Path, settings: Settings, observer: Observer, clock: Clock | None, halt: Halt | None) -> _Launch:
-    limits, name = limits_of(settings), batch_name(path, settings)
-    return _Launch(path, name, settings, limits, clock or SystemClock(), halt or Halt(), observer)
+def _launch(
+    manifest: Path | Manifest, settings: Settings, observer: Observer, clock: Clock | None, halt: Halt | None
+) -> _Launch:
+    source = manifest if isinstance(manifest, Manifest) else manifest_of(manifest, settings)
+    limits, name = limits_of(settings), batch_name(source.path, settings)
+    return _Launch(source, name, settings, limits, clock or SystemClock(), halt or Halt(), observer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +160,7 @@ class _Keyring:
 class _Launch:
     """What one start of the program was given."""
 
-    path: Path
+    source: Manifest
     name: str
     settings: Settings
     limits: Limits
@@ -164,7 +171,7 @@ class _Launch:
     @property
     def manifest(self) -> str:
         """The manifest's path as text that any file can hold."""
-        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        return os.fsencode(self.source.path).decode("utf-8", "backslashreplace")
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Store]:
@@ -179,7 +186,7 @@ class _Launch:
 
     async def load(self, store: Store) -> Batch:
         """Bring the manifest into the store."""
-        items = Manifest(self.path, inspect_image).items
+        items = self.source.items
         was_lost = await lost_at_s(store, self.clock) > float("-inf")
         return await store.load_batch(
             self.name,

@@ -17,6 +17,8 @@ import batch_runner
 from batch_runner import api, doctor, looking, planning, progress, serving
 from batch_runner.answer import Answer
 from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestError, StoppedError, UsageError
+from batch_runner.intake import manifest_of
+from batch_runner.manifest import Manifest
 from batch_runner.progress.stream import CarefulStream
 from batch_runner.records import SummaryRecord, credits_text
 from batch_runner.report import inert
@@ -104,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
             serving.add_flags(command)
         elif name != "doctor":
             command.add_argument("manifest", type=Path, nargs="?" if name in {"status", "ledger"} else None,
-                                 metavar="MANIFEST", help="JSON Lines, one item a line")  # fmt: skip
+                                 metavar="MANIFEST", help="a file of items (JSON Lines, CSV, YAML), or -")  # fmt: skip
         if name == "plan":
             command.add_argument("--expand", action="store_true",
                                  help="print the items as JSON Lines instead, with nothing left out")  # fmt: skip
@@ -118,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(namespace: argparse.Namespace, settings: Settings) -> int:
     match namespace.command:
         case "run":
-            return asyncio.run(_run(namespace.manifest, settings))
+            return asyncio.run(_run(manifest_of(namespace.manifest, settings), settings))
         case "sandbox":
             return asyncio.run(serving.serve(namespace, _say))
         case "doctor":
@@ -131,7 +133,7 @@ def _command(namespace: argparse.Namespace, settings: Settings) -> int:
             return _print_answer(getattr(looking, name)(namespace.manifest, settings), settings)
 
 
-async def _run(manifest: Path, settings: Settings) -> int:
+async def _run(manifest: Manifest, settings: Settings) -> int:
     """``run``: the first signal stops submitting and leaves soon, the second one leaves now."""
     halt = Halt()
     task = asyncio.current_task()
@@ -182,7 +184,7 @@ def _plan(namespace: argparse.Namespace, settings: Settings) -> int:
         return _print_answer(planning.plan(namespace.manifest, settings), settings)
     if settings.json:
         raise UsageError("--expand prints one JSON object a line, --json a single one: leave one of them out")
-    for line in planning.expanded(namespace.manifest):
+    for line in planning.expanded(namespace.manifest, settings):
         _say(line)
     return ExitCode.OK
 

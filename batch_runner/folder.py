@@ -12,6 +12,8 @@ from batch_runner.errors import DiskError, OutputFolderLockedError, UsageError
 from batch_runner.settings import Settings, check_batch_name
 
 SANDBOX_SUFFIX = "-sandbox"
+STDIN = Path("-")
+"""What stands for standard input where a manifest's path is asked for."""
 
 
 @contextmanager
@@ -47,6 +49,8 @@ def batch_name(manifest_path: Path, settings: Settings) -> str:
     Raises:
         UsageError: the name cannot be a folder's.
     """
+    if manifest_path == STDIN and settings.name is None:
+        raise UsageError("standard input has no name that the batch could take: add --name NAME")
     try:
         name = check_batch_name(manifest_path.stem if settings.name is None else settings.name)
     except ValueError as error:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from batch_runner import catalog
 from batch_runner.answer import Answer, table
-from batch_runner.manifest import Manifest
-from batch_runner.media import inspect_image
+from batch_runner.intake import manifest_of
 from batch_runner.model import Item
 from batch_runner.records import credits_text
 from batch_runner.service import limits_of
@@ -28,7 +27,7 @@ def plan(manifest: Path, settings: Settings) -> Answer:
     rows: Counter[tuple[str, str, str]] = Counter()
     work_s = longest_s = 0.0
     count = 0
-    checked = Manifest(manifest, inspect_image)
+    checked = manifest_of(manifest, settings)
     checked.check()
     for item in checked.items():
         totals[item.price.pack] += item.price.credits
@@ -48,13 +47,13 @@ def plan(manifest: Path, settings: Settings) -> Answer:
     return Answer(lines, data)
 
 
-def expanded(manifest: Path) -> Iterator[str]:
+def expanded(manifest: Path, settings: Settings) -> Iterator[str]:
     """The items as lines of a manifest that leaves nothing to defaults, samples, templates or other files.
 
     Raises:
         ManifestError: the manifest has problems.
     """
-    checked = Manifest(manifest, inspect_image)
+    checked = manifest_of(manifest, settings)
     checked.check()
     return checked.expanded()
 

@@ -81,7 +81,14 @@ def test_help_names_every_flag_with_its_default() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_option_can_stand_in_the_environment_and_the_file(tmp_path: Path, option: Option) -> None:
-    texts = {"output_dir": "o", "keys_path": "k", "name": "n", "tier": "pro", "base_url": "https://h.example"}
+    texts = {
+        "output_dir": "o",
+        "keys_path": "k",
+        "name": "n",
+        "format": "csv",
+        "tier": "pro",
+        "base_url": "https://h.example",
+    }
     text = texts.get(option.name, "1")
     expected = option.parse(text)
     by_env = getattr(settled(environ={option.env: text}), option.name)

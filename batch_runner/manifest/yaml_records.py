@@ -38,6 +38,7 @@ MAX_DEPTH: Final = 30
 _ENOUGH_EVENTS: Final = 2 * MAX_PARTS + MAX_DEPTH
 """A part has at most two events, its beginning and its end."""
 
+_STANDARD_TAG: Final = "tag:yaml.org,2002:"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,300})(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,4})?")
 _WORDS: Final = {
@@ -142,8 +143,9 @@ class _Node:
         if depth > MAX_DEPTH:
             raise _RefusedError(event, f"has more than {MAX_DEPTH} levels")
         assert isinstance(event, ScalarEvent | CollectionStartEvent)
-        if event.tag not in {None, "!"}:
-            raise _RefusedError(event, f"has the tag {shown(event.tag)}, which is not read", "quote what is text")
+        if event.tag is not None:
+            tag = shown(event.tag.replace(_STANDARD_TAG, "!!"))
+            raise _RefusedError(event, f"has the tag {tag}, which is not read", "quote what is text")
         found = self._unnamed(event, depth)
         if event.anchor is not None:
             self._anchors[event.anchor] = found, self._parts - before

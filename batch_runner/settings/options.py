@@ -15,6 +15,7 @@ from batch_runner.settings.values import (
     budget,
     check_batch_name,
     line_of_text,
+    one_of,
     path,
     real,
     switch,
@@ -34,6 +35,7 @@ class Settings:
     Attributes:
         output_dir: everything is written below it.
         name: the batch's name, or None for the manifest's file name without its ending.
+        format: how the manifest is written, or None for what its file's ending says.
         budget: the most credits the batch may consume and hold, by pack; a missing pack has no limit.
         max_concurrent: tasks in flight, or None for the tier's figure.
         rpm: API requests in any 60 seconds, 0 for no limit, or None for the tier's figure.
@@ -48,6 +50,7 @@ class Settings:
 
     output_dir: Path
     name: str | None
+    format: str | None
     budget: Mapping[str, Decimal]
     max_concurrent: int | None
     rpm: int | None
@@ -107,6 +110,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "name", "--name", check_batch_name, None,
         "the batch's name (default: the manifest's file name without its ending)", "NAME",
+    ),
+    Option(
+        "format", "--format", one_of("jsonl", "csv", "yaml"), None,
+        "how the manifest is written: jsonl, csv or yaml (default: by its ending, else jsonl)", "FORMAT",
     ),
     Option(
         "budget", "--budget", budget, {},

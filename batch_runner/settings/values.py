@@ -72,6 +72,18 @@ def check_batch_name(value: object) -> str:
     return name
 
 
+def one_of(*words: str) -> Callable[[object], str]:
+    """A parser of one of these words."""
+
+    def parse(value: object) -> str:
+        word = value.strip().lower() if isinstance(value, str) else ""
+        if word not in words:
+            raise ValueError(f"{shown(value)} is none of {', '.join(words)}")
+        return word
+
+    return parse
+
+
 def whole(least: int, most: int = _LARGEST_COUNT) -> Callable[[object], int]:
     """A parser of whole numbers from ``least`` to ``most``."""
 
