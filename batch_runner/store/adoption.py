@@ -21,7 +21,7 @@ def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str
 
 
 _ASKING = "WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
-"""Lines that the account is to be searched for; not removed ones, whose products nobody asks for and which may return."""
+"""Lines that the account is to be searched for; not removed ones, whose products nobody asks for: they may return."""
 
 
 def edited_since(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> list[Problem]:
