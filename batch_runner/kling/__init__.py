@@ -9,8 +9,10 @@ from batch_runner.kling.failures import Failure, failure_of
 from batch_runner.kling.packs import AccountPack, account_concurrency
 from batch_runner.kling.refusals import for_person
 from batch_runner.kling.session import open_session
+from batch_runner.kling.wire_v2 import MOST_IDS
 
 __all__ = [
+    "MOST_IDS",
     "AccountPack",
     "Credentials",
     "Deduction",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
+from typing import TypeVar
 
 from batch_runner import catalog
 from batch_runner.download import sha256_of
@@ -12,10 +15,12 @@ from batch_runner.errors import StoppedError
 from batch_runner.kling import Trouble, failure_of
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import Backoff
-from batch_runner.model import Route, Task, TaskStatus
+from batch_runner.model import Generation, Route, Task, TaskStatus
 from batch_runner.runner.context import Context
 from batch_runner.schedule import MAX_PAGE_SIZE
 from batch_runner.store import FoundTask, StoredFile
+
+T = TypeVar("T")
 
 _LAST_PAGE = 1000
 """kling-api 4.3: ``pageNum`` is 1..1000."""
@@ -73,30 +78,47 @@ def _finished_files(context: Context, item_id: str, suffix: str) -> list[StoredF
 async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
     ours = ExternalId.of(context.batch.name, "", 1, "").batch
     found: dict[str, FoundTask] = {}
-    seen: set[str] = set()
-    for number in range(1, _LAST_PAGE + 1):
-        rows = await _page(context, route, number)
+    pages = _searched(context) if route.generation is Generation.V2 else _listed(context, route)
+    async for rows in pages:
         for row in rows:
             name = ExternalId.parse(row.external_task_id)
             if name is not None and name.batch == ours:
                 found[str(name)] = FoundTask(name, row, _reason(row))
-        ids = {row.task_id for row in rows}
-        if ids <= seen:  # a short page proves nothing: a server may hand out fewer rows than asked for
-            break
-        seen |= ids
     return list(found.values())
 
 
-async def _page(context: Context, route: Route, number: int) -> list[Task]:
+async def _listed(context: Context, route: Route) -> AsyncIterator[list[Task]]:
+    """Pages of a product of the first generation, until one shows nothing new: a short one proves nothing."""
+    seen: set[str] = set()
+    for number in range(1, _LAST_PAGE + 1):
+        rows = await _patiently(context, partial(context.client.page, route, number, MAX_PAGE_SIZE))
+        yield rows
+        ids = {row.task_id for row in rows}
+        if ids <= seen:
+            return
+        seen |= ids
+
+
+async def _searched(context: Context) -> AsyncIterator[list[Task]]:
+    """Everything that the second generation's search shows, cursor by cursor."""
+    cursor = None
+    for _ in range(_LAST_PAGE):
+        rows, cursor = await _patiently(context, partial(context.client.tasks, cursor, limit=MAX_PAGE_SIZE))
+        yield rows
+        if cursor is None:
+            return
+
+
+async def _patiently(context: Context, ask: Callable[[], Awaitable[T]]) -> T:
     backoff = Backoff(2.0, 30.0, context.rng)
     while True:
         try:
-            rows = await context.client.page(route, number, MAX_PAGE_SIZE)
+            answer = await ask()
         except Trouble as trouble:
             context.trouble(str(trouble))
         else:
             context.well()
-            return rows
+            return answer
         if context.halt.is_set:
             raise context.halt.error or StoppedError("stopped")
         await asyncio.sleep(backoff.next_s())

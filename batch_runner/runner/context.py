@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -41,6 +41,12 @@ class TaskClient(Protocol):
 
     async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:
         """See ``KlingClient.page``."""
+
+    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:
+        """See ``KlingClient.find_many``."""
+
+    async def tasks(self, cursor: str | None = None, *, limit: int = 100) -> tuple[list[Task], str | None]:
+        """See ``KlingClient.tasks``."""
 
 
 class Collecting(Protocol):

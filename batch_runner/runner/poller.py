@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from batch_runner import catalog
 from batch_runner.errors import AccountError
-from batch_runner.kling import Trouble
+from batch_runner.kling import MOST_IDS, Trouble
 from batch_runner.limits import Backoff
-from batch_runner.model import Task
+from batch_runner.model import Generation, Task
 from batch_runner.runner.context import Context
 from batch_runner.schedule import CompletionRate, PageSize, poll_interval_s
 from batch_runner.store import Attempt
@@ -121,7 +121,7 @@ class Poller:
     async def _look(self, list_path: str) -> None:
         context = self._context
         try:
-            await self._look_at_page(list_path)
+            await self._look_at(list_path)
         except Trouble as trouble:
             context.trouble(str(trouble))
             await asyncio.sleep(self._backoff.next_s())
@@ -133,10 +133,24 @@ class Poller:
             context.well()
             self._backoff.reset()
 
-    async def _look_at_page(self, list_path: str) -> None:
+    async def _look_at(self, list_path: str) -> None:
         watches = [watch for watch in self._watches.values() if watch.route.list_path == list_path]
-        if not watches:
-            return
+        if watches and watches[0].route.generation is Generation.V2:
+            for some in _batched(watches, MOST_IDS):
+                await self._look_by_name(some)
+        elif watches:
+            await self._look_at_page(watches, list_path)
+
+    async def _look_by_name(self, watches: Sequence[Watch]) -> None:
+        """The second generation tells of the tasks that are named, and leaves out those it does not know."""
+        looked_at_s = _now_s()
+        rows = await self._context.client.find_many(
+            task_ids=[watch.task_id for watch in watches if watch.task_id is not None],
+            external_task_ids=[watch.external_task_id for watch in watches if watch.task_id is None],
+        )
+        await self._ask_for(tell_found(watches, rows), looked_at_s, is_complete=True)
+
+    async def _look_at_page(self, watches: Sequence[Watch], list_path: str) -> None:
         size = self._pages[list_path].for_tasks(len(watches))
         looked_at_s = _now_s()
         rows = await self._context.client.page(watches[0].route, 1, size)
@@ -144,6 +158,9 @@ class Poller:
         is_complete = len(rows) < size
         if lacking and not is_complete:
             self._pages[list_path].lacked()
+        await self._ask_for(lacking, looked_at_s, is_complete=is_complete)
+
+    async def _ask_for(self, lacking: Sequence[Watch], looked_at_s: float, *, is_complete: bool) -> None:
         for watch in lacking:
             if watch.task_id is not None:
                 await self._ask(watch)
@@ -166,6 +183,10 @@ class Poller:
             watch.absent(now_s)
         else:
             watch.tell(task)
+
+
+def _batched(watches: Sequence[Watch], size: int) -> Iterator[Sequence[Watch]]:
+    return (watches[start : start + size] for start in range(0, len(watches), size))
 
 
 def tell_found(watches: Sequence[Watch], rows: Sequence[Task]) -> list[Watch]:
