@@ -257,6 +257,7 @@ class _Launch:
                     downloader=Downloader(downloads, links, rng=rng, epoch=clock.epoch()),
                     output_dir=settings.output_dir,
                     budgets=settings.budget,
+                    rolling=tuple(settings.rolling_budget.values()),
                     policy=Policy(
                         settle_s=settings.task_settle_s,
                         task_deadline_s=settings.task_deadline_s,

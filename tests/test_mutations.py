@@ -111,6 +111,27 @@ MUTATIONS = (
         "        if not task.task.task_id:\n",
         "test_store.py::test_news_of_an_older_attempt_does_not_speak_for_the_item",
     ),
+    Mutation(
+        "open holds do not count in a rolling budget",
+        "store/windows.py",
+        "    return Window(budget, held, charged)\n",
+        "    return Window(budget, 0 * held, charged)\n",
+        "test_store_windows.py::test_the_last_credits_are_held_once",
+    ),
+    Mutation(
+        "a wall clock set forward makes room in a rolling budget",
+        "store/windows.py",
+        '        "epoch": now.epoch,\n',
+        '        "epoch": "",\n',
+        "test_store_windows.py::test_a_wall_clock_that_is_set_forward_makes_no_room",
+    ),
+    Mutation(
+        "a charge forgets the second leg of its difference",
+        "ledger.py",
+        "        moves.append(Move(Account.AVAILABLE, Account.CONSUMED, taken - held))\n",
+        "        pass\n",
+        "test_ledger.py",
+    ),
 )
 
 

@@ -111,6 +111,20 @@ def test_the_first_real_run(checkout: Path, tmp_path: Path) -> None:
     assert secret_key not in printed
 
 
+@runs("budgets")
+def test_the_budgets_of_the_settings_file(checkout: Path, tmp_path: Path) -> None:
+    tight = BLOCKS["budgets"].replace("credits = 50", "credits = 4")
+    assert tight != BLOCKS["budgets"]
+    command = [".venv/bin/python", "-m", "batch_runner", "prompts/demo.jsonl", "--sandbox", "--json"]
+    for text, code in ((tight, 4), (BLOCKS["budgets"], 0)):
+        (checkout / "batch_runner.toml").write_text(text, encoding="utf-8")
+        done = subprocess.run(command, cwd=checkout, env=clean_environ(tmp_path, QUICK), capture_output=True, text=True,
+                              timeout=60, check=False)  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert ("room appears at" in done.stderr) == (code == 4)
+        assert json.loads(done.stdout)["credits"]["video"]["budget"] == "100"
+
+
 @runs("cron")
 def test_the_cron_line(checkout: Path, tmp_path: Path) -> None:
     access_key, secret_key = re.findall(r'_key = "(.+)"', BLOCKS["keys"])

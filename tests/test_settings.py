@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch_runner.budgets import RollingBudget
 from batch_runner.errors import AccountError, UsageError
 from batch_runner.settings import (
     DEFAULT_BASE_URL,
@@ -54,7 +55,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     settings = settled()
     assert settings.output_dir == Path("outputs")
     assert settings.base_url == DEFAULT_BASE_URL
-    assert settings.budget == {}
+    assert settings.budget == settings.rolling_budget == {}
     assert (settings.name, settings.max_concurrent, settings.rpm, settings.tier, settings.max_runtime_s) == (None,) * 5
     assert (settings.sandbox, settings.retry_failed, settings.json, settings.quiet) == (False,) * 4
     assert (settings.max_attempts, settings.task_deadline_s, settings.task_settle_s) == (1, 7200, 15)
@@ -82,6 +83,7 @@ def test_help_names_every_flag_with_its_default() -> None:
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_option_can_stand_in_the_environment_and_the_file(tmp_path: Path, option: Option) -> None:
     texts = {
+        "rolling_budget": "1/1d",
         "output_dir": "o",
         "keys_path": "k",
         "name": "n",
@@ -148,6 +150,57 @@ def test_wrong_budgets_in_the_file_are_refused(tmp_path: Path, wrong: str) -> No
         return
     [problem] = problems(toml=toml_file(tmp_path, f"budget = {wrong}"))
     assert "batch_runner.toml, budget: " in problem
+
+
+DAY = RollingBudget("video", 86_400, Decimal(50))
+MONTH = RollingBudget("image", 2_592_000, Decimal("20.5"))
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        'rolling_budget = "50/1d,image=20.5/30d"',
+        'rolling-budget = ["50/24h", "image = 20.5 / 30d"]',
+        '[[rolling_budget]]\nwindow = "1d"\ncredits = 50\n[[rolling_budget]]\npack="image"\nwindow="720h"\ncredits=20.5',
+    ],
+)
+def test_rolling_budgets_in_the_file(tmp_path: Path, spelling: str) -> None:
+    settings = settled(toml=toml_file(tmp_path, spelling))
+    assert settings.rolling_budget == {"video/1d": DAY, "image/30d": MONTH}
+
+
+def test_a_rolling_budget_gives_way_to_one_of_its_pack_and_window_only(tmp_path: Path) -> None:
+    toml = toml_file(tmp_path, 'rolling_budget = "10/24h,50/90m"')
+    environ = {"BATCH_RUNNER_ROLLING_BUDGET": "image=20.5/30d"}
+    given = settled("--rolling-budget", "50/1d", environ=environ, toml=toml).rolling_budget
+    assert given == {"video/1d": DAY, "image/30d": MONTH, "video/90m": RollingBudget("video", 5400, Decimal(50))}
+    assert list(settled("--rolling-budget", "1/1h", "--rolling-budget", "2/2h").rolling_budget) == [
+        "video/1h",
+        "video/2h",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("50", "write credits and window, such as 50/1d"),
+        ("50/1x", "'1x' is not a window, such as 90m"),
+        ("50/0d", "'0d' is not a window"),
+        ("50/1.5d", "is not a window"),
+        ("50/99999d", "ten years at most"),
+        ("-1/1d", "is not a plain number of credits"),
+        ("imgae=1/1d", "there is no pack 'imgae' (did you mean image?)"),
+        ("1/24h,2/1d", "the rolling budget video/1d is given twice"),
+        ({"window": "1d", "credit": 5}, "a rolling budget has no 'credit' (did you mean credits?)"),
+        ({"window": "1d"}, "a rolling budget needs credits"),
+        ({"window": 86400, "credits": 5}, "86400 is not a window"),
+        (50, "50 is no rolling budget"),
+    ],
+)
+def test_wrong_rolling_budgets_are_refused(wrong: object, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve({"rolling_budget": wrong}, {}, None)
+    assert words in str(caught.value)
 
 
 def test_a_float_budget_is_refused_with_the_way_on() -> None:

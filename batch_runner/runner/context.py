@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
+from batch_runner.budgets import RollingBudget
 from batch_runner.clock import Clock
 from batch_runner.download import Downloader
 from batch_runner.errors import StoppedError
@@ -95,6 +96,7 @@ class Context:
     policy: Policy
     rng: random.Random
     observer: Observer
+    rolling: tuple[RollingBudget, ...] = ()
     halt: Halt = field(default_factory=Halt)
     lost_at_s: float = float("-inf")
     patience: Patience = field(default_factory=lambda: Patience(limit_s=300.0, first_limit_s=45.0))

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from contextlib import suppress
 
+from batch_runner.budgets import Shortage
 from batch_runner.errors import BatchRunnerError, StoppedError
 from batch_runner.events import InFlight
 from batch_runner.kling import failure_of
@@ -31,7 +32,7 @@ class Crew:
         self._busy: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._tries: Counter[str] = Counter()
-        self.is_blocked = False
+        self.shortages: tuple[Shortage, ...] = ()
 
     async def take_up(self, *, with_gone_assets: bool) -> None:
         """Go on with what earlier runs left: their tasks hold slots from the first moment."""
@@ -56,8 +57,8 @@ class Crew:
 
     async def _claim(self) -> bool:
         context = self._context
-        claim = await context.store.claim_next(context.batch, context.budgets, context.limiter.free)
-        self.is_blocked = claim.blocked and claim.attempt is None
+        claim = await context.store.claim_next(context.batch, context.budgets, context.limiter.free, context.rolling)
+        self.shortages = claim.shortages
         if claim.attempt is None:
             return False
         await context.limiter.acquire(claim.attempt.slots)
@@ -150,11 +151,11 @@ class Crew:
 
 async def work_through(
     context: Context, poller: Poller, collector: Collecting, *, with_gone_assets: bool = False
-) -> bool:
+) -> tuple[Shortage, ...]:
     """Bring the batch of the context as far as it can be brought now.
 
     Returns:
-        Whether the budget kept items from being submitted.
+        The budgets that kept items from being submitted; empty when none did.
     """
     async with asyncio.TaskGroup() as group:
         polling = group.create_task(poller.run(), name="poller")
@@ -163,7 +164,7 @@ async def work_through(
         await crew.feed()
         await crew.go_home()
         polling.cancel()
-    return crew.is_blocked
+    return crew.shortages
 
 
 def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BatchRunnerError | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from decimal import Decimal
 
 from batch_runner import catalog
+from batch_runner.budgets import Shortage
 from batch_runner.clock import Clock
 from batch_runner.download import make_batch_folder
 from batch_runner.errors import AccountError, BatchRunnerError, ExitCode, StoppedError
@@ -74,7 +75,7 @@ class Run:
         self._rpm = rpm
         self._retry_failed = retry_failed
         self._max_runtime_s = max_runtime_s
-        self._is_blocked = False
+        self._shortages: tuple[Shortage, ...] = ()
 
     async def __call__(self) -> SummaryRecord:
         """Run to the end that is possible now, record it, and write the derived files.
@@ -113,7 +114,7 @@ class Run:
         if not await self._search_account():
             return
         poller, collector = Poller(context, self._rpm), Collector(context)
-        self._is_blocked = await work_through(context, poller, collector, with_gone_assets=self._retry_failed)
+        self._shortages = await work_through(context, poller, collector, with_gone_assets=self._retry_failed)
 
     async def _give_up_lost(self) -> None:
         """At the user's word, count calls whose answers were lost as paid, and let them be made again."""
@@ -175,8 +176,8 @@ class Run:
         for item_id, message in await context.store.fail_dependents(context.batch):
             context.observer(ItemFinished(item_id, "failed", "source", message))
         counts = await context.store.counts(context.batch)
-        code = exit_code(await self._with_strays(counts), halt, is_blocked=self._is_blocked)
-        queued = halt.reason if halt.is_set else "budget" if self._is_blocked else "stopped"
+        code = exit_code(await self._with_strays(counts), halt, is_blocked=bool(self._shortages))
+        queued = halt.reason if halt.is_set else "budget" if self._shortages else "stopped"
         await context.store.give_reasons(context.batch, queued, halt.reason)
         run = RunRow(
             manifest=self._manifest,
@@ -191,7 +192,7 @@ class Run:
         derived = await write_derived(context.store, context.batch, context.output_dir)
         assert derived is not None
         summary = derived.summary
-        context.observer(BatchFinished(code, closing_words(summary, halt.error)))
+        context.observer(BatchFinished(code, closing_words(summary, halt.error, self._shortages)))
         return summary
 
 
@@ -208,7 +209,7 @@ async def record_idle(
     await store.save_run(batch, RunRow(manifest, dict(budget), code, asdict(RequestCounts()), now, now, 0.0))
 
 
-def closing_words(summary: SummaryRecord, error: BatchRunnerError | None) -> str:
+def closing_words(summary: SummaryRecord, error: BatchRunnerError | None, shortages: Sequence[Shortage] = ()) -> str:
     """One line for a person: how the batch stands, and what to do next if anything is left."""
     items = summary.items
     parts = [f"{items.succeeded} of {items.total} succeeded"]
@@ -217,6 +218,8 @@ def closing_words(summary: SummaryRecord, error: BatchRunnerError | None) -> str
         if count:
             parts.append(f"{count} {word}")
     next_step = _NEXT_STEP.get(ExitCode(summary.exit_code), "")
+    if summary.exit_code == ExitCode.BUDGET and shortages:
+        next_step = f"The budget stopped it: {'; '.join(map(str, shortages))}"
     if error is not None and summary.exit_code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
         next_step = str(error)
     return ", ".join(parts) + (f". {next_step}" if next_step else "")

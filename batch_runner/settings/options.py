@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from batch_runner.budgets import RollingBudget
 from batch_runner.settings.keys import DEFAULT_KEYS_FILE
 from batch_runner.settings.values import (
     base_url,
@@ -18,6 +19,7 @@ from batch_runner.settings.values import (
     one_of,
     path,
     real,
+    rolling_budget,
     switch,
     whole,
 )
@@ -37,6 +39,7 @@ class Settings:
         name: the batch's name, or None for the manifest's file name without its ending.
         format: how the manifest is written, or None for what its file's ending says.
         budget: the most credits the batch may consume and hold, by pack; a missing pack has no limit.
+        rolling_budget: by its name, what all batches of the output folder together may consume and hold in a window.
         max_concurrent: tasks in flight, or None for the tier's figure.
         rpm: API requests in any 60 seconds, 0 for no limit, or None for the tier's figure.
         tier: a named row of limits (not checked here), or None.
@@ -52,6 +55,7 @@ class Settings:
     name: str | None
     format: str | None
     budget: Mapping[str, Decimal]
+    rolling_budget: Mapping[str, RollingBudget]
     max_concurrent: int | None
     rpm: int | None
     tier: str | None
@@ -81,6 +85,8 @@ class Option:
         default: the value when nobody gave one.
         metavar: what stands for the value in the help; None for a switch.
         also_env: a variable of other programs that stands in when ours is absent.
+        is_repeatable: its values are parts by name: the flag may be given more than once, and a weaker source's parts
+            stand where no stronger one has a part of that name.
     """
 
     name: str
@@ -90,6 +96,7 @@ class Option:
     help: str
     metavar: str | None = None
     also_env: str | None = None
+    is_repeatable: bool = False
 
     @property
     def key(self) -> str:
@@ -118,7 +125,13 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "budget", "--budget", budget, {},
         "the batch may consume and hold at most this, over all its runs; image=50 or try_on=5 name another"
-        " pack; repeatable (default: no limit)", "CREDITS",
+        " pack; repeatable (default: no limit)", "CREDITS", is_repeatable=True,
+    ),
+    Option(
+        "rolling_budget", "--rolling-budget", rolling_budget, {},
+        "all batches of the output folder together may consume and hold at most this in any span of that length:"
+        " 50/1d, image=20/30d, 5/90m (s, m, h, d); simulated credits count apart; repeatable (default: no limit)",
+        "CREDITS/WINDOW", is_repeatable=True,
     ),
     Option(
         "max_concurrent", "--max-concurrent", whole(1), None,
@@ -215,5 +228,5 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                 default=argparse.SUPPRESS,
                 help=help_,
                 metavar=option.metavar,
-                action="append" if option.name == "budget" else "store",
+                action="append" if option.is_repeatable else "store",
             )

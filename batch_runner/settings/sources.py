@@ -41,7 +41,7 @@ class _Sources:
             yield option.flag, self.flags[option.name]
 
     def value(self, option: Option) -> Any:
-        """The strongest source's value; a budget keeps what weaker sources say of other packs."""
+        """The strongest source's value; a repeatable option keeps the parts of weaker ones that it does not name."""
         value = option.default
         for place, raw in self.given(option):
             try:
@@ -49,7 +49,7 @@ class _Sources:
             except ValueError as exc:
                 self.problems.append(f"{place}: {exc}")
             else:
-                value = {**value, **parsed} if option.name == "budget" else parsed
+                value = {**value, **parsed} if option.is_repeatable else parsed
         return value
 
 
@@ -113,7 +113,7 @@ def _check_names(sources: _Sources) -> None:
 
 
 def resolve(flags: Mapping[str, object], environ: Mapping[str, str], toml_path: Path | None) -> Settings:
-    """Settings from flags, else environment, else file, else defaults; a budget is settled pack by pack.
+    """Settings from flags, else environment, else file, else defaults; a budget is settled part by part.
 
     Args:
         flags: values by ``Option.name``, as text or as Python values; None means not given.

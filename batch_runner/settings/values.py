@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from batch_runner.budgets import UNITS_S, RollingBudget
 from batch_runner.model import Pack
 
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9}")
@@ -168,6 +169,63 @@ def budget(value: object) -> dict[str, Decimal]:
             raise ValueError(f"pack {pack} is given twice (no comma inside a number)")
         credits_by_pack[pack] = _credits(figure)
     return credits_by_pack
+
+
+_WINDOW = re.compile(rf"([1-9][0-9]{{0,8}})([{''.join(UNITS_S)}])")
+_LONGEST_WINDOW_S = 3660 * 86_400
+
+
+def _window_s(value: object) -> int:
+    """Seconds of a window such as ``1d`` or ``90m``."""
+    found = _WINDOW.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"{shown(value)} is not a window, such as 90m, 6h, 1d or 30d")
+    window_s = int(found[1]) * UNITS_S[found[2]]
+    if window_s > _LONGEST_WINDOW_S:
+        raise ValueError(f"the window {shown(value)} is too long: ten years at most")
+    return window_s
+
+
+def _rolling_parts(value: object) -> Iterator[tuple[object, object, object]]:
+    """Every (pack, credits, window) that a rolling budget's spelling names."""
+    if isinstance(value, Mapping):
+        yield _rolling_table({str(key): inner for key, inner in value.items()})
+        return
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _rolling_parts(part)
+        return
+    for part in str(value).split(","):
+        pack, equals, rest = part.rpartition("=")
+        figure, slash, window = rest.partition("/")
+        if not slash:
+            raise ValueError(f"{shown(value)} is no rolling budget: write credits and window, such as 50/1d")
+        yield (pack.strip() if equals else Pack.VIDEO.value, figure, window)
+
+
+def _rolling_table(table: Mapping[str, object]) -> tuple[object, object, object]:
+    known = ["window", "credits", "pack"]
+    for key in table:
+        if key not in known:
+            raise ValueError(f"a rolling budget has no {shown(key)} ({nearest(key, known)})")
+    for key in known[:2]:
+        if key not in table:
+            raise ValueError(f"a rolling budget needs {key}")
+    return table.get("pack", Pack.VIDEO.value), table["credits"], table["window"]
+
+
+def rolling_budget(value: object) -> dict[str, RollingBudget]:
+    """Rolling budgets by name: ``50/1d``, ``image=20/30d``, several by comma, a list, tables of the settings file."""
+    found: dict[str, RollingBudget] = {}
+    packs = [pack.value for pack in Pack]
+    for pack, figure, window in _rolling_parts(value):
+        if pack not in packs:
+            raise ValueError(f"there is no pack {shown(pack)} ({nearest(str(pack), packs)})")
+        budget_ = RollingBudget(str(pack), _window_s(window), _credits(figure))
+        if budget_.name in found:
+            raise ValueError(f"the rolling budget {budget_.name} is given twice")
+        found[budget_.name] = budget_
+    return found
 
 
 def _is_loopback(host: str) -> bool:

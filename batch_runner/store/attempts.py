@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from batch_runner import ledger, lifecycle
+from batch_runner.budgets import Purse, Shortage
 from batch_runner.lifecycle import Event, ExternalId, Money, State
 from batch_runner.model import Pack
-from batch_runner.store import chains, entries
+from batch_runner.store import chains, entries, windows
 from batch_runner.store.rows import Attempt, Claim, Facts, StoredFile, Terms
 
 _SELECT = (
@@ -60,14 +61,15 @@ def claim_next(db: sqlite3.Connection, batch_id: int, terms: Terms, slots: int) 
     Highest priority first, then manifest order; an item that does not fit does not delay those that do: neither one
     dearer than what the budget leaves, nor one that needs more than ``slots``, nor one that waits for its sources.
     """
-    if not terms.budgets:
+    if not terms.budgets and not terms.rolling:
         row = db.execute(f"SELECT item_key FROM items {_QUEUED} {_TURN}", (batch_id, slots)).fetchone()
         return Claim(None if row is None else _claim(db, row["item_key"], terms))
     prices = db.execute(f"SELECT DISTINCT pack, credits FROM items {_QUEUED}", (batch_id, _ANY_SLOTS)).fetchall()
-    left = {row["pack"]: entries.available(db, batch_id, row["pack"], terms) for row in prices}
-    fitting = [(row["pack"], row["credits"]) for row in prices if _fits(row, left[row["pack"]], terms)]
+    purses = {row["pack"]: windows.purse(db, batch_id, row["pack"], terms) for row in prices}
+    needs = {(row["pack"], row["credits"]): terms.book.with_buffer(Decimal(row["credits"])) for row in prices}
+    fitting = [price for price, needed in needs.items() if purses[price[0]].fits(needed)]
     if not fitting:
-        return Claim(None, blocked=bool(prices))
+        return Claim(None, _shortages(purses, needs, terms.now.wall_s))
     marks = ", ".join("(?, ?)" for _ in fitting)
     values = [value for pair in fitting for value in pair]
     query = f"SELECT item_key FROM items {_QUEUED} AND (pack, credits) IN (VALUES {marks}) {_TURN}"
@@ -75,8 +77,12 @@ def claim_next(db: sqlite3.Connection, batch_id: int, terms: Terms, slots: int) 
     return Claim(None if row is None else _claim(db, row["item_key"], terms))
 
 
-def _fits(row: sqlite3.Row, left: Decimal | None, terms: Terms) -> bool:
-    return left is None or terms.book.with_buffer(Decimal(row["credits"])) <= left
+def _shortages(
+    purses: Mapping[str, Purse], needs: Mapping[tuple[str, str], Decimal], now_wall_s: float
+) -> tuple[Shortage, ...]:
+    """What stops the cheapest queued item of each pack."""
+    cheapest = {pack: min(needed for price, needed in needs.items() if price[0] == pack) for pack in purses}
+    return tuple(short for pack, needed in cheapest.items() for short in purses[pack].shortages(needed, now_wall_s))
 
 
 _QUEUED = "WHERE batch_id = ? AND status = 'queued' AND looked = 1 AND in_manifest = 1 AND waits = 0 AND slots <= ?"

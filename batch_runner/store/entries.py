@@ -20,11 +20,6 @@ def balances(db: sqlite3.Connection, batch_id: int, pack: str) -> Balances:
     return Balances() if row is None else Balances(Decimal(row["consumed"]), Decimal(row["held"]))
 
 
-def available(db: sqlite3.Connection, batch_id: int, pack: str, terms: Terms) -> Decimal | None:
-    """What the budgets leave of a pack for another hold, or None where nothing limits it."""
-    return balances(db, batch_id, pack).available(terms.budgets.get(pack))
-
-
 def write(db: sqlite3.Connection, attempt: Attempt, entry: Entry, terms: Terms, charge_source: str | None) -> None:
     """Write the entry, its moves and the balances after it, and settle or open the attempt's hold.
 

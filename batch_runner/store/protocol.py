@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
+from batch_runner.budgets import RollingBudget
 from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
@@ -52,8 +53,13 @@ class Store(Protocol):
     ) -> Attempt:
         """Take up such an item: finished where ``files`` are here, else of unknown fate; it counts at its price."""
 
-    async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1) -> Claim:
-        """Mint the next item's attempt in state READY and hold its credits, if the budget and ``slots`` allow."""
+    async def claim_next(
+        self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1, rolling: Sequence[RollingBudget] = ()
+    ) -> Claim:
+        """Mint the next item's attempt in state READY and hold its credits, if ``slots`` and every budget allow.
+
+        ``rolling`` budgets count charges and open holds of every batch in the folder that lives in the same realm.
+        """
 
     async def source(self, batch: Batch, item_id: str) -> Source | None:
         """What a finished item left for those that take its results, or None when it is not finished."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from batch_runner.budgets import RollingBudget, Shortage
 from batch_runner.catalog import PriceBook
 from batch_runner.lifecycle import ExternalId, State
 from batch_runner.model import Pack, Realm, Task
@@ -51,12 +52,16 @@ class Attempt:
 class Claim:
     """The answer to "what is to be submitted next".
 
-    ``attempt`` is None when nothing can be submitted now; ``blocked`` says that queued items do not fit what
-    the budget leaves.
+    ``attempt`` is None when nothing can be submitted now; ``shortages`` are the budgets that stop the items which wait.
     """
 
     attempt: Attempt | None
-    blocked: bool = False
+    shortages: tuple[Shortage, ...] = ()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether budgets are why nothing can be submitted."""
+        return bool(self.shortages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +119,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a transaction about money goes by: the batch's budgets, the price book, and the moment."""
+    """What a transaction about money goes by: the batch's budgets, the rolling ones, the price book, and the moment."""
 
     budgets: Mapping[str, Decimal]
     book: PriceBook
     now: Moment
+    rolling: tuple[RollingBudget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from batch_runner import catalog
+from batch_runner.budgets import RollingBudget
 from batch_runner.catalog import PriceBook
 from batch_runner.clock import Clock
 from batch_runner.errors import ManifestError
@@ -142,9 +144,12 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(adoption.recover_call, batch.batch_id, item_id, files, self._terms(budgets))
 
-    async def claim_next(self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1) -> Claim:
+    async def claim_next(
+        self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1, rolling: Sequence[RollingBudget] = ()
+    ) -> Claim:
         """See ``Store``."""
-        return await self._do(attempts.claim_next, batch.batch_id, self._terms(budgets), slots)
+        terms = replace(self._terms(budgets), rolling=tuple(rolling))
+        return await self._do(attempts.claim_next, batch.batch_id, terms, slots)
 
     async def source(self, batch: Batch, item_id: str) -> Source | None:
         """See ``Store``."""

@@ -1,0 +1,113 @@
+"""Rolling budgets in whole runs: over batches, restarts and a lost store, with words a person can act on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulation import Scenario, Simulation, audit, simulate
+
+from batch_runner.events import BatchFinished
+from batch_runner.sandbox import WorldConfig
+from batch_runner.sandbox.fate import Fate
+
+DAY_S = 86_400
+CHEAP = {"model_name": "kling-v1"}
+
+
+def play(folder: Path, work: Any, count: int = 4, **scenario: Any) -> Any:
+    lines = tuple(json.dumps({"id": f"i{n}", "prompt": f"scene {n}", **CHEAP}) for n in range(count))
+    return simulate(Scenario(lines=lines, world=WorldConfig(max_concurrent=3, rpm=60), **scenario), folder, work)
+
+
+async def ran(simulation: Simulation, **options: Any) -> Any:
+    summary = await simulation.run(**options)
+    assert summary is not None
+    return summary
+
+
+def last_words(simulation: Simulation) -> str:
+    found = [event.text for event in simulation.events if isinstance(event, BatchFinished)]
+    return str(found[-1])
+
+
+def test_a_rolling_budget_stops_a_run_and_lets_it_go_on_when_room_appears(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await ran(simulation, rolling_budget="3/1d")
+        audit(simulation, summary)
+        assert (summary.exit_code, summary.items.succeeded, summary.items.pending) == (4, 3, 1)
+        assert [row["reason"] for row in simulation.results() if row["status"] == "pending"] == ["budget"]
+        words = last_words(simulation)
+        assert "the rolling budget of 3 credits (video) in any 1d has 0 left and the next item needs 1" in words
+        assert "room appears at 2026-01-02T00:" in words
+        again = await ran(simulation, rolling_budget="3/1d")
+        assert (again.exit_code, len(simulation.world.tasks)) == (4, 3)
+        await asyncio.sleep(DAY_S)
+        end = await ran(simulation, rolling_budget="3/1d")
+        audit(simulation, end)
+        assert (end.exit_code, end.items.succeeded) == (0, 4)
+
+    play(tmp_path, work)
+
+
+def test_all_batches_share_it_and_a_batchs_own_budget_stands_beside_it(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        first = await ran(simulation, name="batch", budget={"video": 2}, rolling_budget="3/1d")
+        assert (first.exit_code, first.items.succeeded) == (4, 2)
+        assert "the batch's budget of 2 credits (video) has 0 left" in last_words(simulation)
+        assert "rolling" not in last_words(simulation)
+        second = await ran(simulation, name="second", rolling_budget="3/1d")
+        assert (second.exit_code, second.items.succeeded) == (4, 1)
+        assert simulation.world.charged_total() == 3
+        both = await ran(simulation, name="batch", budget={"video": 2}, rolling_budget="3/1d")
+        assert both.exit_code == 4
+        assert "the batch's budget" in last_words(simulation)
+        assert "the rolling budget" in last_words(simulation)
+
+    play(tmp_path, work)
+
+
+def test_holds_of_a_killed_run_count(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        moment = 0
+        while not simulation.world.tasks:
+            moment += 1
+            assert await simulation.run(die_at=moment, rolling_budget="1/1d") is None
+        other = await ran(simulation, name="other", rolling_budget="1/1d")
+        assert (other.exit_code, len(simulation.world.tasks)) == (4, 1)
+        assert "room appears when tasks end that hold 1 of it" in last_words(simulation)
+
+    play(tmp_path, work)
+
+
+def test_tasks_that_a_lost_store_forgot_count_when_they_are_taken_up(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await ran(simulation, budget={"video": 3})
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        again = await ran(simulation, rolling_budget="3/1d")
+        assert (again.exit_code, again.items.succeeded, len(simulation.world.tasks)) == (4, 3, 3)
+        assert again.credits["video"].consumed == Decimal(3)
+
+    play(tmp_path, work)
+
+
+def test_items_that_end_in_the_same_instant_spend_the_last_credits_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three tasks end together and each end makes the runner claim; the world's books tell what was bought."""
+    together = Fate(queued_s=10.0, working_s=50.0, failure="")
+    monkeypatch.setattr("batch_runner.sandbox.world.decide", lambda *_: together)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await ran(simulation, rolling_budget=["4/1d", "100/30d"])
+        assert (summary.exit_code, summary.items.succeeded) == (4, 4)
+        ends = {task.ended_at_s for task in simulation.world.tasks[:3]}
+        assert len(ends) == 1, "they did not end together"
+        assert simulation.world.charged_total() == 4
+
+    play(tmp_path, work, count=9)
