@@ -161,7 +161,7 @@ MONTH = RollingBudget("image", 2_592_000, Decimal("20.5"))
     [
         'rolling_budget = "50/1d,image=20.5/30d"',
         'rolling-budget = ["50/24h", "image = 20.5 / 30d"]',
-        '[[rolling_budget]]\nwindow = "1d"\ncredits = 50\n[[rolling_budget]]\npack="image"\nwindow="720h"\ncredits=20.5',
+        '[[rolling_budget]]\nwindow = "1d"\ncredits=50\n[[rolling_budget]]\npack="image"\nwindow="720h"\ncredits=20.5',
     ],
 )
 def test_rolling_budgets_in_the_file(tmp_path: Path, spelling: str) -> None:
