@@ -206,8 +206,7 @@ class _Launch:
                 damaged.append(attempt)
         if not damaged:
             return {}
-        async with self._context(store, batch, keys.get()) as context:
-            collector = Collector(context)
+        async with self._parts(store, batch, keys.get()) as (_, collector):
             reasons = await asyncio.gather(*(collector.restore(attempt) for attempt in damaged))
         await write_derived(store, batch, self.settings.output_dir)
         return {attempt.item_id: why for attempt, why in zip(damaged, reasons, strict=True) if why is not None}
@@ -235,11 +234,11 @@ class _Launch:
     async def run(self, store: Store, batch: Batch, keys: Keys | None) -> SummaryRecord:
         """Talk to the service until the batch is where it can be brought now."""
         say_limits(self.limits, self.settings, self.observer)
-        async with self._context(store, batch, keys) as context:
-            return await self._one_run(context)()
+        async with self._parts(store, batch, keys) as (context, collector):
+            return await self._one_run(context, collector)()
 
     @asynccontextmanager
-    async def _context(self, store: Store, batch: Batch, keys: Keys | None) -> AsyncIterator[Context]:
+    async def _parts(self, store: Store, batch: Batch, keys: Keys | None) -> AsyncIterator[tuple[Context, Collector]]:
         settings, clock = self.settings, self.clock
         rng = random.Random()  # noqa: S311 - jitter, not cryptography
         journal_path = settings.output_dir / SANDBOX_JOURNAL
@@ -248,13 +247,12 @@ class _Launch:
             links = LinkPolicy(allow_local=service.is_local)
             tokens = TokenSource(service.credentials, clock)
             async with open_session(service.base_url) as session, open_download_session(links) as downloads:
-                yield Context(
+                context = Context(
                     store=store,
                     batch=batch,
                     client=KlingClient(session, service.base_url, tokens, SubmissionGate(monitor, self.halt)),
                     clock=clock,
                     limiter=TaskLimiter(self.limits.max_concurrent, rng=rng),
-                    downloader=Downloader(downloads, links, rng=rng, epoch=clock.epoch()),
                     output_dir=settings.output_dir,
                     budgets=settings.budget,
                     rolling=tuple(settings.rolling_budget.values()),
@@ -269,10 +267,13 @@ class _Launch:
                     halt=self.halt,
                     lost_at_s=await lost_at_s(store, clock),
                 )
+                downloader = Downloader(downloads, links, rng=rng, epoch=clock.epoch())
+                yield context, Collector(context, downloader)
 
-    def _one_run(self, context: Context) -> Run:
+    def _one_run(self, context: Context, collector: Collector) -> Run:
         return Run(
             context,
+            collector,
             clock=self.clock,
             manifest=self.manifest,
             rpm=self.limits.rpm,

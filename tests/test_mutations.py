@@ -106,7 +106,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a failed task found on the account is not settled at once",
-        "store/attempts.py",
+        "store/adoption.py",
         "        if task.task.status is TaskStatus.FAILED:\n",
         "        if not task.task.task_id:\n",
         "test_store.py::test_news_of_an_older_attempt_does_not_speak_for_the_item",

@@ -16,6 +16,7 @@ from batch_runner import catalog
 from batch_runner.download import (
     BadDownload,
     BadLink,
+    Downloader,
     LinkExpired,
     TargetExists,
     is_as_recorded,
@@ -58,11 +59,13 @@ class Collector:
 
     Args:
         context: the run's parts.
+        downloader: fetches one file at a time, and checks it.
         at_once: downloads under way at the same time.
     """
 
-    def __init__(self, context: Context, at_once: int = 8) -> None:
+    def __init__(self, context: Context, downloader: Downloader, at_once: int = 8) -> None:
         self._context = context
+        self._downloader = downloader
         self._room = asyncio.Semaphore(at_once)
         self._given_up_in_row = 0
 
@@ -169,7 +172,7 @@ class Collector:
                 if asset.content:
                     return await _in_thread(write_part, part_path, asset.content)
                 async with self._room:  # not while backing off: one bad link must not keep good ones waiting
-                    done = await self._context.downloader.fetch(asset.url, part_path, asset.suffix)
+                    done = await self._downloader.fetch(asset.url, part_path, asset.suffix)
             except (LinkExpired, BadLink, IndexError) as error:
                 refused_links += 1
                 why = "the task names fewer files than before" if isinstance(error, IndexError) else str(error)

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from batch_runner.budgets import RollingBudget
 from batch_runner.clock import Clock
-from batch_runner.download import Downloader
 from batch_runner.errors import StoppedError
 from batch_runner.events import Balance, InFlight, Notice, Observer
 from batch_runner.lifecycle import Event
@@ -90,7 +89,6 @@ class Context:
     client: TaskClient
     clock: Clock
     limiter: TaskLimiter
-    downloader: Downloader
     output_dir: Path
     budgets: Mapping[str, Decimal]
     policy: Policy

@@ -13,7 +13,7 @@ from batch_runner.kling import failure_of
 from batch_runner.lifecycle import LIVE, SLOT_HOLDING, State
 from batch_runner.runner.context import Collecting, Context
 from batch_runner.runner.poller import Poller
-from batch_runner.runner.submission import Courier
+from batch_runner.runner.submission import Courier, Prepare
 from batch_runner.store import Attempt
 
 _DOWNLOADS_BEHIND = 24
@@ -23,11 +23,14 @@ _DOWNLOADS_BEHIND = 24
 class Crew:
     """Starts workers, knows which of them still move, and feeds free slots from the queue."""
 
-    def __init__(self, context: Context, poller: Poller, group: asyncio.TaskGroup, collector: Collecting) -> None:
+    def __init__(
+        self, context: Context, poller: Poller, group: asyncio.TaskGroup, collector: Collecting, prepare: Prepare
+    ) -> None:
         self._context = context
         self._poller = poller
         self._group = group
         self._collector = collector
+        self._prepare = prepare
         self._couriers: dict[int, Courier] = {}
         self._busy: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,7 +109,7 @@ class Crew:
         task.add_done_callback(self._tasks.discard)
         self._busy.add(attempt.attempt_id)
         if attempt.state in SLOT_HOLDING:
-            self._couriers[attempt.attempt_id] = Courier(self._context, self._poller, attempt)
+            self._couriers[attempt.attempt_id] = Courier(self._context, self._poller, attempt, self._prepare)
 
     async def _work(self, attempt: Attempt) -> None:
         try:
@@ -150,16 +153,18 @@ class Crew:
 
 
 async def work_through(
-    context: Context, poller: Poller, collector: Collecting, *, with_gone_assets: bool = False
+    context: Context, poller: Poller, collector: Collecting, prepare: Prepare, *, with_gone_assets: bool = False
 ) -> tuple[Shortage, ...]:
     """Bring the batch of the context as far as it can be brought now.
+
+    ``prepare`` puts together the body of a submission; see ``body_to_send``.
 
     Returns:
         The budgets that kept items from being submitted; empty when none did.
     """
     async with asyncio.TaskGroup() as group:
         polling = group.create_task(poller.run(), name="poller")
-        crew = Crew(context, poller, group, collector)
+        crew = Crew(context, poller, group, collector, prepare)
         await crew.take_up(with_gone_assets=with_gone_assets)
         await crew.feed()
         await crew.go_home()

@@ -17,12 +17,12 @@ from batch_runner.events import BatchFinished, BatchStarted, ItemFinished
 from batch_runner.lifecycle import LIVE, Event, State, item_status
 from batch_runner.records import ItemCounts, RequestCounts, SummaryRecord
 from batch_runner.runner.adoption import adopt_from_account
-from batch_runner.runner.collector import Collector
-from batch_runner.runner.context import Context
+from batch_runner.runner.context import Collecting, Context
 from batch_runner.runner.crew import first_of_ours, work_through
 from batch_runner.runner.derived import write_derived
 from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.poller import Poller
+from batch_runner.runner.sources import body_to_send
 from batch_runner.store import Batch, Facts, RunRow, Store
 
 
@@ -52,6 +52,7 @@ class Run:
 
     Args:
         context: the parts it works with.
+        collector: brings finished files home.
         clock: wall time, for the summary.
         manifest: the manifest's path as the user gave it.
         rpm: requests allowed in any 60 s; 0 is no limit.
@@ -62,6 +63,7 @@ class Run:
     def __init__(
         self,
         context: Context,
+        collector: Collecting,
         *,
         clock: Clock,
         manifest: str,
@@ -70,6 +72,7 @@ class Run:
         max_runtime_s: float | None,
     ) -> None:
         self._context = context
+        self._collector = collector
         self._clock = clock
         self._manifest = manifest
         self._rpm = rpm
@@ -113,8 +116,9 @@ class Run:
         await self._tell_start()
         if not await self._search_account():
             return
-        poller, collector = Poller(context, self._rpm), Collector(context)
-        self._shortages = await work_through(context, poller, collector, with_gone_assets=self._retry_failed)
+        poller = Poller(context, self._rpm)
+        work = work_through(context, poller, self._collector, body_to_send, with_gone_assets=self._retry_failed)
+        self._shortages = await work
 
     async def _give_up_lost(self) -> None:
         """At the user's word, count calls whose answers were lost as paid, and let them be made again."""

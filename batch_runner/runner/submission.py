@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from batch_runner import catalog
 from batch_runner.errors import AccountError
@@ -26,9 +28,12 @@ from batch_runner.model import (
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
 from batch_runner.runner.poller import Poller, Watch
-from batch_runner.runner.sources import UnusableSourceError, body_to_send
+from batch_runner.runner.sources import UnusableSourceError
 from batch_runner.schedule import settle_left_s
 from batch_runner.store import Attempt, Facts
+
+Prepare = Callable[[Context, Attempt], Coroutine[Any, Any, dict[str, Any]]]
+"""Puts together the API's fields of an attempt; see ``sources.body_to_send``."""
 
 _LOOKS_NEEDED = 2
 _LOOK_PAUSE_S = 1.0
@@ -55,6 +60,7 @@ class Courier:
     context: Context
     poller: Poller
     attempt: Attempt
+    prepare: Prepare
     is_stuck: bool = False
     is_sending: bool = False
     task: Task | None = None
@@ -125,7 +131,7 @@ class Courier:
     async def _send(self, admission: int) -> None:
         """The intent first, durable; then the request."""
         try:
-            body = await self.context.halt.unless(body_to_send(self.context, self.attempt))
+            body = await self.context.halt.unless(self.prepare(self.context, self.attempt))
         except UnusableSourceError as error:
             await self._refused(None, error.reason, str(error))
             return
