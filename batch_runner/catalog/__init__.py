@@ -52,6 +52,7 @@ __all__ = [
     "route",
     "slots",
     "tiers",
+    "traits",
 ]
 
 
@@ -157,6 +158,14 @@ def price(
     there is no price. ``inherited`` are ``model_name`` and ``mode`` of the task that ``Product.inherits`` names.
     """
     return _book(kind, body).price(body, lengths, inherited)
+
+
+def traits(kind: str, body: Mapping[str, object], inherited: Mapping[str, object] = NOTHING) -> dict[str, str]:
+    """``model_name`` and ``mode`` of a canonical body's task, for tasks that inherit them; KeyError as above.
+
+    ``inherited`` are those of the task that this one inherits from itself.
+    """
+    return _book(kind, body).traits(body, inherited)
 
 
 def length_of(kind: str, body: Mapping[str, object]) -> str | None:

@@ -118,6 +118,12 @@ class Book:
         """What the body is expected to consume, or None when no row has it or a length is not known."""
         return self._quote(body, lengths, inherited).price
 
+    def traits(self, body: Body, inherited: Body = NOTHING) -> dict[str, str]:
+        """Model and mode of a task of this body, as far as it has them, for tasks that inherit them."""
+        shape = self._capabilities.shape({**inherited, **body} if inherited else body)
+        found = {} if shape is None else {"model_name": shape.model, "mode": shape.mode or ""}
+        return {name: value for name, value in found.items() if value}
+
     def length_of(self, body: Body) -> str | None:
         """The field of the body whose length decides the price, or None where none does."""
         return self._quote(body, NOTHING, NOTHING).length_of

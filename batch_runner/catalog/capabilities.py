@@ -16,9 +16,11 @@ _NO_FEATURES: frozenset[str] = frozenset()
 class Shape(NamedTuple):
     """What a body asks for, defaults filled in.
 
-    ``model`` is empty for a product that has none. ``mode`` is None for a model that takes none, or when the asked
-    one is wrong (then nothing is held against it); ``clip_s`` is None when the asked duration is wrong, and for a
-    product without one.
+    Attributes:
+        model: empty for a product that has none, or else that of the task it inherits from.
+        mode: None for a model that takes none, or when the asked one is wrong (then nothing is held against it).
+        clip_s: None when the asked duration is wrong, and for a product without one.
+        features: what else it uses.
     """
 
     model: str
@@ -37,7 +39,7 @@ class Capabilities:
         self._default_model = self._defaults.get("model_name", "")
         self._default_mode = self._defaults.get(product.grade, "")
         self._default_duration = self._defaults.get("duration", "")
-        self._has_grade = product.grade in rows
+        self._has_grade = product.grade in rows or bool(product.inherits)
         self._has_clip = "duration" in rows and rows["duration"].type is FieldType.SECONDS
         self._shape_of = lru_cache(maxsize=1024)(self._find_shape)
         mine = [row for row in data.models.model if row.generation is product.generation]
@@ -69,7 +71,7 @@ class Capabilities:
 
     def _find_shape(self, model: str, mode: str, duration: str, features: frozenset[str]) -> Shape | None:
         row = self._models.get(model)
-        if row is None and (model or self._models):
+        if row is None and self._models:
             return None
         clip_s = int(duration) if self._has_clip and duration.isascii() and duration.isdigit() else None
         takes_mode = self._has_grade and (row is None or row.modes)
@@ -85,8 +87,8 @@ class Capabilities:
 
     def problems(self, body: Body, bad: frozenset[str]) -> list[FieldProblem]:
         """What the model does not do; ``bad`` fields are told elsewhere and not judged here."""
-        shape = None if "model_name" in bad else self.shape(body)
-        if shape is None or not shape.model:
+        shape = self.shape(body) if self._models and "model_name" not in bad else None
+        if shape is None:
             return []
         row = self._models[shape.model]
         mode_problem = None if self._grade in bad else self._mode_problem(row, shape.mode, body)

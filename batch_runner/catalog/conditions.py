@@ -23,8 +23,9 @@ class Row(BaseModel):
 class Test(Row):
     """One test of one path: exactly one of the ways to test is given.
 
-    ``present``: something stands there, or nothing; ``is``: one of these values, or its default is; ``contains``: a
-    text with this in it; ``at_least``: so many values; ``lacks``: an object without this key.
+    ``present``: something stands there, or nothing; ``is``: one of these values, or its default is one; ``isnt``: none
+    of these, and neither is its default; ``contains``: a text with this in it; ``at_least``: so many values; ``lacks``:
+    an object without this key; ``all_have``: no object without it.
     """
 
     __test__ = False  # pytest collects classes of this name
@@ -32,15 +33,17 @@ class Test(Row):
     field: str
     present: bool | None = None
     is_: tuple[str | bool | int, ...] | None = Field(default=None, alias="is")
+    isnt: tuple[str | bool | int, ...] | None = None
     contains: str | None = None
     at_least: int | None = None
     lacks: str | None = None
+    all_have: str | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        ways = (self.present, self.is_, self.contains, self.at_least, self.lacks)
+        ways = (self.present, self.is_, self.isnt, self.contains, self.at_least, self.lacks, self.all_have)
         if sum(way is not None for way in ways) != 1:
-            raise ValueError("a test needs exactly one of present, is, contains, at_least, lacks")
+            raise ValueError("a test needs exactly one of present, is, isnt, contains, at_least, lacks, all_have")
         return self
 
     def holds(self, body: Body, defaults: Body) -> bool:
@@ -48,14 +51,20 @@ class Test(Row):
         found = values(body, self.field)
         if self.present is not None:
             return bool(found) is self.present
+        if self.is_ is not None:
+            return any(value in self.is_ for value in found or values(defaults, self.field))
+        if self.isnt is not None:
+            return all(value not in self.isnt for value in found or values(defaults, self.field))
+        return self._holds_inside(found)
+
+    def _holds_inside(self, found: list[Any]) -> bool:
         if self.contains is not None:
             return any(isinstance(text, str) and self.contains in text for text in found)
         if self.at_least is not None:
             return len(found) >= self.at_least
-        if self.lacks is not None:
-            return any(isinstance(table, Mapping) and self.lacks not in table for table in found)
-        assert self.is_ is not None
-        return any(value in self.is_ for value in found or values(defaults, self.field))
+        key = self.lacks if self.lacks is not None else self.all_have
+        is_lacking = any(isinstance(table, Mapping) and key not in table for table in found)
+        return is_lacking if self.lacks is not None else not is_lacking
 
 
 Condition = tuple[tuple[Test, ...], ...]

@@ -31,6 +31,7 @@ from batch_runner.catalog.schema import FieldRow, FieldType
 _SECONDS = r"^[1-9][0-9]{0,3}$"
 _MOST_LISTED = 8
 """More values or products than these are not told one by one."""
+_INSIST = 'add "allow_unknown_model": true to send it all the same'
 _WITHDRAWN = "withdrawn"
 _DECIMALS = "decimals"
 
@@ -181,12 +182,8 @@ def _length(row: FieldRow, kind: str) -> int | None:
 
 def _expected(row: FieldRow, value: object) -> str:
     match row.type:
-        case FieldType.ENUM if isinstance(value, str) and value in row.withdrawn:
-            return f"{shown(value)} {row.withdrawn[value]}"
-        case FieldType.ENUM if len(row.values) > _MOST_LISTED:
-            return f"{shown(value)} is none of the {len(row.values)} values that are known"
         case FieldType.ENUM:
-            return f"{shown(value)} is none of {listed(row.values, 'and')}"
+            return f"{shown(value)} {_no_value(row, value)}"
         case FieldType.SECONDS:
             return f"{shown(value)} is no whole number of seconds"
         case FieldType.MEDIA:
@@ -194,6 +191,16 @@ def _expected(row: FieldRow, value: object) -> str:
         case _:
             words = f" or {listed(row.words)}" if row.words else ""
             return f"must be {_TYPE_WORDS[row.type]}{words}, not {json_type(value)}"
+
+
+def _no_value(row: FieldRow, value: object) -> str:
+    if isinstance(value, str) and value in row.withdrawn:
+        return row.withdrawn[value]
+    if value in row.former:
+        return "no longer stands in Kling's list"
+    if len(row.values) > _MOST_LISTED:
+        return f"is none of the {len(row.values)} values that are known"
+    return f"is none of {listed(row.values, 'and')}"
 
 
 _TYPE_WORDS = {
@@ -214,8 +221,10 @@ def _bounds(row: FieldRow) -> str:
 def _hint(row: FieldRow, error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return ""
+    if row.type is FieldType.ENUM and error["input"] in (*row.former, *row.withdrawn):
+        return "" if error["input"] in row.withdrawn else _INSIST
     if row.type is FieldType.ENUM:
-        return nearest(error["input"], row.values)
+        return nearest(error["input"], row.values) or (_INSIST if row.open else "")
     return 'such as 5 or "5"' if row.type is FieldType.SECONDS else ""
 
 

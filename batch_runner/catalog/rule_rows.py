@@ -86,6 +86,26 @@ class SumRule(_RuleBase):
     total: str
 
 
+class SpanRule(_RuleBase):
+    """The number at ``end`` exceeds the one at ``start`` by at least ``min``."""
+
+    rule: Literal["span"]
+    start: str
+    end: str
+    min: int
+
+
+class ShotsRule(_RuleBase):
+    """When the condition holds, shots written in a text are so many at most, as long as ``total`` and no wordier."""
+
+    rule: Literal["shots"]
+    field: str
+    total: str
+    max: int
+    max_chars: int
+    when: Condition = ()
+
+
 class ProductRule(_RuleBase):
     """The product of ``1 + the sum of a group's numbers``, over the groups, is at most ``max``."""
 
@@ -126,6 +146,8 @@ RuleRow = Annotated[
     | LimitsRule
     | EntriesRule
     | SumRule
+    | SpanRule
+    | ShotsRule
     | ProductRule
     | OneNonzeroRule
     | DistinctRule

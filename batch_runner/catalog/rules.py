@@ -25,11 +25,18 @@ from batch_runner.catalog.rule_rows import (
     ProductRule,
     ReferencesRule,
     RuleRow,
+    ShotsRule,
+    SpanRule,
     SumRule,
 )
 
 _Broken = tuple[str, str, str]
 """The field where a rule is broken, what is wrong there, and a hint for rules that have none."""
+
+
+_SHOT = re.compile(r"shot\s*[0-9]{1,3}\s*,\s*([0-9]{1,4})\s*,([^;]*)", re.IGNORECASE)
+_SHOTS = re.compile(rf"\s*{_SHOT.pattern}(;\s*{_SHOT.pattern})*\s*;?\s*", re.IGNORECASE)
+"""Several shots in one text, as the new standard wants them: ``shot 1, 3, a door opens; shot 2, 2, a cat;``."""
 
 
 class Rules:
@@ -72,7 +79,9 @@ def _touched(row: RuleRow, defaults: Body) -> frozenset[str]:
             paths = triggers(row.when, defaults) if row.min else row.lists
         case LimitsRule():
             paths = triggers(row.when, defaults) if top_field(row.field) in defaults else (row.field,)
-        case OneNonzeroRule() | DistinctRule():
+        case SpanRule():
+            paths = (row.start,)
+        case OneNonzeroRule() | DistinctRule() | ShotsRule():
             paths = (row.field,)
     return frozenset(map(top_field, paths))
 
@@ -87,6 +96,10 @@ def _judged(row: RuleRow) -> frozenset[str]:
             paths = row.lists
         case SumRule():
             paths = (row.addends, row.total)
+        case SpanRule():
+            paths = (row.start, row.end)
+        case ShotsRule():
+            paths = (row.field, row.total)
         case ProductRule():
             paths = chain.from_iterable(row.groups)
         case ReferencesRule():
@@ -150,6 +163,34 @@ def _sum(row: SumRule, body: Body, defaults: Body) -> Iterator[_Broken]:
         yield row.addends, f"{row.what}: {sum(addends)} is not {sum(total)}", ""
 
 
+def _span(row: SpanRule, body: Body, _defaults: Body) -> Iterator[_Broken]:
+    for start, end in zip(values(body, row.start), values(body, row.end), strict=False):
+        if end - start < row.min:
+            yield row.end, f"{row.what}; these are {end - start}", ""
+
+
+def _shots(row: ShotsRule, body: Body, defaults: Body) -> Iterator[_Broken]:
+    for text in values(body, row.field):
+        shots = _SHOT.findall(text) if _SHOTS.fullmatch(text) else []
+        if shots and holds(row.when, body, defaults):
+            yield from (
+                (row.field, f"{row.what} {trouble}", "") for trouble in _shot_troubles(row, shots, body, defaults)
+            )
+
+
+def _shot_troubles(row: ShotsRule, shots: list[tuple[str, str]], body: Body, defaults: Body) -> Iterator[str]:
+    lengths_s = [int(seconds) for seconds, _ in shots]
+    total_s = sum(int(value) for value in values(body, row.total) or values(defaults, row.total))
+    if len(shots) > row.max:
+        yield f"are {len(shots)}; at most {row.max}"
+    if not all(lengths_s):
+        yield "must be a second long at least"
+    if sum(lengths_s) != total_s:
+        yield f"must add up to {row.total}: {sum(lengths_s)} is not {total_s}"
+    if (longest := max(len(words.strip()) for _, words in shots)) > row.max_chars:
+        yield f"have {longest} characters; at most {row.max_chars} each"
+
+
 def _product(row: ProductRule, body: Body, _defaults: Body) -> Iterator[_Broken]:
     def factor(group: tuple[str, ...]) -> Decimal:
         return sum((Decimal(str(value)) for path in group for value in values(body, path)), Decimal(1))
@@ -191,6 +232,8 @@ _BROKEN: dict[type, Callable[[Any, Body, Body], Iterator[_Broken]]] = {
     LimitsRule: _limits,
     EntriesRule: _entries,
     SumRule: _sum,
+    SpanRule: _span,
+    ShotsRule: _shots,
     ProductRule: _product,
     OneNonzeroRule: _one_nonzero,
     DistinctRule: _distinct,

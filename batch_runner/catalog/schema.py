@@ -39,12 +39,19 @@ class MediaUse(Row):
 class FieldRow(Row):
     """One field of a product; ``item`` is a list's element, ``fields`` an object's content.
 
-    Attributes that are not plain: ``values_from`` takes the values from the product's models; ``open`` values may
-    grow, so that an item can insist on one that is not listed; ``withdrawn`` are values that are refused with these
-    words; ``words`` are texts that stand beside the numbers of a number field; ``also_text``: a number as text is
-    taken too; ``media`` names a row of limits and ``media_when`` other ones for some bodies; ``ref`` says which id of
-    an earlier result stands in the field, in the words of ``ProductRow.makes``, and ``ref_kinds`` and ``ref_models``
-    of which products and models (none: of any); ``place`` is where it goes in a body of the second generation.
+    Attributes:
+        values_from: takes the values from the product's models.
+        open: whether the values may grow, so that an item can insist on one that is not listed.
+        former: values that no longer stand in Kling's list.
+        withdrawn: values that are refused with these words.
+        words: texts that may stand in the place of a number.
+        also_text: whether a number as text is taken too.
+        media: a row of limits.
+        media_when: other limits for some bodies.
+        ref: which id of an earlier result stands in the field, in the words of ``ProductRow.makes``.
+        ref_kinds: of which products; none: of any that makes such an id.
+        ref_models: of which models; none: of any.
+        place: where it goes in a body of the second generation.
     """
 
     type: FieldType
@@ -53,6 +60,7 @@ class FieldRow(Row):
     values: tuple[str, ...] = ()
     values_from: Literal["models"] | None = None
     open: bool = False
+    former: tuple[str, ...] = ()
     withdrawn: dict[str, str] = Field(default_factory=dict)
     words: tuple[str, ...] = ()
     also_text: bool = False
@@ -286,7 +294,7 @@ class CatalogData(Row):
             yield "products: ref_kinds", kinds, field.ref_kinds
 
     def _of_selectors(self, kinds: set[str], features: set[str]) -> Iterator[tuple[str, set[str], Any]]:
-        models, books = {row.name for row in self.models.model}, {row.name for row in self.prices.book}
+        models, books = {row.name for row in self.models.model} | {""}, {row.name for row in self.prices.book}
         yield "prices.default", books, [self.prices.default]
         for price in self.prices.price:
             yield f"{price.source}: book", books | {""}, [price.book]
