@@ -226,6 +226,14 @@ def test_a_newer_store_is_refused_without_a_byte_changed_even_with_its_log_besid
     assert bytes_of(path) == before
 
 
+def test_a_log_whose_file_was_deleted_does_not_keep_a_new_store_from_being_made(tmp_path: Path) -> None:
+    path = recorded()[0].restore(tmp_path / "outputs")
+    path.unlink()
+    connection.open_writer(path).close()
+    assert shape_of(path)["attempts"]
+    assert rows_of(path, "SELECT count(*) FROM attempts") == [(0,)]
+
+
 @pytest.mark.parametrize("command", ["run", "status", "ledger", "verify", "report"])
 def test_every_command_refuses_a_newer_store_in_words(tmp_path: Path, command: str) -> None:
     path = newer(recorded()[0], tmp_path / "outputs")
