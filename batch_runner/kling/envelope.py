@@ -29,15 +29,21 @@ class Envelope:
     request_id: str = ""
 
 
-def parse_envelope(body: bytes) -> Envelope:
-    """Read a JSON body; fractions become ``Decimal``. Raises MalformedAnswer if it is no JSON object."""
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; fractions become ``Decimal``. Raises MalformedAnswer if it is none."""
     try:
-        answer = json.loads(body, parse_float=Decimal, parse_constant=Decimal)
+        value = json.loads(body, parse_float=Decimal, parse_constant=Decimal)
     except (ValueError, RecursionError, ArithmeticError):
-        answer = None
+        value = None
     # Raised out here so that the parser's exception, which carries the whole body, is not attached to it.
-    if not isinstance(answer, dict):
+    if not isinstance(value, dict):
         raise MalformedAnswer("the body is not a JSON object")
+    return value
+
+
+def parse_envelope(body: bytes) -> Envelope:
+    """Read an answer's body. Raises MalformedAnswer if it is no JSON object."""
+    answer = parse_object(body)
     message = answer.get("message")
     message = message if isinstance(message, str) else ""
     return Envelope(answer.get("code"), message, answer.get("data"), _request_id(answer))
