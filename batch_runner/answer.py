@@ -11,11 +11,12 @@ from batch_runner.errors import ExitCode
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command says: lines for people, an object for programs, and the exit code."""
+    """What a command says: lines for people, an object for programs, the exit code, and its CSV form if it has one."""
 
     lines: Sequence[str]
     data: dict[str, Any]
     exit_code: ExitCode = ExitCode.OK
+    csv: str = ""
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> list[str]:

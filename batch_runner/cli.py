@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import batch_runner
-from batch_runner import api, doctor, looking, planning, progress, serving
+from batch_runner import accounting, api, doctor, looking, planning, progress, serving
 from batch_runner.answer import Answer
 from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestError, StoppedError, UsageError
 from batch_runner.intake import manifest_of
@@ -112,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
                                  help="print the items as JSON Lines instead, with nothing left out")  # fmt: skip
         if name == "verify":
             command.add_argument("--repair", action="store_true", help="fetch what is missing or altered again, free")
+        if name == "ledger":
+            command.add_argument("--csv", action="store_true", help="print it as comma-separated values (RFC 4180)")
         if name != "sandbox":
             add_flags(command)
     return parser
@@ -123,14 +125,33 @@ def _command(namespace: argparse.Namespace, settings: Settings) -> int:
             return asyncio.run(_run(manifest_of(namespace.manifest, settings), settings))
         case "sandbox":
             return asyncio.run(serving.serve(namespace, _say))
-        case "doctor":
-            return _print_answer(asyncio.run(doctor.examine(settings, os.environ)), settings)
-        case "verify" if namespace.repair:
-            return _print_answer(asyncio.run(looking.repair(namespace.manifest, settings, os.environ)), settings)
         case "plan":
             return _plan(namespace, settings)
+        case "ledger":
+            return _ledger(namespace, settings)
+        case _:
+            return _print_answer(_looked(namespace, settings), settings)
+
+
+def _looked(namespace: argparse.Namespace, settings: Settings) -> Answer:
+    match namespace.command:
+        case "doctor":
+            return asyncio.run(doctor.examine(settings, os.environ))
+        case "verify" if namespace.repair:
+            return asyncio.run(looking.repair(namespace.manifest, settings, os.environ))
         case name:
-            return _print_answer(getattr(looking, name)(namespace.manifest, settings), settings)
+            answer: Answer = getattr(looking, name)(namespace.manifest, settings)
+            return answer
+
+
+def _ledger(namespace: argparse.Namespace, settings: Settings) -> int:
+    if namespace.csv and "json" in namespace and namespace.json:
+        raise UsageError("--csv and --json are two forms of one answer; choose one")
+    answer = accounting.ledger(namespace.manifest, settings)
+    if not namespace.csv:
+        return _print_answer(answer, settings)
+    _say(answer.csv, end="")
+    return answer.exit_code
 
 
 async def _run(manifest: Manifest, settings: Settings) -> int:

@@ -19,14 +19,19 @@ from batch_runner.settings import Settings
 from batch_runner.store import Batch, StoreReader
 
 
-def _reader_path(settings: Settings) -> Path:
+def reader_path(settings: Settings) -> Path:
+    """Where the store of the output folder is.
+
+    Raises:
+        UsageError: nothing was ever run there.
+    """
     path = settings.output_dir / "state.db"
     if not path.is_file():
         raise UsageError(f"there is no run in {settings.output_dir} yet (no state.db); start one with: run MANIFEST")
     return path
 
 
-def _batches(reader: StoreReader, manifest: Path | None, settings: Settings) -> list[Batch]:
+def batches_of(reader: StoreReader, manifest: Path | None, settings: Settings) -> list[Batch]:
     """The batch of the manifest, or all of the output folder.
 
     Raises:
@@ -45,8 +50,8 @@ def _batches(reader: StoreReader, manifest: Path | None, settings: Settings) -> 
 
 def status(manifest: Path | None, settings: Settings) -> Answer:
     """Where every item stands; without a manifest, one line a batch."""
-    with StoreReader.open(_reader_path(settings)) as reader:
-        batches = _batches(reader, manifest, settings)
+    with StoreReader.open(reader_path(settings)) as reader:
+        batches = batches_of(reader, manifest, settings)
         data = [{"batch": batch.name, "sandbox": batch.sandbox, **_standing(reader, batch)} for batch in batches]
         if manifest is None:
             lines = [_batch_line(row) for row in data] or ["no batch yet"]
@@ -81,49 +86,24 @@ def _item_rows(rows: Iterable[ResultRecord]) -> Iterator[tuple[str, ...]]:
         yield (str(row.line), inert(row.id), row.status, row.reason or "", about + credits_text(credits_), inert(last))
 
 
-def ledger(manifest: Path | None, settings: Settings) -> Answer:
-    """Credits consumed, held and available against each budget; with a manifest, every entry too."""
-    with StoreReader.open(_reader_path(settings)) as reader:
-        batches = _batches(reader, manifest, settings)
-        data: list[dict[str, Any]] = []
-        lines = [("batch", "pack", "consumed", "held", "budget", "available")]
-        for batch in batches:
-            standing = _standing(reader, batch)["credits"]
-            entries = [entry.as_json() for entry in reader.ledger(batch)] if manifest is not None else []
-            data.append({"batch": batch.name, "sandbox": batch.sandbox, "credits": standing, "entries": entries})
-            name = f"{batch.name} (SIMULATED)" if batch.sandbox else batch.name
-            lines += [
-                (name, pack, row["consumed"], row["held"], row["budget"] or "none", row["available"] or "no limit")
-                for pack, row in standing.items()
-            ]
-        shown = table(lines)
-        if manifest is not None:
-            shown += ["", *table(_entry_rows(data[0]["entries"]))]
-        return Answer(shown, {"batches": data})
-
-
-def _entry_rows(entries: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    yield ("seq", "at", "entry", "credits", "item", "attempt", "consumed", "held")
-    for entry in entries:
-        item = inert(entry["item"])
-        fixed = (str(entry["seq"]), entry["at"], entry["entry"], entry["credits"])
-        yield (*fixed, item, str(entry["attempt"]), entry["consumed"], entry["held"])
-
-
 def verify(manifest: Path, settings: Settings) -> Answer:
     """Every finished file against its recorded size and SHA-256; exit 6 when one is missing or altered."""
-    with StoreReader.open(_reader_path(settings)) as reader:
-        batch = _batches(reader, manifest, settings)[0]
+    with StoreReader.open(reader_path(settings)) as reader:
+        batch = batches_of(reader, manifest, settings)[0]
         files = [file for row in reader.results(batch) for file in row.files]
+        faults = reader.ledger_faults()
     wrong = {}
     for file in files:
         fault = _fault_of(settings.output_dir / file.path, file.bytes, file.sha256)
         if fault:
             wrong[file.path] = fault
     lines = [f"{path}: {fault}" for path, fault in wrong.items()]
+    lines += [f"the ledger does not add up: {fault}" for fault in faults]
     lines.append(f"{len(files) - len(wrong)} of {len(files)} files are as recorded")
-    data = {"batch": batch.name, "files": len(files), "wrong": wrong}
-    return Answer(lines, data, ExitCode.DISK if wrong else ExitCode.OK)
+    data: dict[str, Any] = {"batch": batch.name, "files": len(files), "wrong": wrong}
+    if faults:
+        data["ledger_faults"] = faults
+    return Answer(lines, data, ExitCode.DISK if wrong or faults else ExitCode.OK)
 
 
 async def repair(manifest: Path, settings: Settings, environ: Mapping[str, str]) -> Answer:
@@ -155,9 +135,9 @@ def report(manifest: Path, settings: Settings) -> Answer:
     Raises:
         OutputFolderLockedError: a run is going on; it writes them itself when it ends.
     """
-    state_path = _reader_path(settings)
+    state_path = reader_path(settings)
     with held_folder(settings.output_dir), StoreReader.open(state_path) as reader:
-        batch = _batches(reader, manifest, settings)[0]
+        batch = batches_of(reader, manifest, settings)[0]
         summary = reader.summary(batch)
         if summary is None:
             raise UsageError(f"no run of {batch.name!r} has ended yet; there is nothing to report")

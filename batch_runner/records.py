@@ -103,6 +103,64 @@ class CreditsRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SpentRecord(_Record):
+    """What tasks of one realm, batch, day, model and pack were charged, and what is held for others.
+
+    ``day`` is the UTC day of the charges, empty for holds; ``model`` is empty where the product has none. ``drift`` is
+    what was charged beyond the estimates.
+    """
+
+    realm: str
+    batch: str
+    day: str
+    model: str
+    kind: str
+    pack: str
+    tasks: int
+    estimated: Decimal
+    consumed: Decimal
+    drift: Decimal
+    held: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRecord(_Record):
+    """One attempt whose money is not as plain as "charged what it was to cost, and its files are here".
+
+    ``case`` is a word of ``statement.CASES``; ``at`` is the time of the attempt's newest entry.
+    """
+
+    case: str
+    realm: str
+    batch: str
+    item: str
+    attempt: int
+    model: str
+    kind: str
+    pack: str
+    estimated: Decimal
+    charged: Decimal | None
+    held: Decimal
+    task_id: str | None
+    external_task_id: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRecord(_Record):
+    """A rolling budget as it stands for one realm; ``frees_at`` is when its oldest charge leaves, if there is one."""
+
+    realm: str
+    pack: str
+    window: str
+    budget: Decimal
+    consumed: Decimal
+    held: Decimal
+    available: Decimal
+    frees_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ItemCounts:
     """How many items stand where; the last four add up to ``total``."""
 

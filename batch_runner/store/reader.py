@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from batch_runner.records import CreditsRecord, ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
-from batch_runner.store import audit, views
+from batch_runner.budgets import RollingBudget, Window
+from batch_runner.model import Realm
+from batch_runner.records import (
+    CaseRecord,
+    CreditsRecord,
+    ItemCounts,
+    LedgerRecord,
+    ResultRecord,
+    SpentRecord,
+    SummaryRecord,
+)
+from batch_runner.store import audit, statement, views, windows
 from batch_runner.store.connection import mapped_errors, open_reader
-from batch_runner.store.rows import Batch
+from batch_runner.store.rows import Batch, Moment
 
 
 class StoreReader:
@@ -56,6 +66,10 @@ class StoreReader:
         """One record an entry, oldest first."""
         return list(views.ledger(self._connection, batch.batch_id))
 
+    def disagreement(self) -> str | None:
+        """Where the newest balances are not the sums of the moves, or None; see also ``ledger_faults``."""
+        return audit.disagreement(self._connection)
+
     def ledger_faults(self) -> list[str]:
         """Everything in the folder's ledger that is not what its moves add up to; empty when it is sound."""
         return audit.faults(self._connection)
@@ -64,10 +78,22 @@ class StoreReader:
         """The summary as the newest run left it, or None."""
         return views.summary(self._connection, batch)
 
-    def credits(self, batch: Batch) -> dict[str, CreditsRecord]:
-        """Balances of every pack, against the budget of the newest run."""
+    def credits(self, batch: Batch, given: Mapping[str, Decimal] | None = None) -> dict[str, CreditsRecord]:
+        """Balances of every pack, against the budget of the newest run, else the ``given`` one."""
         summary = self.summary(batch)
         budget: dict[str, Decimal] = {}
         if summary is not None:
             budget = {pack: record.budget for pack, record in summary.credits.items() if record.budget is not None}
-        return views.credits_by_pack(self._connection, batch.batch_id, budget)
+        return views.credits_by_pack(self._connection, batch.batch_id, {**(given or {}), **budget})
+
+    def windows(self, realm: Realm, budgets: Sequence[RollingBudget], now: Moment) -> list[Window]:
+        """How rolling budgets stand for all batches of a realm."""
+        return windows.windows(self._connection, realm, budgets, now)
+
+    def spent(self, batches: Iterable[Batch]) -> list[SpentRecord]:
+        """What the tasks of these batches were charged and hold, by day, model and pack."""
+        return statement.spent(self._connection, [batch.batch_id for batch in batches])
+
+    def cases(self, batches: Iterable[Batch]) -> list[CaseRecord]:
+        """The attempts of these batches whose money needs a look."""
+        return list(statement.cases(self._connection, [batch.batch_id for batch in batches]))

@@ -9,6 +9,7 @@ from typing import Any
 
 from batch_runner.budgets import RollingBudget, Shortage
 from batch_runner.catalog import PriceBook
+from batch_runner.clock import Clock
 from batch_runner.lifecycle import ExternalId, State
 from batch_runner.model import Pack, Realm, Task
 
@@ -115,6 +116,11 @@ class Moment:
     wall_s: float
     epoch: str
     uptime_s: float
+
+    @classmethod
+    def of(cls, clock: Clock) -> Moment:
+        """Now, as the clock tells it."""
+        return cls(clock.wall_s(), clock.epoch(), clock.uptime_s())
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,7 @@ class SqliteStore:
         return await asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
 
     def _terms(self, budgets: Mapping[str, Decimal]) -> Terms:
-        now = Moment(self._clock.wall_s(), self._clock.epoch(), self._clock.uptime_s())
-        return Terms(budgets, self._book, now)
+        return Terms(budgets, self._book, Moment.of(self._clock))
 
     async def load_batch(
         self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]], has_past: bool = False

@@ -1,0 +1,283 @@
+"""``ledger``: every figure of the statement against the entries it comes from, as table, JSON and CSV."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doors_kit import FAST, few, run_here, write_manifest
+from hypothesis import given
+from hypothesis import strategies as st
+from store_kit import item, items
+
+from batch_runner.accounting import ledger
+from batch_runner.answer import Answer
+from batch_runner.lifecycle import Event
+from batch_runner.model import Realm
+from batch_runner.settings import resolve
+from batch_runner.statement import COLUMNS, harmless
+from batch_runner.store import Facts, RunRow, SqliteStore
+from batch_runner.virtual_time import VirtualClock, run_virtual
+
+DAY_S = 86_400
+E = Event
+
+
+@dataclass(frozen=True)
+class Story:
+    """What becomes of one item: its events after the hold, and what the server says it charged."""
+
+    events: Sequence[Event]
+    charged: str | None = None
+    model: str = "kling-v3"
+    kind: str = "text2video"
+    days: int = 0
+
+
+SENT = (E.SEND, E.ACCEPT)
+STORIES = {
+    "plain": Story((*SENT, E.SUCCEED, E.PUBLISH), "2"),
+    "dear": Story((*SENT, E.SUCCEED, E.PUBLISH), "2.5"),
+    "cheap": Story((*SENT, E.SUCCEED, E.PUBLISH), "1.25", "kling-v2-6", days=1),
+    "silent": Story((*SENT, E.SUCCEED, E.PUBLISH), None, "kling-v2-6"),
+    "charged failure": Story((*SENT, E.FAIL), "0.5"),
+    "failure": Story((*SENT, E.FAIL), "0"),
+    "refused": Story((E.SEND, E.REFUSE)),
+    "on its way": Story((*SENT, E.SUCCEED), "2", days=1),
+    "gone": Story((*SENT, E.SUCCEED, E.LOSE_ASSET), "2"),
+    "running": Story(SENT, model="", kind="text-to-audio"),
+    "open": Story((E.SEND, E.LOSE_ANSWER)),
+    "vanished": Story((*SENT, E.VANISH)),
+    "lost call": Story((E.SEND, E.LOSE_ANSWER, E.GIVE_UP), model="", kind="tts"),
+}
+CASES = {
+    "dear": "drift",
+    "cheap": "drift",
+    "silent": "estimated",
+    "charged failure": "failed_charged",
+    "on its way": "asset_pending",
+    "gone": "no_asset",
+    "open": "unknown",
+    "vanished": "unknown",
+    "lost call": "lost",
+}
+
+
+async def tell(store: SqliteStore, name: str, realm: Realm, stories: dict[str, Story]) -> None:
+    rows = [
+        replace(item(item_id, line), model=story.model, kind=story.kind)
+        for line, (item_id, story) in enumerate(stories.items(), start=1)
+    ]
+    batch = await store.load_batch(name, realm=realm, manifest="m", items=items(*rows))
+    await store.adopt(batch, [], {})
+    for story in stories.values():
+        await asyncio.sleep(story.days * DAY_S)
+        attempt = (await store.claim_next(batch, {})).attempt
+        assert attempt is not None
+        for event in story.events:
+            charged = None if story.charged is None else Decimal(story.charged)
+            attempt = await store.apply(attempt, event, {}, Facts(task_id=f"t-{attempt.item_id}", charged=charged))
+    await store.save_run(batch, RunRow("m", {"video": Decimal(40)}, 0, {}, 0.0, 0.0, 0.0))
+
+
+def told(folder: Path, *, stories: dict[str, Story] = STORIES, simulated: bool = True, **options: object) -> Answer:
+    """A folder in which these stories happened, twice apart, and the statement at their end."""
+    settings = resolve({"output_dir": str(folder), **options}, {}, None)
+
+    async def main() -> Answer:
+        clock = VirtualClock(asyncio.get_running_loop())
+        store = await SqliteStore.open(folder / "state.db", clock)
+        await tell(store, "films", Realm.REAL, stories)
+        if simulated:
+            await tell(store, "films-sandbox", Realm.SANDBOX, {"simulated": Story((*SENT, E.SUCCEED, E.PUBLISH), "9")})
+        await store.close()
+        return ledger(None, settings, clock)
+
+    return run_virtual(main)
+
+
+def total(rows: Sequence[dict[str, Any]], name: str, **only: str) -> Decimal:
+    chosen = [row for row in rows if all(row[key] == value for key, value in only.items())]
+    return sum((Decimal(row[name]) for row in chosen), Decimal(0))
+
+
+def test_days_models_and_batches_add_up_to_the_balances(tmp_path: Path) -> None:
+    data = told(tmp_path).data
+    balances = {row["realm"]: row["credits"]["video"] for row in data["batches"]}
+    assert balances["real"] == {"budget": "40", "consumed": "14.25", "held": "6", "available": "19.75"}
+    for realm, row in balances.items():
+        for group in ("by_day", "by_model", "by_batch"):
+            assert total(data[group], "consumed", realm=realm) == Decimal(row["consumed"])
+            drift = total(data[group], "consumed", realm=realm) - total(data[group], "estimated", realm=realm)
+            assert total(data[group], "drift", realm=realm) == drift
+        for group in ("by_model", "by_batch"):
+            assert total(data[group], "held", realm=realm) == Decimal(row["held"])
+
+
+def test_charges_stand_at_their_day_and_their_model(tmp_path: Path) -> None:
+    data = told(tmp_path, simulated=False).data
+    days = [(row["day"], row["tasks"], row["consumed"], row["drift"]) for row in data["by_day"]]
+    assert days == [
+        ("2026-01-01", 2, "4.5", "0.5"),
+        ("2026-01-02", 3, "3.75", "-2.25"),
+        ("2026-01-03", 3, "6", "0"),
+    ]
+    models = {row["model"] or row["kind"]: (row["tasks"], row["consumed"], row["held"]) for row in data["by_model"]}
+    assert models == {
+        "kling-v3": (5, "9", "4"),
+        "kling-v2-6": (2, "3.25", "0"),
+        "text-to-audio": (0, "0", "2"),
+        "tts": (1, "2", "0"),
+    }
+
+
+def test_every_special_case_is_a_row_of_its_own(tmp_path: Path) -> None:
+    data = told(tmp_path, simulated=False).data
+    assert {row["item"]: row["case"] for row in data["cases"]} == CASES
+    rows = {row["item"]: row for row in data["cases"]}
+    figures = {name: (row["estimated"], row["charged"], row["held"]) for name, row in rows.items()}
+    assert figures["dear"] == ("2", "2.5", "0")
+    assert figures["charged failure"] == ("2", "0.5", "0")
+    assert figures["open"] == figures["vanished"] == ("2", None, "2")
+    assert rows["gone"]["task_id"] == "t-gone"
+    assert rows["cheap"]["at"] == "2026-01-02T00:00:00.000Z"
+
+
+def test_rolling_budgets_stand_beside_the_batches_and_realms_stay_apart(tmp_path: Path) -> None:
+    data = told(tmp_path, rolling_budget="30/30d,10/1d,image=5/1h").data
+    windows = {(row["realm"], row["pack"], row["window"]): row for row in data["rolling_budgets"]}
+    assert len(windows) == 6
+    month = windows["real", "video", "30d"]
+    assert (month["consumed"], month["held"], month["available"]) == ("14.25", "6", "9.75")
+    assert month["frees_at"] == "2026-01-31T00:00:00.000Z"
+    day = windows["real", "video", "1d"]
+    assert (day["consumed"], day["available"]) == ("6", "-2")
+    simulated = windows["sandbox", "video", "30d"]
+    assert (simulated["consumed"], simulated["held"]) == ("9", "0")
+    assert windows["real", "image", "1h"]["frees_at"] is None
+
+
+def test_the_table_says_all_of_it(tmp_path: Path) -> None:
+    lines = list(told(tmp_path, rolling_budget="30/30d").lines)
+    cells = [line.split() for line in lines]
+    assert ["films", "video", "14.25", "6", "40", "19.75"] in cells
+    assert ["films-sandbox", "(SIMULATED)", "video", "9", "0", "40", "31"] in cells
+    assert ["all,", "in", "any", "30d", "video", "14.25", "6", "30", "9.75"] in cells
+    assert ["2026-01-02", "video", "3", "3.75", "-2.25"] in cells
+    assert ["kling-v3", "video", "5", "9", "-1", "4"] in cells
+    assert ["(tts)", "video", "1", "2", "0"] in cells
+    said = "charged at another figure than estimated films dear 1 video 2 2.5 0 t-dear"
+    assert said.split() in cells
+
+
+def test_many_cases_are_cut_short_in_the_table_only(tmp_path: Path) -> None:
+    stories = {f"i{n}": Story((*SENT, E.SUCCEED, E.PUBLISH), "3") for n in range(25)}
+    answer = told(tmp_path, stories=stories, simulated=False)
+    assert sum("another figure" in line for line in answer.lines) == 20
+    assert "... and 5 more, see --json or --csv" in answer.lines
+    assert len(answer.data["cases"]) == 25
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------
+
+
+def parsed(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+
+def test_the_csv_form_has_one_shape_and_says_what_the_json_form_says(tmp_path: Path) -> None:
+    answer = told(tmp_path, rolling_budget="30/30d")
+    assert answer.csv.splitlines()[0] == ",".join(COLUMNS)
+    rows = parsed(answer.csv)
+    assert all(None not in row and None not in row.values() for row in rows), "every row has every column"
+    sections: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in rows:
+        sections[row["section"]].append(row)
+    for name in ("by_day", "by_model", "by_batch"):
+        expected = [{key: str(value) for key, value in row.items()} for row in answer.data[name]]
+        assert [{key: row[key] for key in expected[0]} for row in sections[name]] == expected
+    assert [row["case"] for row in sections["case"]] == [row["case"] for row in answer.data["cases"]]
+    assert {row["item"]: row["drift"] for row in sections["case"]}["cheap"] == "-0.75"
+    budget = next(row for row in sections["budget"] if row["realm"] == "real")
+    assert (budget["consumed"], budget["held"], budget["budget"], budget["available"]) == ("14.25", "6", "40", "19.75")
+    assert [row["window"] for row in sections["rolling_budget"]] == ["30d", "30d"]
+
+
+def test_csv_lines_end_as_the_standard_says_and_nothing_in_them_is_a_formula(tmp_path: Path) -> None:
+    names = ("=1+1", '@SUM("a,b")', "-2+3", "+x", "  =x", "\uff1dx", "two\r\nlines", 'say "hi", twice', "\t=x")
+    stories = {name: Story((*SENT, E.SUCCEED, E.PUBLISH), "3", model=name) for name in names}
+    text = told(tmp_path, stories=stories, simulated=False).csv
+    assert text.count("\n") == text.count("\r\n") == len(parsed(text)) + 1, "no other line ends"
+    found = [row["item"] for row in parsed(text) if row["section"] == "case"]
+    assert found == [
+        "'=1+1", "'@SUM(\"a,b\")", "'-2+3", "'+x", "'  =x", "'\uff1dx", "two  lines", 'say "hi", twice', "' =x",
+    ]  # fmt: skip
+    drifts = {row["drift"] for row in parsed(text) if row["section"] == "case"}
+    assert drifts == {"1"}, "figures stay figures"
+
+
+@given(st.text(max_size=30))
+def test_no_text_starts_a_formula_or_a_line(text: str) -> None:
+    cell = harmless(text)
+    assert cell.lstrip()[:1] not in set("=+-@\uff1d\uff0b\uff0d\uff20") | {"\t", "\r", "\n"}
+    assert cell.splitlines() in ([cell], [])
+
+
+# --- through the door -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_manifest(tmp_path / "films.jsonl", few(2))
+    assert run_here("films.jsonl", *FAST).code == 0
+    return tmp_path
+
+
+def test_the_entries_of_a_batch_are_in_every_form(folder: Path) -> None:
+    shown = run_here("ledger", "films.jsonl", "--sandbox")
+    assert [line.split()[2] for line in shown.out.splitlines()[-4:]] == ["hold", "hold", "charge", "charge"]
+    entries = run_here("ledger", "films.jsonl", "--sandbox", "--json").json["batches"][0]["entries"]
+    rows = [row for row in parsed(run_here("ledger", "films.jsonl", "--sandbox", "--csv").out) if row["entry"]]
+    assert [(row["entry"], row["credits"], row["consumed"], row["held"]) for row in rows] == [
+        (entry["entry"], entry["credits"], entry["consumed"], entry["held"]) for entry in entries
+    ]
+    assert all(row["section"] == "entry" for row in rows)
+
+
+def test_csv_from_the_command_keeps_its_line_ends(folder: Path) -> None:
+    ended = run_here("ledger", "--csv")
+    assert ended.code == 0
+    assert ended.out.startswith("section,realm,batch")
+    assert ended.out.endswith("\r\n")
+    assert ended.err == ""
+
+
+def test_csv_and_json_together_are_refused(folder: Path) -> None:
+    ended = run_here("ledger", "--csv", "--json")
+    assert ended.code == 2
+    assert "choose one" in ended.json["error"]
+
+
+def test_a_ledger_that_does_not_add_up_is_told_by_ledger_and_verify(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "outputs/state.db")) as db:
+        db.execute("UPDATE moves SET credits = '7' WHERE seq = 1")
+        db.commit()
+    shown = run_here("ledger")
+    assert shown.code == 6
+    assert shown.out.startswith("!! the ledger does not add up: batch 1, video credits: 2 consumed and 0 held, but")
+    verified = run_here("verify", "films.jsonl", "--sandbox", "--json")
+    assert verified.code == 6
+    assert verified.json["wrong"] == {}
+    assert verified.json["ledger_faults"]
