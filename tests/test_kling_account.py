@@ -132,6 +132,26 @@ def test_what_was_taken_is_read_or_worked_out(amounts: dict[str, Any], amount: s
     assert stage.stub.seen[0].json == {"start_time": 1, "end_time": 2, "limit": 100}
 
 
+def test_deductions_from_packs_are_read_as_the_vendor_documents_them() -> None:
+    documented = DEDUCTED | {
+        "package_id": "p",
+        "product_type": "try-on",
+        "deduction_time": "1800000000000",
+        "unit_before_deduction": 13037.3,
+        "deduction_amount": 5.0,
+        "unit_after_deduction": 13032.3,
+    }
+
+    async def act(stage: Scene) -> list[Deduction]:
+        rows, _ = await stage.client.deductions(start_ms=1, end_ms=2)
+        return rows
+
+    answer = {"result": {"detail": [documented], "count": 1}, "next_cursor": "", "has_more": False}
+    ((deduction,), _) = play(act, ok(answer))
+    assert (deduction.amount, deduction.left, deduction.pack) == (Decimal(5), Decimal("13032.3"), Pack.TRY_ON)
+    assert deduction.deducted_at_s == NOW_S
+
+
 def test_deductions_go_on_from_cursor_to_cursor_and_are_no_submissions() -> None:
     async def act(stage: Scene) -> str | None:
         _, cursor = await stage.client.deductions(start_ms=1, end_ms=2, limit=1)

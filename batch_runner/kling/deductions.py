@@ -1,7 +1,9 @@
 """What was taken from the account, task by task (kling-api 3.21). Pure.
 
-The documents describe the rows' contents but not the names of their amounts, so these are recognised by the words
-in their names.
+The vendor's page on deductions from packs (2026) has the rows under ``result.detail``, with ``product_type``,
+``package_id``, ``deduction_amount``, ``unit_before_deduction`` and ``unit_after_deduction``; the times of a question are
+those at which tasks were made. Amounts are recognised by the words in their names, and rows that stand in ``result``
+itself are taken as well, for the page on the balance names its amounts otherwise.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from batch_runner.kling.cleaning import clean_text
 from batch_runner.kling.envelope import MalformedAnswer, id_at, list_at, quantity
 from batch_runner.kling.packs import seconds
 from batch_runner.kling.wire_v2 import next_cursor_of
+from batch_runner.model import Pack
 
 PACKAGE_PATH = "/account/billing/package"
 BALANCE_PATH = "/account/billing/balance"
 _ROWS = "result"
-"""As in a search of tasks, the other answer with a cursor; the documents do not say."""
+_PACKS = {"video": Pack.VIDEO, "image": Pack.IMAGE, "try-on": Pack.TRY_ON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Deduction:
         model: the model's name, or an empty text.
         amount: what was taken, or None if the row does not let one tell.
         left: what was left afterwards, or None.
+        pack: the currency it was taken in, or None if not said.
     """
 
     task_id: str
@@ -41,6 +45,7 @@ class Deduction:
     model: str
     amount: Decimal | None
     left: Decimal | None
+    pack: Pack | None = None
 
 
 def deductions_request(cursor: str | None, start_ms: int | None, end_ms: int | None, limit: int) -> bytes:
@@ -59,7 +64,9 @@ def parse_deductions(data: Any) -> tuple[list[Deduction], str | None]:
     """The deductions of one answer and the cursor of the next ones, None after the last. Raises MalformedAnswer."""
     if not isinstance(data, dict) or _ROWS not in data:
         raise MalformedAnswer("there is no list of deductions")
-    return [_deduction(row) for row in list_at(data, _ROWS)], next_cursor_of(data)
+    result = data[_ROWS]
+    rows = list_at(result, "detail") if isinstance(result, dict) and "detail" in result else list_at(data, _ROWS)
+    return [_deduction(row) for row in rows], next_cursor_of(data)
 
 
 def _deduction(row: Any) -> Deduction:
@@ -77,6 +84,7 @@ def _deduction(row: Any) -> Deduction:
         model=_word(row.get("model_name")),
         amount=taken,
         left=left,
+        pack=_PACKS.get(_word(row.get("product_type"))),
     )
 
 
