@@ -11,6 +11,7 @@ import select
 import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -25,10 +26,11 @@ _IDLE_S = 0.01
 class _JumpingSelector(selectors.DefaultSelector):
     """A selector that turns the loop's wish to sleep into a jump of its clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle_s: float) -> None:
         super().__init__()
         self.now_s = 0.0
         self.jobs = 0
+        self._settle_s = settle_s
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
@@ -42,14 +44,17 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def _is_stirring(self) -> bool:
         """Whether anything arrives within the settle time. An epoll's own timeout would be a whole millisecond."""
-        return bool(select.select([self], (), (), _SETTLE_S)[0])
+        return bool(self._settle_s) and bool(select.select([self], (), (), self._settle_s)[0])
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop under virtual time; ``time()`` starts at 0."""
+    """An asyncio loop under virtual time; ``time()`` starts at 0.
 
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
+    ``settle_s``: real seconds a quiet loop is given before the clock jumps; 0 where there are no sockets to wait for.
+    """
+
+    def __init__(self, settle_s: float = _SETTLE_S) -> None:
+        self._jumping = _JumpingSelector(settle_s)
         super().__init__(self._jumping)
 
     def time(self) -> float:
@@ -87,7 +92,7 @@ class VirtualClock:
         return self._loop.time()
 
 
-def run_virtual(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run_virtual(main: Callable[[], Coroutine[Any, Any, T]], settle_s: float = _SETTLE_S) -> T:
     """Run ``main()`` to its end on a fresh virtual-time loop and close it."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    with asyncio.Runner(loop_factory=partial(VirtualTimeLoop, settle_s)) as runner:
         return runner.run(main())

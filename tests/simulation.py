@@ -22,6 +22,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import pytest
 
 from batch_runner import api, download
+from batch_runner.manifest import Format, Manifest, Source
+from batch_runner.media import inspect_image
+from batch_runner.model import Item
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Halt, collector
 from batch_runner.sandbox import FaultPlan, Sandbox, SandboxTask, WorldConfig
@@ -162,6 +165,10 @@ class Simulation:
         keys = {"KLING_ACCESS_KEY": self.sandbox.access_key, "KLING_SECRET_KEY": self.sandbox.secret_key}
         settings = resolve(flags, {}, None)
         return await api.repair_settings(self.manifest, settings, environ=keys, clock=self.clock)
+
+    def items(self) -> list[Item]:
+        """The items of the manifest as it is now."""
+        return list(Manifest(Source(self.manifest, Format.JSONL), inspect_image).items())
 
     def results(self) -> list[dict[str, Any]]:
         return _json_lines(self.output_dir / "batch" / "results.jsonl")

@@ -1,11 +1,13 @@
 """The simulated Kling API: a pure world, an HTTP door around it, faults on order, and made-up clips."""
 
+from batch_runner.sandbox.fate import Fate, decide
 from batch_runner.sandbox.faults import Fault, FaultPlan, RequestClass
 from batch_runner.sandbox.server import Sandbox
 from batch_runner.sandbox.task import SandboxTask
 from batch_runner.sandbox.world import PriceOf, World, WorldConfig
 
 __all__ = [
+    "Fate",
     "Fault",
     "FaultPlan",
     "PriceOf",
@@ -14,4 +16,5 @@ __all__ = [
     "SandboxTask",
     "World",
     "WorldConfig",
+    "decide",
 ]

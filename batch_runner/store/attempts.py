@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from batch_runner import ledger, lifecycle
@@ -141,8 +142,13 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, t
         (step.state.value, facts.task_id, json.dumps(dict(facts.made)) if facts.made else None,
          event is Event.SEND, event in _SUBMITTED, at_s, event in _FINISHED, at_s, attempt_id),
     )  # fmt: skip
-    _book(db, get(db, attempt_id), step.money, facts, terms)
-    after = get(db, attempt_id)
+    after = replace(
+        attempt,
+        state=step.state,
+        task_id=facts.task_id or attempt.task_id,
+        submitted_at=at_s if attempt.submitted_at is None and event in _SUBMITTED else attempt.submitted_at,
+    )
+    _book(db, after, step.money, facts, terms)
     _stand(db, after, facts)
     return after
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -41,11 +41,23 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+class _Here(Executor):
+    """Does a job at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits for the job
+            future.set_exception(error)
+        return future
+
+
 class SqliteStore:
     """The store of one output folder; make it with ``open``."""
 
     def __init__(
-        self, path: Path, clock: Clock, book: PriceBook, connection: sqlite3.Connection, thread: ThreadPoolExecutor
+        self, path: Path, clock: Clock, book: PriceBook, connection: sqlite3.Connection, thread: Executor
     ) -> None:
         self._path = path
         self._clock = clock
@@ -55,16 +67,23 @@ class SqliteStore:
 
     @classmethod
     async def open(
-        cls, path: Path, clock: Clock, *, has_forgotten: bool = False, book: PriceBook | None = None
+        cls,
+        path: Path,
+        clock: Clock,
+        *,
+        has_forgotten: bool = False,
+        book: PriceBook | None = None,
+        in_thread: bool = True,
     ) -> SqliteStore:
         """Open or create ``path``; ``has_forgotten`` notes in a new one that an earlier one was lost just now.
 
-        ``book`` is the price book by which holds are made and failures charged, the API's unless told.
+        ``book`` is the price book by which holds are made and failures charged, the API's unless told. ``in_thread``
+        is for stores on a disk; one in memory needs no thread of its own.
 
         Raises:
             StoreError: damaged, another program's, or written by a newer version.
         """
-        thread = ThreadPoolExecutor(1, thread_name_prefix="state.db")
+        thread = ThreadPoolExecutor(1, thread_name_prefix="state.db") if in_thread else _Here()
         loop = asyncio.get_running_loop()
         lost = Stamp(clock.epoch(), loop.time(), clock.wall_s())
 
@@ -85,11 +104,13 @@ class SqliteStore:
         self._thread.shutdown(wait=True)
 
     async def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def in_thread() -> T:
+        def whole() -> T:
             with mapped_errors(self._path):
                 return transaction(self._connection, lambda db: work(db, *args, **kwargs))
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
+        if isinstance(self._thread, _Here):
+            return self._thread.submit(whole).result()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, whole)
 
     def _terms(self, budgets: Mapping[str, Decimal]) -> Terms:
         return Terms(budgets, self._book, Moment.of(self._clock))

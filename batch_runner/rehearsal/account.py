@@ -1,0 +1,138 @@
+"""An account of thin air: tasks that only have a beginning and an end, by the sandbox's law of how long they take.
+
+It answers a run's client calls without a socket. Nothing fails here: a rehearsal tells how long a batch takes, not
+what becomes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from batch_runner.lifecycle import ExternalId
+from batch_runner.limits import MINUTE_S, RateLimitMonitor
+from batch_runner.model import Accepted, Asset, CreateOutcome, Route, Task, TaskStatus
+from batch_runner.records import RequestCounts
+from batch_runner.sandbox import WorldConfig, decide
+
+_FILE = (Asset(url="", suffix=".mp4"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An item as the account knows it: its usual seconds and its price."""
+
+    usual_s: float
+    credits: Decimal
+
+
+class ThinAirAccount:
+    """The client of a rehearsed run, and the account behind it.
+
+    Args:
+        config: the seed from which fates are drawn; its rates are not looked at.
+        parts: by the item's part of an external id.
+        monitor: paces requests as in a real run.
+    """
+
+    def __init__(self, config: WorldConfig, parts: Mapping[str, Part], monitor: RateLimitMonitor) -> None:
+        self._config = config
+        self._parts = parts
+        self._monitor = monitor
+        self._running: dict[str, tuple[float, Task]] = {}
+        self._made = asyncio.Event()
+        self._sent = 0
+
+    @property
+    def requests(self) -> RequestCounts:
+        """Creates so far; looks that would bring no news are not made, and so not counted."""
+        return RequestCounts(total=self._sent, submit=self._sent)
+
+    async def create(self, route: Route, body: Mapping[str, Any], external_task_id: str) -> CreateOutcome:  # noqa: ARG002 - thin air takes any body
+        """A task that will end when its fate says so."""
+        async with self._monitor.permit("submit"):
+            self._sent += 1
+        name = ExternalId.parse(external_task_id)
+        assert name is not None
+        part = self._parts[name.item]
+        fate = decide(self._config, external_task_id, "", part.usual_s, "")
+        ends_at_s = _now_s() + fate.queued_s + fate.working_s
+        done = Task(external_task_id, external_task_id, TaskStatus.SUCCEEDED, assets=_FILE, charged=part.credits)
+        if route.is_sync:
+            await asyncio.sleep(ends_at_s - _now_s())
+            return Accepted(done)
+        self._running[external_task_id] = (ends_at_s, done)
+        self._made.set()
+        return Accepted(Task(external_task_id, external_task_id, TaskStatus.SUBMITTED))
+
+    async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:  # noqa: ARG002 - one list for all
+        """Every task that runs, and every one that has ended since the last look."""
+        return await self._look()
+
+    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:  # noqa: ARG002 - as above
+        """The same."""
+        return await self._look()
+
+    async def find(self, route: Route, task_or_external_id: str, *, by_external_id: bool = False) -> Task | None:  # noqa: ARG002 - ids are one here
+        """A running task."""
+        entry = self._running.get(task_or_external_id)
+        return None if entry is None else _as_seen(*entry)
+
+    async def tasks(self, cursor: str | None = None, *, limit: int = 100) -> tuple[list[Task], str | None]:  # noqa: ARG002 - a new account
+        """Nothing: the account is new."""
+        return [], None
+
+    async def pause(self, interval_s: float) -> None:
+        """Wait for the first of a poller's looks that sees a task's end.
+
+        Those before it would bring no news and are not made; the request limit counts them all the same.
+        """
+        began_s = _now_s()
+        while True:
+            self._made.clear()
+            look_at_s = _first_look_s(began_s, interval_s, self._next_end_s())
+            try:
+                async with asyncio.timeout_at(look_at_s):
+                    await self._made.wait()
+            except TimeoutError:
+                self._monitor.restore(_left_out_s(began_s, interval_s, _now_s()))
+                return
+
+    def _next_end_s(self) -> float:
+        return min((ends_at_s for ends_at_s, _ in self._running.values()), default=math.inf)
+
+    async def _look(self) -> list[Task]:
+        async with self._monitor.permit("poll"):
+            pass
+        ended = [name for name, (ends_at_s, _) in self._running.items() if ends_at_s <= _now_s()]
+        rows = [_as_seen(*entry) for entry in self._running.values()]
+        for name in ended:
+            del self._running[name]
+        return rows
+
+
+def _as_seen(ends_at_s: float, done: Task) -> Task:
+    return done if ends_at_s <= _now_s() else Task(done.task_id, done.external_task_id, TaskStatus.PROCESSING)
+
+
+def _first_look_s(began_s: float, interval_s: float, end_s: float) -> float | None:
+    """When the first look at or after ``end_s`` comes; None for never."""
+    if math.isinf(end_s):
+        return None
+    looks = max(1, math.ceil((end_s - began_s) / interval_s))
+    return began_s + looks * interval_s
+
+
+def _left_out_s(began_s: float, interval_s: float, now_s: float) -> Iterator[float]:
+    """The moments of the looks between two that were made, as far as they still count."""
+    looks = round((now_s - began_s) / interval_s)
+    first = max(1, looks - math.ceil(MINUTE_S / interval_s))
+    return (began_s + look * interval_s for look in range(first, looks))
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
