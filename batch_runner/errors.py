@@ -42,18 +42,21 @@ class Problem:
         field: the field's path (``camera_control.config``), or None for the whole line.
         what: what is wrong, and the rule it breaks.
         hint: the nearest right name or value, or what to do; may be empty.
+        source: where the rule stands that is broken, and of when; may be empty.
     """
 
     line: int | None
     field: str | None
     what: str
     hint: str = ""
+    source: str = ""
 
     def __str__(self) -> str:
         place = "manifest" if self.line is None else f"line {self.line}"
         field = "" if self.field is None else f", {self.field}"
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{place}{field}: {self.what}{hint}"
+        source = f" [{self.source}]" if self.source else ""
+        return f"{place}{field}: {self.what}{hint}{source}"
 
 
 class ManifestError(UsageError):

@@ -445,6 +445,13 @@ def test_a_refused_feature_says_what_it_needs() -> None:
     )  # fmt: skip
 
 
+def test_problems_name_the_source_of_their_rule() -> None:
+    fields = line(T, promt="x", mode="fast", sound="on", duration=7, camera_control={"type": "simple"})
+    problems = catalog.check(T, fields).problems
+    assert {problem.field for problem in problems} >= {"promt", "mode", "sound", "duration", "camera_control.config"}
+    assert all("Kling API reference" in problem.source and "2026" in problem.source for problem in problems), problems
+
+
 def test_values_in_messages_are_short_and_on_one_line() -> None:
     for value in ("x" * 100_000, "\n" * 50, "\u202eabc", 10**4000, ["x" * 9999], {"k" * 99999: 1}):
         for _, what, hint in told(T, mode=value):

@@ -87,7 +87,7 @@ class Draft:
 
     def _tell_all(self, problems: tuple[FieldProblem, ...] | list[FieldProblem]) -> None:
         for problem in problems:
-            self._tell(problem.field, problem.what, problem.hint)
+            self._tell(problem.field, problem.what, problem.hint, problem.source)
 
     def _note_id(self, id_: str, first_lines: dict[int, int], *, is_given: bool) -> None:
         first = first_lines.setdefault(hash(id_), self._line)

@@ -34,12 +34,12 @@ class Entry:
     defaults_line: int | None = None
     problems: list[Problem] = field(default_factory=list)
 
-    def tell(self, field_path: str | None, what: str, hint: str = "") -> None:
+    def tell(self, field_path: str | None, what: str, hint: str = "", source: str = "") -> None:
         """Note a problem; where the value came from the defaults, it says so."""
         if field_path is not None and _PATH_STEP.split(field_path, 1)[0] in self.inherited:
             joint = " " if hint.endswith("?") else "; " if hint else ""
             hint = f"{hint}{joint}it stands in the defaults, line {self.defaults_line}"
-        self.problems.append(Problem(self.line, field_path, what, hint))
+        self.problems.append(Problem(self.line, field_path, what, hint, source))
 
 
 class Expansion:
