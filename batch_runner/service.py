@@ -20,7 +20,7 @@ from batch_runner.errors import UsageError
 from batch_runner.events import Notice, Observer
 from batch_runner.kling import Credentials
 from batch_runner.limits import MINUTE_S, RateLimitMonitor
-from batch_runner.model import Realm
+from batch_runner.model import NOTHING, Realm
 from batch_runner.sandbox import Sandbox, WorldConfig
 from batch_runner.settings import Keys, Settings
 from batch_runner.store import LOST_SCOPE, Stamp, Store
@@ -156,7 +156,14 @@ def say_limits(limits: Limits, settings: Settings, observer: Observer) -> None:
         observer(Notice(text))
 
 
-def sandbox_price(kind: str, body: Mapping[str, Any]) -> Decimal:
+def sandbox_price(
+    kind: str,
+    body: Mapping[str, Any],
+    lengths: Mapping[str, Decimal] = NOTHING,
+    inherited: Mapping[str, str] = NOTHING,
+) -> Decimal:
     """What the simulated service deducts: the catalogue's price, 0 for what it does not list."""
-    price = catalog.price(kind, body)
+    if kind not in catalog.kinds():
+        return Decimal(0)
+    price = catalog.price(kind, body, lengths, inherited)
     return Decimal(0) if price is None else price.credits

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
-from batch_runner.sandbox import FaultPlan, Sandbox, WorldConfig
+from batch_runner.sandbox import FaultPlan, PriceOf, Sandbox, WorldConfig
 from batch_runner.virtual_time import VirtualClock
 
 TEXT = "/v1/videos/text2video"
@@ -23,7 +23,7 @@ IMAGE = "/v1/videos/image2video"
 START_S = 1_767_225_600.0
 
 
-def price(_kind: str, body: Mapping[str, Any]) -> Decimal:
+def price(_kind: str, body: Mapping[str, Any], *_: Mapping[str, Any]) -> Decimal:
     return Decimal("3.5") if body.get("mode") == "pro" else Decimal(1)
 
 
@@ -102,11 +102,12 @@ async def serving(
     journal_path: Path | None = None,
     clock_skew_s: float = 0.0,
     leeway_s: float = 0.0,
+    price_of: PriceOf = price,
 ) -> AsyncIterator[Client]:
     sandbox = Sandbox(
         config or WorldConfig(),
         clock=VirtualClock(asyncio.get_running_loop(), START_S),
-        price=price,
+        price=price_of,
         fault_plan=faults,
         journal_path=journal_path,
         clock_skew_s=clock_skew_s,

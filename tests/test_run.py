@@ -383,7 +383,7 @@ def test_a_dead_api_ends_the_run_with_everything_recorded(tmp_path: Path) -> Non
 
 
 def test_the_servers_charge_wins_over_the_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulation.sandbox_price", lambda _kind, _body: Decimal("1.37"))
+    monkeypatch.setattr("simulation.sandbox_price", lambda *_: Decimal("1.37"))
 
     async def work(simulation: Simulation) -> None:
         summary = await done(simulation)
@@ -525,7 +525,7 @@ def test_results_add_up_to_the_ledger_when_a_failure_was_charged(
 
 
 def test_an_overdrawn_budget_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulation.sandbox_price", lambda _kind, _body: Decimal(3))
+    monkeypatch.setattr("simulation.sandbox_price", lambda *_: Decimal(3))
 
     async def work(simulation: Simulation) -> None:
         summary = await simulation.run(budget={"video": 2})
@@ -640,7 +640,7 @@ def test_a_task_seen_while_waiting_for_a_slot_is_not_submitted_again(tmp_path: P
 def test_a_question_that_fails_is_asked_again_before_the_estimate_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulation.sandbox_price", lambda _kind, _body: Decimal("1.37"))
+    monkeypatch.setattr("simulation.sandbox_price", lambda *_: Decimal("1.37"))
     from_list = wire.queried
     answers = 0
 

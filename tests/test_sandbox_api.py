@@ -259,7 +259,8 @@ def test_the_account_page_has_an_envelope_of_its_own() -> None:
             await client.finished("a")
             outer = await client.ask("GET", COSTS)
             assert (outer.code, outer.data["code"]) == (0, 0)
-            [pack] = json.loads(outer.body, parse_float=Decimal)["data"]["resource_pack_subscribe_infos"]
+            pack, *others = json.loads(outer.body, parse_float=Decimal)["data"]["resource_pack_subscribe_infos"]
+            assert [other["remaining_quantity"] for other in others] == [Decimal("100.5")] * 2
             assert pack["resource_pack_name"] == "Sandbox-Video-100.5Units-7Con-1Months"
             assert (pack["total_quantity"], pack["remaining_quantity"]) == (Decimal("100.5"), 97)
             assert (pack["status"], pack["resource_pack_type"]) == ("online", "decreasing_total")
@@ -275,8 +276,9 @@ def test_an_empty_pack_has_run_out() -> None:
         async with serving(WorldConfig(pack_credits=Decimal(1))) as client:
             await client.create("a")
             await client.finished("a")
-            [pack] = (await client.ask("GET", COSTS)).data["resource_pack_subscribe_infos"]
-            assert (pack["remaining_quantity"], pack["status"]) == (0, "runOut")
+            packs = (await client.ask("GET", COSTS)).data["resource_pack_subscribe_infos"]
+            told = [(pack["remaining_quantity"], pack["status"]) for pack in packs]
+            assert told == [(0, "runOut"), (1, "online"), (1, "online")]
 
     run_virtual(main)
 

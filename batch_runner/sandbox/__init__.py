@@ -4,12 +4,13 @@ from batch_runner.sandbox.fate import Fate, decide
 from batch_runner.sandbox.faults import Fault, FaultPlan, RequestClass
 from batch_runner.sandbox.server import Sandbox
 from batch_runner.sandbox.task import SandboxTask
-from batch_runner.sandbox.world import PriceOf, World, WorldConfig
+from batch_runner.sandbox.world import PackConfig, PriceOf, World, WorldConfig
 
 __all__ = [
     "Fate",
     "Fault",
     "FaultPlan",
+    "PackConfig",
     "PriceOf",
     "RequestClass",
     "Sandbox",

@@ -72,6 +72,8 @@ class Api:
         for product in PRODUCTS.values():
             one = product.path + "/{id}"
             yield web.post(product.path, self._guarded(RequestClass.CREATE, partial(self._create, product)))
+            if product.is_sync:
+                continue
             yield web.get(product.path, self._guarded(RequestClass.LIST, partial(self._list, product)))
             yield web.get(one, self._guarded(RequestClass.QUERY, partial(self._query, product)))
         yield web.get("/account/costs", self._guarded(RequestClass.ACCOUNT, self._costs))
@@ -153,6 +155,8 @@ class Api:
             if isinstance(outcome, Denied):
                 return outcome
             await self._remember(outcome)
+        if product.is_sync:
+            return wire.answered(outcome, now_s, partial(self._cdn.link, request.url.origin()))
         return wire.created(outcome, now_s)
 
     async def _remember(self, task: SandboxTask) -> None:

@@ -115,6 +115,12 @@ class Canvas:
         parts += [_lines(plane, left // 2, top // 2, self.width // 2, _HALF) for plane in self._chroma]
         return b"".join(parts)
 
+    def planes(self) -> list[tuple[int, int, bytes]]:
+        """Width, height and samples of luma, blue and red."""
+        half = (self.width // 2, self.height // 2)
+        chroma = [(*half, bytes(plane)) for plane in self._chroma]
+        return [(self.width, self.height, bytes(self._luma)), *chroma]
+
     def blocks_under(self, left: int, top: int, size: int) -> set[int]:
         """The macroblocks that a square touches."""
         columns = range(left // BLOCK, (left + size - 1) // BLOCK + 1)

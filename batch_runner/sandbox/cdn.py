@@ -11,11 +11,10 @@ from collections.abc import Callable
 from aiohttp import hdrs, web
 from yarl import URL
 
-from batch_runner.sandbox.clips import ClipWish, render
 from batch_runner.sandbox.faults import Fault, Faults, RequestClass
 from batch_runner.sandbox.interference import hang_up, page, reset
 from batch_runner.sandbox.parts import Part, UnsatisfiableError, wanted_part
-from batch_runner.sandbox.task import SandboxTask
+from batch_runner.sandbox.results import File, files
 from batch_runner.sandbox.world import World
 
 ROUTE = "/cdn/{task_id}/{name}"
@@ -37,9 +36,9 @@ class Cdn:
         self._secret = secret
         self._now = now
 
-    def link(self, origin: URL, task: SandboxTask) -> str:
+    def link(self, origin: URL, task_id: str, name: str) -> str:
         """A fresh address of a finished task's file; whoever holds it can fetch the file for a while."""
-        path = f"/cdn/{task.task_id}/{task.video_id}.mp4"
+        path = f"/cdn/{task_id}/{name}"
         expires = str(math.ceil(self._now() + self._world.config.link_ttl_s))
         return str(origin.with_path(path).with_query(Expires=expires, Signature=self._signature(path, expires)))
 
@@ -56,9 +55,11 @@ class Cdn:
         if fault is Fault.EXPIRED_LINK or not self._may_fetch(request):
             return web.Response(status=403, text="This link is not or no longer valid.")
         task = self._world.finished(request.match_info["task_id"], self._now())
-        if task is None or request.match_info["name"] != f"{task.video_id}.mp4":
+        name = request.match_info["name"]
+        file = None if task is None else next((each for each in files(task) if each.name == name), None)
+        if file is None:
             return web.Response(status=404, text="There is no such file.")
-        return await self._send(request, task, fault)
+        return await self._send(request, file, fault)
 
     def _may_fetch(self, request: web.Request) -> bool:
         expires, signature = request.query.get("Expires", ""), request.query.get("Signature", "")
@@ -66,11 +67,10 @@ class Cdn:
         genuine = hmac.compare_digest(right.encode(), signature.encode(errors="replace"))
         return genuine and self._now() < int(expires)
 
-    async def _send(self, request: web.Request, task: SandboxTask, fault: Fault | None) -> web.StreamResponse:
-        wish = ClipWish(task.look, task.aspect, task.length_s)
-        content = await asyncio.get_running_loop().run_in_executor(None, render, wish)
+    async def _send(self, request: web.Request, file: File, fault: Fault | None) -> web.StreamResponse:
+        content = await asyncio.get_running_loop().run_in_executor(None, file.content)
         etag = self._etag(content, fault)
-        headers: dict[str, str] = {hdrs.ETAG: etag, hdrs.ACCEPT_RANGES: "bytes", hdrs.CONTENT_TYPE: "video/mp4"}
+        headers: dict[str, str] = {hdrs.ETAG: etag, hdrs.ACCEPT_RANGES: "bytes", hdrs.CONTENT_TYPE: file.media_type}
         wanted = None if fault is Fault.RANGE_IGNORED else request.headers.get(hdrs.RANGE)
         try:
             part = wanted_part(wanted, request.headers.get(hdrs.IF_RANGE), etag, len(content))

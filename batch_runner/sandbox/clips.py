@@ -1,6 +1,6 @@
 """Made-up clips: a mosaic whose colours, relief and motion follow from the prompt, as a playable MP4.
 
-The same wish gives the same bytes. Every clip lasts exactly the seconds that were asked for.
+The same wish gives the same bytes. A clip lasts exactly the seconds that were asked for, to the nearest picture.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ class ClipWish:
     Attributes:
         look: any text; another text looks different.
         aspect: a key of ``SIZES``.
-        length_s: whole seconds, at least 1.
+        length_s: seconds, rounded to whole pictures.
+        sound: whether it has a sound track, which is silent.
     """
 
     look: str
     aspect: str
-    length_s: int
+    length_s: float
+    sound: bool = False
 
 
 @lru_cache(maxsize=_KEPT_CLIPS)
@@ -52,13 +54,20 @@ def render(wish: ClipWish) -> bytes:
             sequence=sequence_parameters(width, height),
             picture=picture_parameters(),
             pictures=tuple(_pictures(wish, Canvas(width, height))),
-        )
+        ),
+        with_sound=wish.sound,
     )
+
+
+def paint(random: Random, ground: Canvas) -> None:
+    """One look at a scene: its ground and the disc at a place of its way."""
+    scene = _Scene(random, ground)
+    ground.stamp(scene.disc, *random.choice(scene.path(FRAME_RATE)))
 
 
 def _pictures(wish: ClipWish, ground: Canvas) -> Iterator[bytes]:
     scene = _Scene(Random(f"clip:{wish.look}"), ground)
-    path = scene.path(wish.length_s * FRAME_RATE)
+    path = scene.path(max(1, round(wish.length_s * FRAME_RATE)))
     total = ground.columns * ground.rows
     left, top = path[0]
     picture = ground.copy()

@@ -72,6 +72,9 @@ MODEL_UNSUPPORTED = Denied(Code.BAD_VALUE, "model is not supported")
 CAMERA_UNSUPPORTED = Denied(
     Code.BAD_VALUE, "camera_control is only supported in std mode with 5s duration and kling-v1"
 )
+ONLY_FIVE_OR_TEN = Denied(Code.BAD_VALUE, "Duration only supports 5 or 10 seconds when no refer_image is provided")
+LANGUAGE_UNKNOWN = Denied(Code.BAD_VALUE, "Voice language not found")
+VOICE_UNKNOWN = Denied(Code.BAD_VALUE, "Voice id not found")
 MISSING_PARAMETER = Denied(Code.BAD_REQUEST, "Missing Request Parameter")
 UNREADABLE = Denied(Code.BAD_REQUEST, "Request body is not a JSON object")  # own words
 BROKEN = Denied(Code.INTERNAL, "Internal error")  # own words
@@ -91,6 +94,14 @@ def empty(field: str) -> Denied:
 def not_found(task_id: str) -> Denied:
     """No visible task of this product has the id, be it ours or the caller's."""
     return Denied(Code.BAD_VALUE, f"Task not found by id/external id: {task_id}")
+
+
+def unknown_source(what: str, source_id: str) -> Denied:
+    """An id that no file, element or session of this account has, or has no longer.
+
+    ``From video`` is recorded, also for the id of a task; the other words follow its pattern.
+    """
+    return Denied(Code.BAD_VALUE, f"{what} not found by id: {source_id[:_SHOWN_CHARACTERS]}")
 
 
 def already_exists(external_task_id: str) -> Denied:

@@ -43,11 +43,17 @@ class Fate:
         queued_s: seconds from creation until work on it starts.
         working_s: seconds of work after that; infinite when it never ends.
         failure: the text it fails with, or empty when it succeeds.
+        failure_charged: whether it is charged although it fails.
     """
 
     queued_s: float
     working_s: float
     failure: str
+    failure_charged: bool = False
+
+
+AT_ONCE = Fate(0.0, 0.0, "")
+"""How a call goes that is answered with its result."""
 
 
 def refused_by_policy(config: WorldConfig, key: str, prompt: str) -> bool:
@@ -72,7 +78,9 @@ def decide(config: WorldConfig, key: str, prompt: str, median_s: float, trouble:
     total_s *= _TAIL_FACTOR if SLOW in prompt else 1.0
     queued_s = total_s * draws.uniform(*_QUEUED_SHARE) / config.speed
     working_s = math.inf if STUCK in prompt else total_s / config.speed - queued_s
-    return Fate(queued_s, working_s, trouble or _failure(config, draws, prompt))
+    failure = trouble or _failure(config, draws, prompt)
+    is_charged = bool(failure) and Random(f"{config.seed}:charged:{key}").random() < config.charged_failures
+    return Fate(queued_s, working_s, failure, is_charged)
 
 
 def _failure(config: WorldConfig, draws: Random, prompt: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from batch_runner.model import TaskStatus
+from batch_runner.model import Generation, Pack, TaskStatus
 from batch_runner.sandbox.fate import RISK_CONTROL
 
 _NOTHING = Decimal(0)
+_SMALLEST_NUMBER, _NUMBERS = 10**14, 7 * 10**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,23 @@ class SandboxTask:
         task_id: the service's id, 18 digits.
         external_task_id: the caller's id, or None.
         kind: the product.
-        body: the request, each media field replaced by the SHA-256 of its text, without ``callback_url``.
+        body: the request, each media field replaced by the SHA-256 of its text, without ``callback_url``; one of the
+            second generation in the flat form of the first.
         created_at_s, started_at_s, ended_at_s: wall seconds; the end may be infinite.
         failure: the text it fails with, or empty when it succeeds.
-        credits: its price; a failed task costs nothing.
-        aspect: the clip's shape, such as ``16:9``.
-        length_s: the clip's whole seconds.
-        look: what the clip's appearance follows from.
+        credits: its price; a failed task costs nothing unless ``failure_charged``.
+        aspect: the shape of what it makes, such as ``16:9``.
+        length_s: the seconds of what it makes, 0 for pictures and facts.
+        look: what the appearance follows from.
         watermark: whether a watermarked copy was asked for.
+        generation: whose form the request had.
+        model_name, mode: what was asked for or inherited, empty where there is no such thing.
+        pack: the currency it is paid with.
+        slots: how many of the account's slots it holds.
+        count: how many pictures it makes.
+        sound: whether the clip has a sound track.
+        facts: what the results need to know beyond this.
+        failure_charged: whether it is charged although it fails.
     """
 
     task_id: str
@@ -43,14 +53,31 @@ class SandboxTask:
     failure: str
     credits: Decimal
     aspect: str
-    length_s: int
+    length_s: float
     look: str
     watermark: bool = False
+    generation: Generation = Generation.V1
+    model_name: str = ""
+    mode: str = ""
+    pack: Pack = Pack.VIDEO
+    slots: int = 1
+    count: int = 1
+    sound: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    failure_charged: bool = False
 
     @property
     def video_id(self) -> str:
-        """The id of the file it makes, which differs from the task's."""
-        return hashlib.sha256(f"video:{self.task_id}".encode()).hexdigest()[:32]
+        """The id of the clip it makes, which differs from the task's."""
+        return self.made_id("video")
+
+    def made_id(self, what: str) -> str:
+        """The id of something it makes: 32 hexadecimal digits."""
+        return hashlib.sha256(f"{what}:{self.task_id}".encode()).hexdigest()[:32]
+
+    def made_number(self, what: str) -> int:
+        """The id of something it makes, as a number of 15 digits."""
+        return _SMALLEST_NUMBER + int(self.made_id(what), 16) % _NUMBERS
 
     @property
     def will_succeed(self) -> bool:
@@ -77,7 +104,9 @@ class SandboxTask:
 
     def charged_at(self, now_s: float) -> Decimal:
         """The credits it has cost by then."""
-        return self.credits if self.status_at(now_s) is TaskStatus.SUCCEEDED else _NOTHING
+        if now_s < self.ended_at_s:
+            return _NOTHING
+        return self.credits if not self.failure or self.failure_charged else _NOTHING
 
     def to_json(self) -> dict[str, Any]:
         """What a journal keeps."""
@@ -91,6 +120,8 @@ class SandboxTask:
         ended_at_s = record["ended_at_s"]
         settled = {
             "credits": Decimal(record["credits"]),
+            "pack": Pack(record.get("pack", Pack.VIDEO)),
+            "generation": Generation(record.get("generation", Generation.V1)),
             "ended_at_s": math.inf if ended_at_s is None else float(ended_at_s),
         }
         return cls(**{**record, **settled})

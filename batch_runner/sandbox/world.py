@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from batch_runner.model import Pack
 from batch_runner.sandbox.codes import (
     AGAINST_POLICY,
     NO_CREDITS,
@@ -19,38 +20,48 @@ from batch_runner.sandbox.codes import (
     Denied,
     already_exists,
 )
-from batch_runner.sandbox.config import DAY_S, RepeatPolicy, WorldConfig
-from batch_runner.sandbox.fate import decide, refused_by_policy
-from batch_runner.sandbox.products import PRODUCTS
-from batch_runner.sandbox.rules import PICTURE_FIELDS, Request, check
+from batch_runner.sandbox.config import PackConfig, RepeatPolicy, WorldConfig
+from batch_runner.sandbox.fate import AT_ONCE, decide, refused_by_policy
+from batch_runner.sandbox.issued import Issued, KnownNow
+from batch_runner.sandbox.products import PRODUCTS, Order, Product, Request
+from batch_runner.sandbox.purses import PackState, Purses
 from batch_runner.sandbox.task import SandboxTask
 
-__all__ = ["PackState", "PriceOf", "RepeatPolicy", "World", "WorldConfig"]
+__all__ = ["PackConfig", "PackState", "PriceOf", "RepeatPolicy", "World", "WorldConfig"]
 
-PriceOf = Callable[[str, Mapping[str, Any]], Decimal]
-"""The credits of a task by kind and request body."""
+PriceOf = Callable[[str, Mapping[str, Any], Mapping[str, Decimal], Mapping[str, str]], Decimal]
+"""The credits of a task, from
+
+- its kind,
+- the request's body; one of the second generation in the flat form of the first, its path's model as ``model_name``,
+- the measured seconds of its sources by field (``sound_file``, ``face_choose[].audio_id``),
+- ``model_name`` and ``mode`` of the task it continues, if it continues one.
+"""
 
 WINDOW_S = 60.0
-_PACK_VALID_S = 30 * DAY_S
-_DIGESTED = {*PICTURE_FIELDS, "mask"}
+_DIGESTED = frozenset(
+    {
+        "image",
+        "images",
+        "image_tail",
+        "static_mask",
+        "mask",
+        "image_url",
+        "video_url",
+        "subject_image",
+        "scene_image",
+        "style_image",
+        "human_image",
+        "cloth_image",
+        "element_frontal_image",
+        "frontal_image",
+        "sound_file",
+        "audio_file",
+        "audio_url",
+        "voice_url",
+    }
+)
 _SMALLEST_ID, _IDS = 10**17, 9 * 10**17
-
-
-@dataclass(frozen=True, slots=True)
-class PackState:
-    """A prepaid pack as the account page tells it; times in wall seconds."""
-
-    name: str
-    pack_id: str
-    total_credits: Decimal
-    remaining_credits: Decimal
-    purchased_at_s: float
-    invalid_at_s: float
-
-    @property
-    def status(self) -> str:
-        """``online``, or ``runOut`` when nothing is left."""
-        return "online" if self.remaining_credits > 0 else "runOut"
 
 
 class World:
@@ -59,7 +70,8 @@ class World:
     Attributes:
         tasks: every task ever made, oldest first.
         tasks_by_external_id: the same by the caller's id, where it gave one.
-        peak_in_flight: the most slots ever held at once.
+        peak_in_flight: the most slots ever held at once, of all currencies together.
+        peak_slots: the most slots ever held at once of each currency.
         refusals: how often each code was answered.
         request_stamps: when each API request arrived, whatever became of it.
     """
@@ -69,14 +81,16 @@ class World:
         self.tasks: list[SandboxTask] = []
         self.tasks_by_external_id: dict[str, list[SandboxTask]] = defaultdict(list)
         self.peak_in_flight = 0
+        self.peak_slots: Counter[Pack] = Counter()
         self.refusals: Counter[int] = Counter()
         self.request_stamps: list[float] = []
         self._price_of = price_of
         self._by_id: dict[str, SandboxTask] = {}
         self._by_kind: dict[str, list[SandboxTask]] = defaultdict(list)
         self._running: list[tuple[float, str]] = []
-        self._reserved = Decimal(0)
-        self._charged = Decimal(0)
+        self._held_slots: Counter[Pack] = Counter()
+        self._purses = Purses(config)
+        self._issued = Issued(config.purge_after_s)
         self._window: deque[float] = deque()
 
     def stamp(self, now_s: float) -> None:
@@ -109,41 +123,48 @@ class World:
 
         Nothing is changed but the count of refusals: a journal can be written before ``add``.
         """
-        outcome = self._prepared(Request(PRODUCTS[kind], body), now_s)
+        return self.prepare_for(PRODUCTS[kind], body, now_s)
+
+    def prepare_for(self, product: Product, body: Mapping[str, Any], now_s: float) -> SandboxTask | Denied:
+        """The same for a product that is at hand."""
+        self._settle(now_s)
+        self._purses.open_at(now_s)
+        outcome = self._prepared(Request(product, body, KnownNow(self._issued, now_s)), now_s)
         return self.deny(outcome) if isinstance(outcome, Denied) else outcome
 
     def _prepared(self, request: Request, now_s: float) -> SandboxTask | Denied:
-        self._settle(now_s)
-        picture = check(request)
-        if isinstance(picture, Denied):
-            return picture
+        order = _order(request)
+        if isinstance(order, Denied):
+            return order
         used = self.tasks_by_external_id.get(request.external_task_id or "", [])
         if used and self.config.repeat_policy != "second":
             again = self.config.repeat_policy == "same"
             return used[0] if again else already_exists(str(request.external_task_id))
         key = self._key(request, len(used))
-        credits_due = self._price_of(request.product.kind, request.body)
-        denied = self._room_for(credits_due)
+        credits_due = self._price_of(request.product.kind, request.body, order.lengths, order.inherited)
+        denied = self._room_for(request.product, order, credits_due, now_s)
         if denied is None and refused_by_policy(self.config, key, request.prompt):
             denied = AGAINST_POLICY
-        return denied or self._task(request, picture.aspect, picture.trouble, key, credits_due, now_s)
+        return denied or self._task(request, order, key, credits_due, now_s)
 
     def _key(self, request: Request, earlier: int) -> str:
         if request.external_task_id is None:
             return f"#{len(self.tasks)}"
         return request.external_task_id + (f"#{earlier}" if earlier else "")
 
-    def _room_for(self, credits_due: Decimal) -> Denied | None:
-        if credits_due > self.config.pack_credits - self._charged - self._reserved:
+    def _room_for(self, product: Product, order: Order, credits_due: Decimal, now_s: float) -> Denied | None:
+        if not self._purses.can_pay(product.pack, credits_due, now_s):
             return NO_CREDITS
-        return NO_SLOT if len(self._running) >= self.config.max_concurrent else None
+        if product.is_sync:
+            return None  # whether a call that is answered at once holds a slot is documented nowhere: it does not
+        free = self._purses.slots(product.pack, now_s) - self._held_slots[product.pack]
+        return NO_SLOT if order.slots > free else None
 
-    def _task(
-        self, request: Request, aspect: str, trouble: str, key: str, credits_due: Decimal, now_s: float
-    ) -> SandboxTask:
+    def _task(self, request: Request, order: Order, key: str, credits_due: Decimal, now_s: float) -> SandboxTask:
         product = request.product
-        median_s = product.median_s(request.model_name, request.length_s, request.mode)
-        fate = decide(self.config, key, request.prompt, median_s, trouble)
+        fate = AT_ONCE
+        if not product.is_sync:
+            fate = decide(self.config, key, request.prompt, order.median_s, order.trouble)
         started_at_s = now_s + fate.queued_s
         return SandboxTask(
             task_id=self._new_id(key, now_s),
@@ -155,10 +176,19 @@ class World:
             ended_at_s=started_at_s + fate.working_s,
             failure=fate.failure,
             credits=credits_due,
-            aspect=aspect,
-            length_s=request.length_s,
+            aspect=order.aspect,
+            length_s=order.length_s,
             look=_digest(f"{request.prompt}\n{key}"),
             watermark=request.watermark,
+            generation=product.generation,
+            model_name=order.inherited.get("model_name", request.model_name),
+            mode=order.inherited.get("mode", request.mode),
+            pack=product.pack,
+            slots=0 if product.is_sync else order.slots,
+            count=order.count,
+            sound=order.sound,
+            facts=dict(order.facts),
+            failure_charged=fate.failure_charged,
         )
 
     def _new_id(self, key: str, now_s: float) -> str:
@@ -180,17 +210,20 @@ class World:
         self._by_kind[task.kind].append(task)
         if task.external_task_id is not None:
             self.tasks_by_external_id[task.external_task_id].append(task)
+        self._issued.add(task)
+        self._purses.open_at(task.created_at_s)
+        self._purses.hold(task)
         heapq.heappush(self._running, (task.ended_at_s, task.task_id))
-        self._reserved += task.credits
-        self.peak_in_flight = max(self.peak_in_flight, len(self._running))
+        self._held_slots[task.pack] += task.slots
+        self.peak_slots[task.pack] = max(self.peak_slots[task.pack], self._held_slots[task.pack])
+        self.peak_in_flight = max(self.peak_in_flight, self._held_slots.total())
 
     def _settle(self, now_s: float) -> None:
         """Let go of the slots of tasks that have ended by now, and charge what they made."""
         while self._running and self._running[0][0] <= now_s:
-            ended_at_s, task_id = heapq.heappop(self._running)
-            task = self._by_id[task_id]
-            self._reserved -= task.credits
-            self._charged += task.charged_at(ended_at_s)
+            task = self._by_id[heapq.heappop(self._running)[1]]
+            self._held_slots[task.pack] -= task.slots
+            self._purses.settle(task)
 
     def find(self, kind: str, any_id: str, now_s: float) -> SandboxTask | None:
         """A visible task of that product by the service's id or the caller's (of several, the newest)."""
@@ -223,30 +256,18 @@ class World:
 
     def packs(self, now_s: float) -> Sequence[PackState]:
         """The account's packs; the name tells the slots, as the vendor's names do."""
-        total = self.config.pack_credits
         self._settle(now_s)
-        opened_at_s = self.tasks[0].created_at_s if self.tasks else now_s
-        return [
-            PackState(
-                name=f"Sandbox-Video-{total.normalize():f}Units-{self.config.max_concurrent}Con-1Months",
-                pack_id=_digest(f"pack:{self.config.seed}")[:32],
-                total_credits=total,
-                remaining_credits=total - self._charged,
-                purchased_at_s=opened_at_s,
-                # The pack never lapses: a world that a journal keeps alive stays usable.
-                invalid_at_s=now_s + _PACK_VALID_S,
-            )
-        ]
+        return self._purses.states(now_s)
 
     def charged_total(self, now_s: float | None = None) -> Decimal:
         """All credits charged by a wall time, or (None) once every task will have ended."""
         if now_s is None:
-            return sum((task.credits for task in self.tasks if task.will_succeed), Decimal(0))
+            now_s = max((task.ended_at_s for task in self.tasks if not math.isinf(task.ended_at_s)), default=0.0)
         return sum((task.charged_at(now_s) for task in self.tasks), Decimal(0))
 
     def in_flight(self, now_s: float) -> int:
         """Slots held at a wall time."""
-        return sum(task.created_at_s <= now_s < task.ended_at_s for task in self.tasks)
+        return sum(task.slots for task in self.tasks if task.created_at_s <= now_s < task.ended_at_s)
 
     def most_requests_in_window(self, window_s: float = WINDOW_S) -> int:
         """The most requests that arrived within any span of so many seconds."""
@@ -262,14 +283,23 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _order(request: Request) -> Order | Denied:
+    """What the request asks for, or the first refusal."""
+    for rule in request.product.rules:
+        denied = rule(request)
+        if denied is not None:
+            return denied
+    return request.product.order(request)
+
+
 def _kept(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The request as it is remembered: pictures as digests, and nobody's callback address."""
-    return {field: _without_pictures(field, value) for field, value in body.items() if field != "callback_url"}
+    """The request as it is remembered: media as digests, and nobody's callback address."""
+    return {field: _without_media(field, value) for field, value in body.items() if field != "callback_url"}
 
 
-def _without_pictures(field: str, value: Any) -> Any:
+def _without_media(field: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_pictures(name, inner) for name, inner in value.items()}
+        return {name: _without_media(name, inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_without_pictures(field, inner) for inner in value]
+        return [_without_media(field, inner) for inner in value]
     return _digest(value) if isinstance(value, str) and field in _DIGESTED else value
