@@ -1,9 +1,9 @@
 """What was taken from the account, task by task (kling-api 3.21). Pure.
 
 The vendor's page on deductions from packs (2026) has the rows under ``result.detail``, with ``product_type``,
-``package_id``, ``deduction_amount``, ``unit_before_deduction`` and ``unit_after_deduction``; the times of a question are
-those at which tasks were made. Amounts are recognised by the words in their names, and rows that stand in ``result``
-itself are taken as well, for the page on the balance names its amounts otherwise.
+``package_id``, ``deduction_amount``, ``unit_before_deduction`` and ``unit_after_deduction``; the times of a question
+are those at which tasks were made. Amounts are recognised by the words in their names, and rows that stand in
+``result`` itself are taken as well, for the page on the balance names its amounts otherwise.
 """
 
 from __future__ import annotations
