@@ -8,11 +8,11 @@ import random
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batch_runner.clock import Clock, SystemClock
-from batch_runner.download import Downloader, LinkPolicy, is_as_recorded, open_download_session
+from batch_runner.download import Downloader, LinkPolicy, free_bytes, is_as_recorded, open_download_session
 from batch_runner.errors import AccountError
 from batch_runner.events import Event, Notice, Observer
 from batch_runner.folder import batch_name, held_folder
@@ -26,6 +26,8 @@ from batch_runner.records import ResultRecord, SummaryRecord
 from batch_runner.runner import (
     Collector,
     Context,
+    DiskRoom,
+    FreeBytes,
     Halt,
     Policy,
     Run,
@@ -88,13 +90,14 @@ async def run_settings(
     observer: Observer = ignore,
     clock: Clock | None = None,
     halt: Halt | None = None,
+    free_bytes: FreeBytes = free_bytes,
 ) -> SummaryRecord:
     """``run`` with settings that are already resolved; ``halt`` lets the caller stop it (signals).
 
     A path of ``-`` is read to its end first, and meanwhile nothing else can go on: a door that wants to hear signals
     hands the manifest instead.
     """
-    launch = _launch(manifest, settings, observer, clock, halt)
+    launch = replace(_launch(manifest, settings, observer, clock, halt), free_bytes=free_bytes)
     manifest = launch.source
     await asyncio.get_running_loop().run_in_executor(None, manifest.check)
     keys = _Keyring(settings, environ)
@@ -167,6 +170,7 @@ class _Launch:
     clock: Clock
     halt: Halt
     observer: Observer
+    free_bytes: FreeBytes = free_bytes
 
     @property
     def manifest(self) -> str:
@@ -240,7 +244,7 @@ class _Launch:
     @asynccontextmanager
     async def _parts(self, store: Store, batch: Batch, keys: Keys | None) -> AsyncIterator[tuple[Context, Collector]]:
         settings, clock = self.settings, self.clock
-        rng = random.Random()  # noqa: S311 - jitter, not cryptography
+        rng, changed = random.Random(), asyncio.Event()  # noqa: S311 - jitter, not cryptography
         journal_path = settings.output_dir / SANDBOX_JOURNAL
         async with open_service(settings, self.limits, keys, clock, journal_path=journal_path) as service:
             monitor = await request_monitor(service, store, self.limits, clock, rng, self.observer)
@@ -254,6 +258,8 @@ class _Launch:
                     clock=clock,
                     limiter=TaskLimiter(self.limits.max_concurrent, rng=rng),
                     output_dir=settings.output_dir,
+                    room=DiskRoom(settings.output_dir, self.free_bytes, self.observer, changed),
+                    changed=changed,
                     budgets=settings.budget,
                     rolling=tuple(settings.rolling_budget.values()),
                     policy=Policy(

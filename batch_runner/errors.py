@@ -86,6 +86,16 @@ class DiskError(BatchRunnerError):
     exit_code = ExitCode.DISK
 
 
+class DiskFullError(DiskError):
+    """There is no room for a file. ``needed_bytes`` is how large it is, as far as that is known, else 0."""
+
+    needed_bytes = 0
+
+
+class NotDurableError(DiskError):
+    """A sync failed: what it was to make durable may be gone, and trying again would only hide that. Stop."""
+
+
 class StoreError(DiskError):
     """``state.db`` is damaged, or was written by a newer version."""
 

@@ -37,6 +37,7 @@ __all__ = [
     "default_kind",
     "default_price_book",
     "default_tier",
+    "expected_bytes",
     "expected_duration_s",
     "field_names",
     "field_rows",
@@ -176,3 +177,8 @@ def length_of(kind: str, body: Mapping[str, object]) -> str | None:
 def expected_duration_s(kind: str, body: Mapping[str, object]) -> float:
     """Mean wall seconds from submission to the task's end, to order and forecast by; KeyError as above."""
     return _book(kind, body).expected_duration_s(body)
+
+
+def expected_bytes(kind: str, body: Mapping[str, object]) -> int:
+    """Bytes to keep free on the disk for the files of a task, on the safe side; KeyError as above."""
+    return _book(kind, body).expected_bytes(body)

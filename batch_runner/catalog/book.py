@@ -11,6 +11,7 @@ from typing import Any, Final
 from batch_runner.catalog.capabilities import Capabilities
 from batch_runner.catalog.conditions import Body, holds, top_field, values
 from batch_runner.catalog.fields import Fields, Strictness
+from batch_runner.catalog.file_sizes import expected_bytes
 from batch_runner.catalog.price_list import UNPRICED, PriceList, Quote
 from batch_runner.catalog.problems import FieldProblem, listed, nearest, shown
 from batch_runner.catalog.product import MediaField, Origin, Product
@@ -143,6 +144,12 @@ class Book:
         asked = (self.product.kind, shape.model, shape.mode, shape.features)
         row = next((row for row in self._wall_times if row.covers(*asked)), None)
         return row.at(shape.clip_s) if row else _SLOWEST_KNOWN_S
+
+    def expected_bytes(self, body: Body) -> int:
+        """Bytes to keep free on the disk for the files of a task of this body."""
+        shape = self._capabilities.shape(body)
+        grade = (shape.mode if shape else None) or str(body.get("resolution", self._defaults.get("resolution", "")))
+        return expected_bytes(self.product.makes, grade, shape.clip_s if shape else None, self.count(body))
 
 
 def fields_of_product(row: ProductRow, data: CatalogData) -> dict[str, FieldRow]:

@@ -12,12 +12,13 @@ from io import BufferedReader
 from pathlib import Path
 
 from batch_runner.download.failures import MissingFileError
-from batch_runner.errors import DiskError
+from batch_runner.errors import DiskError, DiskFullError, NotDurableError
 
 SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Without O_NONBLOCK a named pipe planted under a file's name would hold the thread for ever."""
 _FILE_MODE = 0o644
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _WORDS = {
     errno.ENOSPC: "the disk is full; free some space and run it again",
     errno.EDQUOT: "the disk quota is used up; free some space and run it again",
@@ -39,8 +40,12 @@ def disk_errors(action: str, path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingFileError(f"cannot {action} {path}: it does not exist") from error
     except OSError as error:
-        words = _WORDS.get(error.errno or 0) or error.strerror or type(error).__name__
-        raise DiskError(f"cannot {action} {path}: {words}") from error
+        kind = DiskFullError if error.errno in _FULL else DiskError
+        raise kind(f"cannot {action} {path}: {_words(error)}") from error
+
+
+def _words(error: OSError) -> str:
+    return _WORDS.get(error.errno or 0) or error.strerror or type(error).__name__
 
 
 def require_regular(status: os.stat_result, path: Path) -> None:
@@ -90,16 +95,22 @@ def remove(path: Path) -> None:
 
 
 def sync_file(descriptor: int, path: Path) -> None:
-    """Make the file's bytes durable. A failure is final: the kernel may have dropped the bytes already."""
-    with disk_errors("make durable", path):
+    """Make the file's bytes durable.
+
+    Raises:
+        NotDurableError: final, for the kernel may have dropped the bytes already and would call a second try good.
+    """
+    try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise NotDurableError(f"cannot make {path} durable: {_words(error)}") from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable. Raises ``DiskError``, after which nothing may be retried."""
-    with disk_errors("make durable", folder):
+    """Make the names in a folder durable. Raises ``DiskError``, and ``NotDurableError`` as above."""
+    with disk_errors("look at", folder):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    try:
+        sync_file(descriptor, folder)
+    finally:
+        os.close(descriptor)

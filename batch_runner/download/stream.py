@@ -25,7 +25,7 @@ from batch_runner.download.disk import digest, disk_errors, open_new, reading, s
 from batch_runner.download.failures import BadDownload, BadLink
 from batch_runner.download.links import LinkPolicy
 from batch_runner.download.part import Head
-from batch_runner.errors import DiskError
+from batch_runner.errors import DiskError, DiskFullError
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -93,10 +93,14 @@ class Downloader:
             BadLink: the link or a redirect may not be followed.
             LinkExpired: ask for a fresh link.
             BadDownload: not this time; see ``retry_after_s``.
+            DiskFullError: there is no room; what lay in the part was given up, so that others may have it.
             DiskError: the disk refused; a failed sync must not be retried.
         """
         try:
             return await self._fetch(url, part_path, suffix)
+        except DiskFullError:
+            await _in_thread(part.clear, part_path)
+            raise
         except BadDownload as failure:
             if failure.is_spoiled:
                 await _in_thread(part.clear, part_path)
@@ -107,7 +111,11 @@ class Downloader:
     async def _fetch(self, url: str, part_path: Path, suffix: str) -> Downloaded:
         head = await _in_thread(part.find_head, part_path, self._epoch)
         async with self._answered(url, head) as (response, body):
-            received = await self._receive(response, body, part_path)
+            try:
+                received = await self._receive(response, body, part_path)
+            except DiskFullError as error:
+                error.needed_bytes = body.total or 0
+                raise
         if body.length is not None and received < body.length:
             raise BadDownload(f"only {received} of {body.length} bytes arrived")
         if body.total is not None and body.start + received < body.total:

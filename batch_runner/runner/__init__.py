@@ -6,12 +6,15 @@ from batch_runner.runner.crew import work_through
 from batch_runner.runner.derived import write_derived, write_files
 from batch_runner.runner.halt import Halt
 from batch_runner.runner.poller import Poller
+from batch_runner.runner.room import DiskRoom, FreeBytes
 from batch_runner.runner.run import Run, exit_code, has_work, record_idle
 
 __all__ = [
     "Collecting",
     "Collector",
     "Context",
+    "DiskRoom",
+    "FreeBytes",
     "Halt",
     "Policy",
     "Poller",

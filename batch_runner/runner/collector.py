@@ -26,13 +26,14 @@ from batch_runner.download import (
     tidy,
     write_part,
 )
-from batch_runner.errors import AccountError, DiskError, StoppedError
+from batch_runner.errors import AccountError, DiskError, DiskFullError, NotDurableError, StoppedError
 from batch_runner.events import ItemFinished
 from batch_runner.kling import Trouble
 from batch_runner.lifecycle import Event
 from batch_runner.limits import Backoff
 from batch_runner.model import Asset, Task
 from batch_runner.runner.context import Context
+from batch_runner.runner.room import file_bytes
 from batch_runner.store import Attempt, Facts, StoredFile
 
 T = TypeVar("T")
@@ -76,8 +77,9 @@ class Collector:
         """
         context = self._context
         try:
-            await self._collect(attempt, task)
+            await self._collect_with_room(attempt, task)
         except AssetGoneError as error:
+            context.room.settle(attempt)
             facts = Facts(reason="asset", error_message=str(error))
             await context.apply(attempt, Event.LOSE_ASSET, facts)
             context.observer(ItemFinished(attempt.item_id, "failed", "asset", str(error)))
@@ -90,11 +92,21 @@ class Collector:
         except DiskError as error:
             await self._later(attempt, str(error))
             context.notice(str(error), urgent=True)
-            context.halt.submit_no_more(error)
+            (context.halt.leave if isinstance(error, NotDurableError) else context.halt.submit_no_more)(error)
         else:
+            context.room.settle(attempt)
             self._given_up_in_row = 0
             await context.apply(attempt, Event.PUBLISH)
             context.observer(ItemFinished(attempt.item_id, "succeeded", None, ""))
+
+    async def _collect_with_room(self, attempt: Attempt, task: Task | None) -> None:
+        while True:
+            try:
+                return await self._collect(attempt, task)
+            except DiskFullError as error:
+                needed_bytes = max(file_bytes(attempt), error.needed_bytes)
+                if not await self._context.room.again(attempt, needed_bytes):
+                    raise
 
     async def restore(self, attempt: Attempt) -> str | None:
         """Fetch missing or altered files of a finished item again; returns why that was not possible, or None.

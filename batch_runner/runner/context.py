@@ -20,6 +20,7 @@ from batch_runner.limits import RateLimitMonitor, TaskLimiter
 from batch_runner.model import CreateOutcome, Route, Task
 from batch_runner.records import RequestCounts, credits_text
 from batch_runner.runner.halt import Halt
+from batch_runner.runner.room import DiskRoom
 from batch_runner.schedule import Patience
 from batch_runner.store import Attempt, Batch, Facts, Store
 
@@ -96,6 +97,7 @@ class Context:
     observer: Observer
     rolling: tuple[RollingBudget, ...] = ()
     halt: Halt = field(default_factory=Halt)
+    room: DiskRoom = field(default_factory=DiskRoom.without_end)
     lost_at_s: float = float("-inf")
     patience: Patience = field(default_factory=lambda: Patience(limit_s=300.0, first_limit_s=45.0))
     changed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -32,7 +32,7 @@ class Crew:
         self._collector = collector
         self._prepare = prepare
         self._couriers: dict[int, Courier] = {}
-        self._busy: set[int] = set()
+        self._busy: dict[int, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._tries: Counter[str] = Counter()
         self.shortages: tuple[Shortage, ...] = ()
@@ -43,6 +43,8 @@ class Crew:
         for attempt in await self._context.store.in_states(self._context.batch, states):
             if attempt.state in SLOT_HOLDING:
                 self._context.limiter.adopt(attempt.slots)
+            if attempt.state is not State.READY:
+                self._context.room.expect(attempt)
             self._start(attempt)
         self._tell()
 
@@ -53,7 +55,7 @@ class Crew:
             context.changed.clear()
             if not context.halt.is_set and self._has_room and await self._claim():
                 continue
-            if not self._is_moving:
+            if not self._is_moving and not self._ends_for_want_of_room():
                 self._say_why_over()
                 return
             await self._change()
@@ -65,6 +67,7 @@ class Crew:
         if claim.attempt is None:
             return False
         await context.limiter.acquire(claim.attempt.slots)
+        await context.room.offer(claim.attempt)  # where there is no room, its courier waits, and nobody is claimed
         self._start(claim.attempt)
         self._tell()
         await context.tell_balance(claim.attempt.pack)
@@ -82,18 +85,29 @@ class Crew:
     @property
     def _has_room(self) -> bool:
         """A free slot, and not so many downloads behind that videos would be bought which nobody can fetch."""
+        if self._context.room.is_short:
+            return False
         return bool(self._context.limiter.free) and len(self._busy) - len(self._couriers) < _DOWNLOADS_BEHIND
 
     @property
     def _is_moving(self) -> bool:
-        stuck = sum(courier.is_stuck for courier in self._couriers.values())
-        return len(self._busy) > stuck
+        stuck = {key for key, courier in self._couriers.items() if courier.is_stuck}
+        return any(key not in stuck and not self._context.room.is_held_back(busy) for key, busy in self._busy.items())
 
     @property
     def _is_at_risk(self) -> bool:
         """Whether somebody is in the middle of something that is better finished."""
-        beyond_couriers = len(self._busy) > len(self._couriers)
-        return beyond_couriers or any(courier.is_sending for courier in self._couriers.values())
+        beyond_couriers = (busy for key, busy in self._busy.items() if key not in self._couriers)
+        is_collecting = any(not self._context.room.is_held_back(busy) for busy in beyond_couriers)
+        return is_collecting or any(courier.is_sending for courier in self._couriers.values())
+
+    def _ends_for_want_of_room(self) -> bool:
+        """Whether somebody waited for room on the disk while nothing moves any more; from now on nobody does."""
+        error = self._context.room.give_up()
+        if error is not None:
+            self._context.notice(str(error), urgent=True)
+            self._context.halt.submit_no_more(error)
+        return error is not None
 
     def _say_why_over(self) -> None:
         if self._couriers and not self._context.limiter.free and not self._context.halt.is_set:
@@ -107,7 +121,7 @@ class Crew:
         task = self._group.create_task(self._work(attempt), name=f"attempt {attempt.attempt_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._busy.add(attempt.attempt_id)
+        self._busy[attempt.attempt_id] = attempt
         if attempt.state in SLOT_HOLDING:
             self._couriers[attempt.attempt_id] = Courier(self._context, self._poller, attempt, self._prepare)
 
@@ -119,7 +133,7 @@ class Crew:
             self._context.halt.leave(error)
         finally:
             self._couriers.pop(attempt.attempt_id, None)
-            self._busy.discard(attempt.attempt_id)
+            self._busy.pop(attempt.attempt_id, None)
             self._context.changed.set()
 
     async def _bring_home(self, attempt: Attempt) -> None:
@@ -131,7 +145,9 @@ class Crew:
             del self._couriers[attempt.attempt_id]
         if attempt.state in {State.SUCCEEDED, State.ASSET_GONE}:
             await self._collector.collect(attempt, task)
-        elif task is not None and attempt.state is State.FAILED:
+            return
+        self._context.room.settle(attempt)
+        if task is not None and attempt.state is State.FAILED:
             await self._maybe_again(attempt, task.message)
 
     async def _maybe_again(self, attempt: Attempt, message: str) -> None:

@@ -121,6 +121,7 @@ class Courier:
     async def _send_or_withdraw(self) -> None:
         halt = self.context.halt
         try:
+            await halt.unless(self.context.room.admitted(self.attempt))
             admission = await halt.unless(self.context.limiter.admitted(self.attempt.pack))
             await self._send(admission)
         except HaltedError:
