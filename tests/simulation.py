@@ -102,6 +102,7 @@ class Simulation:
         self.clock = clock
         self.events: list[Any] = []
         self.died = 0
+        self.free_bytes = 10**12
         self.manifest.write_text("".join(line + "\n" for line in self._lines()), encoding="utf-8")
 
     def _lines(self) -> list[str]:
@@ -144,6 +145,7 @@ class Simulation:
                     halt=halt,
                     observer=self.events.append,
                     clock=self.clock,
+                    free_bytes=lambda _: self.free_bytes,
                 )
             )
             death = asyncio.ensure_future(life.over.wait())

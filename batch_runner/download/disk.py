@@ -20,8 +20,8 @@ _FILE_MODE = 0o644
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _WORDS = {
-    errno.ENOSPC: "the disk is full; free some space and run it again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run it again",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file is larger than the file system or a resource limit allows",
     errno.EROFS: "the file system is read-only; choose another output folder",
     errno.EACCES: "permission denied; check the owner and mode of the output folder",

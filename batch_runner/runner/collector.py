@@ -33,7 +33,6 @@ from batch_runner.lifecycle import Event
 from batch_runner.limits import Backoff
 from batch_runner.model import Asset, Task
 from batch_runner.runner.context import Context
-from batch_runner.runner.room import file_bytes
 from batch_runner.store import Attempt, Facts, StoredFile
 
 T = TypeVar("T")
@@ -104,8 +103,7 @@ class Collector:
             try:
                 return await self._collect(attempt, task)
             except DiskFullError as error:
-                needed_bytes = max(file_bytes(attempt), error.needed_bytes)
-                if not await self._context.room.again(attempt, needed_bytes):
+                if not await self._context.room.again(attempt, error):
                     raise
 
     async def restore(self, attempt: Attempt) -> str | None:
@@ -129,6 +127,7 @@ class Collector:
             self._context.halt.submit_no_more(StoppedError(text))
 
     async def _later(self, attempt: Attempt, text: str) -> None:
+        self._context.room.put_off(attempt)
         await self._context.store.mark(attempt, "asset", text)
         self._context.notice(f"{attempt.item_id}: paid for, but its file is not here yet: {text}", urgent=True)
 

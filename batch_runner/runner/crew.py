@@ -99,7 +99,7 @@ class Crew:
         """Whether somebody is in the middle of something that is better finished."""
         beyond_couriers = (busy for key, busy in self._busy.items() if key not in self._couriers)
         is_collecting = any(not self._context.room.is_held_back(busy) for busy in beyond_couriers)
-        return is_collecting or any(courier.is_sending for courier in self._couriers.values())
+        return is_collecting or any(courier.is_at_risk for courier in self._couriers.values())
 
     def _ends_for_want_of_room(self) -> bool:
         """Whether somebody waited for room on the disk while nothing moves any more; from now on nobody does."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from batch_runner import catalog
-from batch_runner.errors import DiskError
+from batch_runner.errors import DiskError, DiskFullError
 from batch_runner.events import Notice, Observer
 from batch_runner.store import Attempt
 
@@ -16,10 +17,13 @@ FreeBytes = Callable[[Path], int]
 
 RESERVE_BYTES = 32 * 1024 * 1024
 """Kept free beside the files: state.db with its log, and the derived files."""
+_MB = 1_000_000
 _LOOK_S = 5.0
 _TELL_EVERY_S = 600.0
-_AGAIN_S = 30.0
-"""A download that met a full disk is not tried again sooner: a quota does not show in the free bytes."""
+_AGAIN_S, _AGAIN_MOST_S = 30.0, 600.0
+"""A download that met a full disk waits at least so long, and longer each time: a quota shows in no figure."""
+_UNSEEN_REFUSALS = 3
+"""After so many, free bytes are no longer believed: once nothing else moves, the run ends."""
 
 
 def file_bytes(attempt: Attempt) -> int:
@@ -46,14 +50,15 @@ class DiskRoom:
         self._observer = observer
         self._changed = changed
         self._expected: dict[int, int] = {}
-        self._granted: dict[int, int] = {}
+        self._granted: int | None = None
         self._unwritten: set[int] = set()
+        self._refusals: Counter[int] = Counter()
         self._held_back: dict[int, int] = {}
         self._news = 0
         self._stir = asyncio.Event()
         self._is_over = False
         self._words = ""
-        self._told_at_s: float | None = None
+        self._told_at_s = float("-inf")
 
     @classmethod
     def without_end(cls) -> DiskRoom:
@@ -63,7 +68,7 @@ class DiskRoom:
     @property
     def is_short(self) -> bool:
         """Whether anybody waits for room: nothing more is to be begun."""
-        return bool(self._held_back)
+        return bool(self._held_back or self._unwritten)
 
     def is_held_back(self, attempt: Attempt) -> bool:
         """Whether the attempt waits for room, and nothing has changed since it was looked for."""
@@ -75,8 +80,14 @@ class DiskRoom:
 
     def settle(self, attempt: Attempt) -> None:
         """The attempt's file is here, or will never come."""
-        for each in (self._expected, self._granted, self._held_back):
+        for each in (self._expected, self._held_back, self._refusals):
             each.pop(attempt.attempt_id, None)
+        self._take_back(attempt)
+        self._wake()
+
+    def put_off(self, attempt: Attempt) -> None:
+        """The attempt's file is left to the next run, which will need the room for it."""
+        self._take_back(attempt)
         self._wake()
 
     async def offer(self, attempt: Attempt) -> bool:
@@ -87,14 +98,14 @@ class DiskRoom:
         """
         if self._free_bytes is None or attempt.attempt_id in self._expected:
             return True
-        needed, news = file_bytes(attempt), self._news
+        file, news = file_bytes(attempt), self._news
         free = await self._free()
-        on_its_way = sum(self._expected.values())
-        if not self._unwritten and free >= RESERVE_BYTES + on_its_way + needed:
-            self._expected[attempt.attempt_id] = needed
+        needed = RESERVE_BYTES + sum(self._expected.values()) + file
+        if free >= needed and not self._unwritten:
+            self._expected[attempt.attempt_id] = file
             self._let_go(attempt)
             return True
-        self._hold_back(attempt, news, free, RESERVE_BYTES + on_its_way + needed)
+        self._hold_back(attempt, news, free, needed)
         return False
 
     async def admitted(self, attempt: Attempt) -> None:
@@ -102,23 +113,39 @@ class DiskRoom:
         while not await self.offer(attempt):
             await self._change()
 
-    async def again(self, attempt: Attempt, needed_bytes: int) -> bool:
-        """Wait until a download that met a full disk may be tried again; False when nobody waits any longer."""
-        loop = asyncio.get_running_loop()
-        again_at_s = loop.time() + _AGAIN_S
-        self._unwritten.add(attempt.attempt_id)
-        self._granted.pop(attempt.attempt_id, None)
-        while not self._is_over:
-            news, free = self._news, await self._free()
-            needed = needed_bytes + sum(self._granted.values())
-            if loop.time() >= again_at_s and free >= needed:
-                self._granted[attempt.attempt_id] = needed_bytes
-                break
-            self._hold_back(attempt, news, free, needed)
+    async def again(self, attempt: Attempt, error: DiskFullError) -> bool:
+        """Wait until a download that met a full disk may be tried again; False when nobody waits any longer.
+
+        One at a time: files that filled the disk together would do so again.
+        """
+        self._words = str(error)
+        self._tell()
+        key, needed_bytes = attempt.attempt_id, max(file_bytes(attempt), error.needed_bytes)
+        self._unwritten.add(key)
+        self._take_back(attempt)
+        self._refusals[key] += 1
+        again_at_s = asyncio.get_running_loop().time() + min(_AGAIN_S * 2 ** (self._refusals[key] - 1), _AGAIN_MOST_S)
+        while not self._is_over and not await self._grant(attempt, needed_bytes, again_at_s):
             await self._change()
-        self._unwritten.discard(attempt.attempt_id)
+        self._unwritten.discard(key)
         self._let_go(attempt)
         return not self._is_over
+
+    async def _grant(self, attempt: Attempt, needed_bytes: int, again_at_s: float) -> bool:
+        news, free = self._news, await self._free()
+        if free < needed_bytes or self._refusals[attempt.attempt_id] >= _UNSEEN_REFUSALS:
+            self._hold_back(attempt, news, free, needed_bytes)
+        else:  # there seems to be room, and it only waits for its turn
+            self._let_go(attempt)
+        is_early = asyncio.get_running_loop().time() < again_at_s
+        if free < needed_bytes or is_early or self._granted is not None:
+            return False
+        self._granted = attempt.attempt_id
+        return True
+
+    def _take_back(self, attempt: Attempt) -> None:
+        if self._granted == attempt.attempt_id:
+            self._granted = None
 
     def give_up(self) -> DiskError | None:
         """Let nobody wait for room any longer; why, if anybody did."""
@@ -136,10 +163,10 @@ class DiskRoom:
     def _hold_back(self, attempt: Attempt, news: int, free: int, needed: int) -> None:
         if self._is_over:
             return
-        self._words = (
-            f"the disk of {self._folder} has {_mb(free)} free, and {_mb(needed)} are needed for what is to come"
-        )
-        self._tell_shortage()
+        if free < needed:
+            has, wants = f"{free // _MB} MB free", f"{-(-needed // _MB)} MB"
+            self._words = f"the disk of {self._folder} has {has}, and {wants} are needed for what is to come"
+        self._tell()
         self._held_back[attempt.attempt_id] = news
         self._changed.set()
 
@@ -147,10 +174,10 @@ class DiskRoom:
         if self._held_back.pop(attempt.attempt_id, None) is not None:
             self._changed.set()
 
-    def _tell_shortage(self) -> None:
+    def _tell(self) -> None:
         """Say it once, and again when it has lasted or come back: near the brim it may come and go with every file."""
         now_s = asyncio.get_running_loop().time()
-        if self._told_at_s is None or now_s - self._told_at_s >= _TELL_EVERY_S:
+        if now_s - self._told_at_s >= _TELL_EVERY_S:
             self._told_at_s = now_s
             text = f"{self._words}: nothing more is submitted until there is room; free some space"
             self._observer(Notice(text, urgent=True))
@@ -167,7 +194,3 @@ class DiskRoom:
                 await self._stir.wait()
         except TimeoutError:
             return
-
-
-def _mb(count: int) -> str:
-    return f"{count / 1_000_000:.0f} MB"

@@ -81,6 +81,11 @@ class Courier:
         self._backoff = Backoff(2.0, 60.0, self.context.rng)
         self._route = catalog.route(self.attempt.kind, self.attempt.model)
 
+    @property
+    def is_at_risk(self) -> bool:
+        """Whether it is in the middle of a submission, or about to give back a hold that nothing was sent for."""
+        return self.is_sending or self.attempt.state is State.READY
+
     async def carry(self) -> None:
         """Bring the attempt to a state that holds no slot, and free the slot then."""
         if self.attempt.state is not State.READY:
