@@ -576,7 +576,7 @@ dated = "2026-09"
     book = Book(data.products.product[0], data)
     fields = {"prompt": "x", "model_name": "kling-v4", "mode": "pro", "duration": 30, "sound": "on"}
     checked = book.check(fields)
-    price = book.price(checked.body)
+    price = book.quote(checked.body).price
     assert checked.problems == ()
     assert price is not None
     assert price.credits == Decimal(21)
@@ -594,7 +594,7 @@ source = "a page of the app"
 dated = "2030"
 """
     data = load.parse(texts)
-    price = Book(data.products.product[0], data).price({"prompt": "x"})
+    price = Book(data.products.product[0], data).quote({"prompt": "x"}).price
     assert price is not None
     assert price.credits < 99
     texts["prices/clips"] = texts["prices/clips"].replace('book = "app"', 'book = "shop"')

@@ -13,7 +13,9 @@ from functools import cache
 from batch_runner.catalog.book import Book, Checked, fields_of_product
 from batch_runner.catalog.load import CatalogError, packaged
 from batch_runner.catalog.normal import names_an_item, says_nothing
+from batch_runner.catalog.offers import Package, Plan, list_prices_usd, packages, plans
 from batch_runner.catalog.price_book import PriceBook, default_price_book, price_books
+from batch_runner.catalog.price_rows import PriceRow
 from batch_runner.catalog.problems import FieldProblem
 from batch_runner.catalog.product import MediaField, Origin, Product
 from batch_runner.catalog.schema import FieldRow, MediaLimits
@@ -29,7 +31,10 @@ __all__ = [
     "MediaField",
     "MediaLimits",
     "Origin",
+    "Package",
+    "Plan",
     "PriceBook",
+    "PriceRow",
     "Product",
     "Tier",
     "check",
@@ -43,12 +48,16 @@ __all__ = [
     "field_rows",
     "kinds",
     "length_of",
+    "list_prices_usd",
     "media_limits",
     "model_of",
     "models",
     "names_an_item",
+    "packages",
+    "plans",
     "price",
     "price_books",
+    "price_rows",
     "product",
     "route",
     "slots",
@@ -152,13 +161,22 @@ def price(
     body: Mapping[str, object],
     lengths: Mapping[str, Decimal] = NOTHING,
     inherited: Mapping[str, object] = NOTHING,
+    book: str = "",
 ) -> Price | None:
     """Credits a canonical body is expected to consume, None when no price is known; KeyError as above.
 
     ``lengths`` are the seconds of source files by field; which one counts, if any, says ``length_of``, and without it
     there is no price. ``inherited`` are ``model_name`` and ``mode`` of the task that ``Product.inherits`` names.
+    ``book`` is the price book that counts, the API's unless told; KeyError for an unknown one.
     """
-    return _book(kind, body).price(body, lengths, inherited)
+    return _book(kind, body).quote(body, lengths, inherited, book).price
+
+
+def price_rows(
+    kind: str, body: Mapping[str, object], inherited: Mapping[str, object] = NOTHING, book: str = ""
+) -> tuple[PriceRow, ...]:
+    """The price rows that fit a canonical body, the one that decides first; KeyError as above."""
+    return _book(kind, body).quote(body, NOTHING, inherited, book).rows
 
 
 def traits(kind: str, body: Mapping[str, object], inherited: Mapping[str, object] = NOTHING) -> dict[str, str]:
@@ -171,7 +189,7 @@ def traits(kind: str, body: Mapping[str, object], inherited: Mapping[str, object
 
 def length_of(kind: str, body: Mapping[str, object]) -> str | None:
     """The path of the field whose length decides the price of a canonical body, or None; KeyError as above."""
-    return _book(kind, body).length_of(body)
+    return _book(kind, body).quote(body).length_of
 
 
 def expected_duration_s(kind: str, body: Mapping[str, object]) -> float:

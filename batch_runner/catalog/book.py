@@ -17,7 +17,7 @@ from batch_runner.catalog.problems import FieldProblem, listed, nearest, shown
 from batch_runner.catalog.product import MediaField, Origin, Product
 from batch_runner.catalog.rules import Rules
 from batch_runner.catalog.schema import CatalogData, CountRow, FieldRow, MediaLimits, MediaUse, ProductRow
-from batch_runner.model import NOTHING, Generation, Pack, Price, Route
+from batch_runner.model import NOTHING, Generation, Pack, Route
 
 _NOTHING: frozenset[str] = frozenset()
 _SLOWEST_KNOWN_S = 455.0
@@ -54,7 +54,8 @@ class Book:
             source=row.source,
         )
         self._rules = Rules(tuple(rule for rule in data.rules.rule if _is_about(rule, row)), defaults)
-        self._prices = PriceList(row, data.prices)
+        self._default_book = data.prices.default
+        self._prices = {book.name: PriceList(row, data.prices, book.name) for book in data.prices.book}
         self._wall_times = data.wall_times.wall_time
         self._elsewhere = _models_elsewhere(row.kind, data)
         self._all_models = tuple(model.name for model in data.models.model if row.kind in model.kinds)
@@ -115,26 +116,22 @@ class Book:
         hint = f"{model} makes {listed(elsewhere, 'and')}" if elsewhere else nearest(model, self._all_models)
         return FieldProblem("model_name", f"{shown(model)} is no model of {self._row.kind}", hint, problem.source)
 
-    def price(self, body: Body, lengths: Mapping[str, Decimal] = NOTHING, inherited: Body = NOTHING) -> Price | None:
-        """What the body is expected to consume, or None when no row has it or a length is not known."""
-        return self._quote(body, lengths, inherited).price
+    def quote(
+        self, body: Body, lengths: Mapping[str, Decimal] = NOTHING, inherited: Body = NOTHING, book: str = ""
+    ) -> Quote:
+        """What the body costs by a price book (KeyError for an unknown one; by none: the API's), and by which rows."""
+        shape = self._capabilities.shape({**inherited, **body} if inherited else body)
+        prices = self._prices[book or self._default_book]
+        plain = prices.plain(shape)
+        if plain is not None or shape is None:
+            return plain or UNPRICED
+        return prices.quote(shape, body, self.count(body), lengths)
 
     def traits(self, body: Body, inherited: Body = NOTHING) -> dict[str, str]:
         """Model and mode of a task of this body, as far as it has them, for tasks that inherit them."""
         shape = self._capabilities.shape({**inherited, **body} if inherited else body)
         found = {} if shape is None else {"model_name": shape.model, "mode": shape.mode or ""}
         return {name: value for name, value in found.items() if value}
-
-    def length_of(self, body: Body) -> str | None:
-        """The field of the body whose length decides the price, or None where none does."""
-        return self._quote(body, NOTHING, NOTHING).length_of
-
-    def _quote(self, body: Body, lengths: Mapping[str, Decimal], inherited: Body) -> Quote:
-        shape = self._capabilities.shape({**inherited, **body} if inherited else body)
-        plain = self._prices.plain(shape)
-        if plain is not None or shape is None:
-            return plain or UNPRICED
-        return self._prices.quote(shape, body, self.count(body), lengths)
 
     def expected_duration_s(self, body: Body) -> float:
         """Mean wall seconds from submission to the end of the task."""

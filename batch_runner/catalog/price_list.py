@@ -32,16 +32,13 @@ UNPRICED = Quote(None)
 
 
 class PriceList:
-    """The price rows of one product, in the book that the API charges by."""
+    """The price rows of one product in one price book."""
 
-    def __init__(self, product: ProductRow, data: PricesFile) -> None:
+    def __init__(self, product: ProductRow, data: PricesFile, book: str) -> None:
         self._kind = product.kind
         self._pack = product.pack
-        self._inherits = product.inherits
-        of_the_api = {"", data.default}
-        self._rows = [
-            row for row in data.price if row.book in of_the_api and product.kind in (row.kinds or (product.kind,))
-        ]
+        rows = [row for row in data.price if (row.book or data.default) == book]
+        self._rows = [row for row in rows if product.kind in (row.kinds or (product.kind,))]
         self._fitting = lru_cache(maxsize=1024)(self._find_fitting)
         self._plain = lru_cache(maxsize=1024)(self._find_plain)
 

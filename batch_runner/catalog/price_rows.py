@@ -1,4 +1,4 @@
-"""The shape of ``prices.toml``, ``wall_times.toml`` and ``tiers.toml``: rows of figures with their sources."""
+"""The shape of ``prices``, ``wall_times.toml`` and ``tiers.toml``: rows of figures with their sources."""
 
 from __future__ import annotations
 
@@ -148,18 +148,8 @@ class TierRow(Row):
     dated: str
 
 
-class PackageRow(TierRow):
-    """A prepaid package: what it costs and holds, and the limits it brings."""
-
-    pack: Pack
-    price_usd: Decimal
-    units: int
-    valid_days: int
-
-
 class TiersFile(Row):
     """``tiers.toml``."""
 
     default: str
     tier: tuple[TierRow, ...]
-    package: tuple[PackageRow, ...] = ()

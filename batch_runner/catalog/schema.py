@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from batch_runner.catalog.conditions import Condition, Row
+from batch_runner.catalog.offer_rows import PackagesFile, PlansFile
 from batch_runner.catalog.price_rows import PricesFile, TiersFile, WallTimesFile
 from batch_runner.catalog.rule_rows import RulesFile
 from batch_runner.model import Generation, Pack
@@ -247,6 +248,8 @@ class CatalogData(Row):
     prices: PricesFile
     wall_times: WallTimesFile
     tiers: TiersFile
+    packages: PackagesFile
+    plans: PlansFile
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -268,7 +271,7 @@ class CatalogData(Row):
         """Where names are used: the place, the names there are, those used."""
         kinds = {row.kind for row in self.products.product}
         features = {row.name for row in self.models.feature}
-        tiers = {row.name for row in (*self.tiers.tier, *self.tiers.package)}
+        tiers = {row.name for row in self.tiers.tier} | {row.name for row in self.packages.package}
         yield "products.default_kind", kinds, [self.products.default_kind]
         yield "tiers.default", tiers, [self.tiers.default]
         yield from self._of_products(kinds)

@@ -29,12 +29,15 @@ class Tier:
 
 @cache
 def tiers() -> Mapping[str, Tier]:
-    """Every tier and package by name."""
-    data = packaged().tiers
-    rows = (*data.tier, *data.package)
-    return MappingProxyType(
-        {row.name: Tier(row.name, row.max_concurrent, row.rpm, f"{row.source}, {row.dated}") for row in rows}
-    )
+    """Every tier by name, and every package that says how many tasks it allows."""
+    data = packaged()
+    found = [Tier(row.name, row.max_concurrent, row.rpm, f"{row.source}, {row.dated}") for row in data.tiers.tier]
+    found += [
+        Tier(row.name, row.max_concurrent, 0, f"{row.source}, {row.dated}")
+        for row in data.packages.package
+        if row.max_concurrent is not None
+    ]
+    return MappingProxyType({tier.name: tier for tier in found})
 
 
 def default_tier() -> Tier:
