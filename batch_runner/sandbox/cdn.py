@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import math
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import hdrs, web
 from yarl import URL
@@ -35,6 +36,10 @@ class Cdn:
         self._faults = faults
         self._secret = secret
         self._now = now
+
+    def links(self, request: web.Request) -> Callable[[str, str], str]:
+        """Signs links that lead back to where a request came in."""
+        return partial(self.link, request.url.origin())
 
     def link(self, origin: URL, task_id: str, name: str) -> str:
         """A fresh address of a finished task's file; whoever holds it can fetch the file for a while."""

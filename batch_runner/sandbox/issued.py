@@ -9,13 +9,17 @@ from yarl import URL
 
 from batch_runner.sandbox.clips import SIZES
 from batch_runner.sandbox.config import DAY_S
-from batch_runner.sandbox.products import PRODUCTS, Session, Source
+from batch_runner.sandbox.products import Session, Source
+from batch_runner.sandbox.products.editing import EDITING
 from batch_runner.sandbox.products.listed import PRESET_ELEMENTS, PRESET_VOICES
+from batch_runner.sandbox.products.people import FACES
 from batch_runner.sandbox.results import files, results
 from batch_runner.sandbox.task import SandboxTask
 
 SESSION_S = DAY_S
 _CDN = ("/", "cdn")
+_OPENERS = {"identify-face": FACES, "init-selection": EDITING}
+"""The calls that open a session, and what it is for."""
 _KEPT_FOR_GOOD = frozenset({"element", "voice"})
 
 
@@ -31,22 +35,28 @@ class Issued:
         self._tasks: dict[str, SandboxTask] = {}
         self._made: dict[tuple[str, str], SandboxTask] = {}
         self._deleted: set[tuple[str, str]] = set()
+        self._marked: dict[str, Mapping[str, list[list[float]]]] = {}
 
     def add(self, task: SandboxTask) -> None:
         """Note what a new task will make, if it ends well."""
         self._tasks[task.task_id] = task
         for result in results(task):
             self._made[result.kind, result.result_id] = task
-        if PRODUCTS[task.kind].makes == "faces":
+        if task.kind in _OPENERS and not task.facts.get("status"):
             self._made["session", task.made_id("session")] = task
+        if "marked" in task.facts:
+            self._marked[task.facts.get("session_id", task.made_id("session"))] = task.facts["marked"]
+        if "deleted" in task.facts:
+            kind, made_id = task.facts["deleted"]
+            self._deleted.add((kind, made_id))
 
-    def delete(self, kind: str, made_id: str) -> None:
-        """Forget an element or a voice."""
-        self._deleted.add((kind, made_id))
+    def is_deleted(self, task: SandboxTask) -> bool:
+        """Whether what the task made was deleted."""
+        return any((result.kind, result.result_id) in self._deleted for result in results(task))
 
-    def is_deleted(self, kind: str, made_id: str) -> bool:
-        """Whether it was made and then deleted."""
-        return (kind, made_id) in self._deleted
+    def marked(self, session_id: str) -> Mapping[str, list[list[float]]]:
+        """What is chosen in a session."""
+        return self._marked.get(session_id, {})
 
     def maker(self, kind: str, made_id: str, now_s: float) -> SandboxTask | None:
         """The task that made it, if it can be used at that moment."""
@@ -112,7 +122,8 @@ class KnownNow:
         maker = self._issued.maker("video", str(parent.get("id", "")), self._now_s)
         aspect = task.aspect if task.aspect in SIZES else "16:9"
         facts = {"face_id": task.made_id("face")}
-        return Session(session_id, task.kind, Source(task.length_s, aspect, maker, str(parent.get("id", "")), facts))
+        source = Source(task.length_s, aspect, maker, str(parent.get("id", "")), facts)
+        return Session(session_id, _OPENERS[task.kind], source, self._issued.marked(session_id))
 
     def link(self, url: str) -> Source | None:
         """The file behind one of the service's own links."""

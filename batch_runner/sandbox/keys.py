@@ -14,6 +14,11 @@ from batch_runner.sandbox.codes import Code, Denied
 _SCHEME = "Bearer "
 _TOKEN_PARTS = 3
 _INVALID = Denied(Code.AUTH_INVALID, "Authorization is invalid")
+_API_KEY_NEEDED = Denied(
+    Code.AUTH_INVALID,
+    # The end is own words.
+    "Authentication error. The current API does not support AK/SK; please go to the console to create an API key",
+)
 _UNCHECKED_TIMES: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "require": ["iss", "exp"]}
 
 
@@ -32,8 +37,11 @@ class Keys:
     api_key: str = field(repr=False)
     leeway_s: float = 0.0
 
-    def check(self, authorization: str | None, now_s: float) -> Denied | None:
-        """Whether a request with this ``Authorization`` header is refused, and why."""
+    def check(self, authorization: str | None, now_s: float, *, needs_api_key: bool = False) -> Denied | None:
+        """Whether a request with this ``Authorization`` header is refused, and why.
+
+        Where an API key is needed, anything else gets the same text: a token as well as nonsense.
+        """
         if not authorization:
             return Denied(Code.AUTH_EMPTY, "Authorization is empty")
         if not authorization.startswith(_SCHEME):
@@ -42,6 +50,8 @@ class Keys:
         # A header may hold any byte; aiohttp hands the odd ones on as surrogates.
         if hmac.compare_digest(credential.encode("utf-8", "surrogateescape"), self.api_key.encode()):
             return None
+        if needs_api_key:
+            return _API_KEY_NEEDED
         parts = credential.count(".") + 1
         if parts != _TOKEN_PARTS:
             return _miscounted(parts)

@@ -9,6 +9,7 @@ from typing import Any
 from batch_runner.sandbox.clips import SIZES, ClipWish, render
 from batch_runner.sandbox.products import PRODUCTS
 from batch_runner.sandbox.products.images import MASKS
+from batch_runner.sandbox.products.selection import DONE
 from batch_runner.sandbox.sounds import SoundWish, mp3_length_s, render_sound
 from batch_runner.sandbox.stills import PictureWish, render_picture
 from batch_runner.sandbox.task import SandboxTask
@@ -53,7 +54,8 @@ class Result:
     """One row of what a task made.
 
     Attributes:
-        kind: ``video``, ``image``, ``audio``, ``element``, ``voice``, ``shot``, ``mask`` or ``face``.
+        kind: ``video``, ``image``, ``audio``, ``element``, ``voice``, ``shot``, ``mask``, ``face``, ``opening`` or
+            ``preview``.
         result_id: its id, or empty.
         files: by what they are: ``url``, ``watermark_url``, ``url_mp3``, ``trial_url``, ...
         facts: what else is told of it.
@@ -150,6 +152,27 @@ def _voices(task: SandboxTask) -> Iterator[Result]:
     yield Result("voice", voice_id, {"trial_url": trial}, task.facts)
 
 
+def _openings(task: SandboxTask) -> Iterator[Result]:
+    if task.facts["status"] == DONE:
+        [clip] = _clips(task)
+        yield Result("opening", "", {"normalized_video": clip.files["url"]})
+
+
+def _previews(task: SandboxTask) -> Iterator[Result]:
+    if task.facts["status"] != DONE:
+        return
+    found = {}
+    for name in ("video", "tracking_output"):
+        wish = ClipWish(f"{task.look} {name}", task.aspect if task.aspect in SIZES else "16:9", task.length_s)
+        found[name] = File(f"{task.made_id(name)}.mp4", wish)
+    cover = PictureWish(f"{task.look} cover", task.aspect)
+    yield Result("preview", "", found | {"video_cover": File(f"{task.made_id('cover')}.png", cover)})
+
+
+def _nothing(_: SandboxTask) -> Iterator[Result]:
+    yield from ()
+
+
 _MAKERS: Mapping[str, Callable[[SandboxTask], Iterator[Result]]] = {
     "videos": _clips,
     "audios": _audios,
@@ -159,4 +182,10 @@ _MAKERS: Mapping[str, Callable[[SandboxTask], Iterator[Result]]] = {
     "faces": _faces,
     "elements": _elements,
     "voices": _voices,
+    "init-selection": _openings,
+    "preview-selection": _previews,
+    "add-selection": _nothing,
+    "delete-selection": _nothing,
+    "clear-selection": _nothing,
+    "deletions": _nothing,
 }

@@ -10,11 +10,15 @@ from typing import Self
 from aiohttp import web
 
 from batch_runner.clock import Clock
-from batch_runner.sandbox.app import Api, make_app
+from batch_runner.sandbox.app import make_app
 from batch_runner.sandbox.cdn import Cdn
+from batch_runner.sandbox.desk import Desk
+from batch_runner.sandbox.door import Door
 from batch_runner.sandbox.faults import FaultPlan, Faults
 from batch_runner.sandbox.journal import Journal
 from batch_runner.sandbox.keys import Keys
+from batch_runner.sandbox.routes_account import Account
+from batch_runner.sandbox.routes_v1 import FirstGeneration
 from batch_runner.sandbox.world import PriceOf, World, WorldConfig
 
 DEMO_ACCESS_KEY = "sandbox-access-key-for-demonstration"
@@ -123,5 +127,7 @@ class Sandbox:
     def _app(self) -> web.Application:
         keys = Keys(self.access_key, self.secret_key, self.api_key, self._leeway_s)
         cdn = Cdn(self.world, self.faults, self.secret_key.encode(), self.now_s)
-        api = Api(world=self.world, faults=self.faults, keys=keys, cdn=cdn, now=self.now_s, journal=self._journal)
-        return make_app(api, cdn, self.now_s)
+        door = Door(self.world, self.faults, keys, self.now_s)
+        desk = Desk(self.world, self.now_s, self._journal)
+        rooms = (FirstGeneration(door, desk, cdn), Account(door))
+        return make_app(door, cdn, (route for room in rooms for route in room.routes()))

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 from batch_runner.model import TaskStatus
-from batch_runner.sandbox.products.people import FACES
 from batch_runner.sandbox.purses import PackState
 from batch_runner.sandbox.results import EXCESS_S, Result, results
 from batch_runner.sandbox.task import SandboxTask
@@ -54,22 +53,8 @@ def queried(task: SandboxTask, now_s: float, link_of: LinkOf) -> dict[str, Any]:
     if status is TaskStatus.SUCCEEDED:
         data["task_result"] = _result(task, link_of)
     if status.is_terminal:
-        data["final_unit_deduction"] = _plain(task.charged_at(now_s))
+        data["final_unit_deduction"] = plain(task.charged_at(now_s))
     return data
-
-
-def answered(task: SandboxTask, now_s: float, link_of: LinkOf) -> dict[str, Any]:
-    """The data of a call that is answered with its result."""
-    if task.kind == FACES:
-        return _faces(task, link_of) | {"final_unit_deduction": _plain(task.credits)}
-    data = queried(task, now_s, link_of)
-    del data["task_info"], data["watermark_info"]
-    return data
-
-
-def _faces(task: SandboxTask, link_of: LinkOf) -> dict[str, Any]:
-    faces = [{"face_id": result.result_id, **links(task, result, link_of), **result.facts} for result in results(task)]
-    return {"session_id": task.made_id("session"), "face_data": faces}
 
 
 def packs(states: Iterable[PackState]) -> dict[str, Any]:
@@ -134,7 +119,7 @@ def _element(task: SandboxTask, result: Result, link_of: LinkOf) -> dict[str, An
     return element(result.result_id, result.facts)
 
 
-def element(element_id: str, facts: Mapping[str, Any], owner: str = _OWN, status: str = "succeed") -> dict[str, Any]:
+def element(element_id: str, facts: Mapping[str, Any], owner: str = _OWN) -> dict[str, Any]:
     """An element as lists and results tell it."""
     voice_id = facts.get("element_voice_id")
     told = {
@@ -143,7 +128,11 @@ def element(element_id: str, facts: Mapping[str, Any], owner: str = _OWN, status
         if name in facts
     }
     voice = {"element_voice_info": {"voice_id": str(voice_id)}} if voice_id else {}
-    return {"element_id": int(element_id), **told, **voice, "owned_by": owner, "status": status}
+    return {"element_id": int(element_id), **told, **voice, "owned_by": owner, "status": _standing(facts)}
+
+
+def _standing(facts: Mapping[str, Any]) -> str:
+    return "deleted" if facts.get("is_deleted") else "succeed"
 
 
 def _voice(task: SandboxTask, result: Result, link_of: LinkOf) -> dict[str, Any]:
@@ -152,7 +141,8 @@ def _voice(task: SandboxTask, result: Result, link_of: LinkOf) -> dict[str, Any]
 
 def voice(voice_id: str, facts: Mapping[str, Any], urls: Mapping[str, str], owner: str = _OWN) -> dict[str, Any]:
     """A voice as lists and results tell it."""
-    return {"voice_id": voice_id, "voice_name": facts["voice_name"], **urls, "owned_by": owner}
+    told = {"voice_id": voice_id, "voice_name": facts["voice_name"], **urls, "owned_by": owner}
+    return told | {"status": _standing(facts)}
 
 
 def _facts_and_links(task: SandboxTask, result: Result, link_of: LinkOf) -> dict[str, Any]:
@@ -194,7 +184,8 @@ def seconds(length_s: float) -> str:
     return f"{length_s:.3f}".rstrip("0").rstrip(".")
 
 
-def _plain(credits_charged: Decimal) -> str:
+def plain(credits_charged: Decimal) -> str:
+    """An amount as text, without an exponent."""
     return f"{credits_charged.normalize():f}"
 
 

@@ -7,6 +7,7 @@ import heapq
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -92,6 +93,7 @@ class World:
         self._purses = Purses(config)
         self._issued = Issued(config.purge_after_s)
         self._window: deque[float] = deque()
+        self._answers = 0
 
     def stamp(self, now_s: float) -> None:
         """Note that a request arrived."""
@@ -105,6 +107,11 @@ class World:
             return self.deny(TOO_FAST)
         self._window.append(now_s)
         return None
+
+    def next_answer(self) -> int:
+        """The number of the answer that is about to be given, from 1 on."""
+        self._answers += 1
+        return self._answers
 
     def deny(self, denied: Denied) -> Denied:
         """Count a refusal."""
@@ -141,7 +148,9 @@ class World:
             again = self.config.repeat_policy == "same"
             return used[0] if again else already_exists(str(request.external_task_id))
         key = self._key(request, len(used))
-        credits_due = self._price_of(request.product.kind, request.body, order.lengths, order.inherited)
+        credits_due = Decimal(0)
+        if not order.status:
+            credits_due = self._price_of(request.product.kind, request.body, order.lengths, order.inherited)
         denied = self._room_for(request.product, order, credits_due, now_s)
         if denied is None and refused_by_policy(self.config, key, request.prompt):
             denied = AGAINST_POLICY
@@ -187,7 +196,7 @@ class World:
             slots=0 if product.is_sync else order.slots,
             count=order.count,
             sound=order.sound,
-            facts=dict(order.facts),
+            facts={**order.facts, "status": order.status} if product.is_sync else dict(order.facts),
             failure_charged=fate.failure_charged,
         )
 
@@ -224,6 +233,12 @@ class World:
             task = self._by_id[heapq.heappop(self._running)[1]]
             self._held_slots[task.pack] -= task.slots
             self._purses.settle(task)
+
+    def told(self, task: SandboxTask) -> SandboxTask:
+        """The task as answers tell it: what it made may have been deleted since."""
+        if PRODUCTS[task.kind].makes not in {"elements", "voices"} or not self._issued.is_deleted(task):
+            return task
+        return replace(task, facts={**task.facts, "is_deleted": True})
 
     def find(self, kind: str, any_id: str, now_s: float) -> SandboxTask | None:
         """A visible task of that product by the service's id or the caller's (of several, the newest)."""

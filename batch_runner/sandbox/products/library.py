@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from batch_runner.sandbox.codes import VOICE_UNKNOWN, Denied, invalid
+from batch_runner.sandbox.codes import VOICE_UNKNOWN, Denied, invalid, unknown_source
 from batch_runner.sandbox.products import clauses, media
 from batch_runner.sandbox.products.product import Order, Pace, Product, Request
 
@@ -79,7 +79,37 @@ def _voice(request: Request) -> Order | Denied:
     return Order(request.median_s(0), lengths=seen.lengths, facts={"voice_name": request.given("voice_name")})
 
 
+def _deletable(kind: str) -> Callable[[Request], Order | Denied]:
+    """An element or a voice of the account's own; a preset one cannot be deleted."""
+
+    def order(request: Request) -> Order | Denied:
+        made_id = str(request.given(f"{kind}_id"))
+        known = request.known.element(made_id) if kind == "element" else request.known.voice(made_id)
+        if known is None or known.task is None:
+            return unknown_source(kind.capitalize(), made_id)
+        return Order(0, facts={"deleted": [kind, made_id]})
+
+    return order
+
+
+def _deletion(name: str, kind: str) -> Product:
+    return Product(
+        kind=name,
+        path=f"/v1/general/{name}",
+        rules=(clauses.needed(f"{kind}_id"),),
+        order=_deletable(kind),
+        pace={"": Pace(0)},
+        makes="deletions",
+        texts=(),
+        is_sync=True,
+    )
+
+
 PRODUCTS = (
+    # Two paths for one thing: the page on elements from a video and the one from pictures name one each.
+    _deletion("delete-advanced-elements", "element"),
+    _deletion("delete-elements", "element"),
+    _deletion("delete-voices", "voice"),
     Product(
         kind="elements",
         path="/v1/general/advanced-custom-elements",

@@ -55,13 +55,13 @@ class Session:
         session_id: its id.
         kind: the call that opened it.
         source: the video it is about.
-        marked: points by frame.
+        marked: chosen points (across, down) by frame.
     """
 
     session_id: str
     kind: str
     source: Source
-    marked: Mapping[int, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    marked: Mapping[str, list[list[float]]] = field(default_factory=dict)
 
 
 class Known(Protocol):
@@ -101,6 +101,7 @@ class Order:
         lengths: seconds of its sources by field, as far as they were measured.
         facts: what its results need to know beyond this, as JSON.
         inherited: what the price follows from beside the body: the model and mode of the task it continues.
+        status: the verdict in the answer of a selection call; anything but 0 costs nothing.
     """
 
     median_s: float
@@ -113,6 +114,7 @@ class Order:
     lengths: Mapping[str, Decimal] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     inherited: Mapping[str, str] = field(default_factory=dict)
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
