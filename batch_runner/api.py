@@ -36,7 +36,16 @@ from batch_runner.runner import (
     record_idle,
     write_derived,
 )
-from batch_runner.service import Limits, limits_of, lost_at_s, open_service, realm_of, request_monitor, say_limits
+from batch_runner.service import (
+    Limits,
+    check_keys,
+    limits_of,
+    lost_at_s,
+    open_service,
+    realm_of,
+    request_monitor,
+    say_limits,
+)
 from batch_runner.settings import NO_KEYS_TEXT, Keys, Settings, load_keys, resolve
 from batch_runner.store import Attempt, Batch, SqliteStore, Store, StoredFile
 
@@ -107,7 +116,10 @@ async def run_settings(
         batch = await launch.load(store)
         if not await has_work(store, batch, retry_failed=settings.retry_failed):
             return await launch.nothing_to_do(store, batch)
-        return await launch.run(store, batch, keys.get())
+        found = keys.get()
+        if found is not None:
+            await asyncio.get_running_loop().run_in_executor(None, lambda: check_keys(manifest.items(), found))
+        return await launch.run(store, batch, found)
 
 
 async def repair_settings(

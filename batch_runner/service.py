@@ -16,11 +16,11 @@ from yarl import URL
 
 from batch_runner import catalog
 from batch_runner.clock import Clock
-from batch_runner.errors import UsageError
+from batch_runner.errors import AccountError, UsageError
 from batch_runner.events import Notice, Observer
-from batch_runner.kling import Credentials
+from batch_runner.kling import NEEDS_API_KEY, Credentials
 from batch_runner.limits import MINUTE_S, RateLimitMonitor
-from batch_runner.model import NOTHING, Realm
+from batch_runner.model import NOTHING, Item, Realm
 from batch_runner.sandbox import Sandbox, WorldConfig
 from batch_runner.settings import Keys, Settings
 from batch_runner.store import LOST_SCOPE, Stamp, Store
@@ -105,8 +105,23 @@ async def open_service(
         rpm=limits.rpm or None,
     )
     async with Sandbox(config, clock=clock, price=sandbox_price, journal_path=journal_path) as sandbox:
-        credentials = Credentials.from_key_pair(sandbox.access_key, sandbox.secret_key)
+        credentials = Credentials.from_keys(sandbox.access_key, sandbox.secret_key, sandbox.api_key)
         yield Service(sandbox.base_url, credentials, is_local=True)
+
+
+def check_keys(items: Iterable[Item], keys: Keys) -> None:
+    """See that every item can be asked for with these keys.
+
+    Raises:
+        AccountError: some are made by models that only an API key reaches.
+    """
+    if keys.api_key:
+        return
+    beyond = [item for item in items if catalog.route(item.kind, item.model).needs_api_key]
+    if beyond:
+        first, count = beyond[0], len(beyond)
+        text = f"{first.id} (line {first.line}, {first.model})" + (f" and {count - 1} more" if count > 1 else "")
+        raise AccountError(f"nothing was sent, for {text}: {NEEDS_API_KEY}")
 
 
 def on_this_loop(stamps: Iterable[Stamp], clock: Clock) -> list[float]:

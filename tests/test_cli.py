@@ -196,6 +196,22 @@ def test_refused_keys_end_the_run_at_once_and_fail_no_item(folder: Path, monkeyp
     assert "another-secret-key" not in ended.out + ended.err
 
 
+@pytest.mark.usefixtures("keys")
+def test_a_model_that_only_an_api_key_reaches_is_told_before_anything_is_sent(
+    folder: Path, trap: Trap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = [{"id": name, "prompt": "a paper boat", "model_name": "kling-3.0-turbo"} for name in ("new", "newer")]
+    write_manifest(folder / "films.jsonl", [*few(1), *newer])
+    ended = run_here("films.jsonl", "--base-url", trap.base_url, "--json")
+    assert ended.code == 5
+    assert "new (line 2, kling-3.0-turbo) and 1 more" in ended.json["error"]
+    assert "KLING_API_KEY" in ended.json["error"]
+    assert not trap.was_asked()
+    monkeypatch.setenv("KLING_API_KEY", "an-api-key-that-nobody-checks-here")
+    run_here("films.jsonl", "--base-url", trap.base_url, "--max-runtime", "1")
+    assert trap.was_asked()
+
+
 @pytest.mark.parametrize("place", ["file", "/proc/none", "file/below"])
 def test_an_output_folder_that_cannot_be_is_exit_6(folder: Path, place: str) -> None:
     write_manifest(folder / "films.jsonl", few(1))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batch_runner import catalog
 from batch_runner.kling.envelope import MalformedAnswer, parse_envelope
 from batch_runner.kling.wire_v2 import (
     create_request,
@@ -144,6 +145,32 @@ def test_what_has_no_place_is_not_left_out_in_silence(kind: str, body: dict[str,
     """The service ignores what it does not know: a forgotten setting would be paid for at its default."""
     with pytest.raises(ValueError, match=r"place|words|invalid literal|JSON"):
         sent(kind, **body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("text2video", {"model_name": "kling-3.0", "prompt": "x", "multi_shot": "true", "duration": 8}),
+        ("image2video", {"model_name": "kling-2.6", "prompt": "x", "image": "https://c/a.png", "duration": "10"}),
+        ("omni-video", {"model_name": "kling-3.0-omni", "prompt": "x", "image_list": [{"image_url": "https://c/a.png"}]}),
+        ("motion-control", {"model_name": "kling-3.0", "image_url": "https://c/a.png", "video_url": "https://c/v.mp4"}),
+    ],
+)  # fmt: skip
+def test_bodies_of_the_catalogue_find_their_places(kind: str, fields: dict[str, Any]) -> None:
+    body = catalog.check(kind, fields).body
+    sent = json.loads(create_request(catalog.route(kind, fields["model_name"]), body, {}))
+    assert set(sent) <= {"prompt", "contents", "settings", "options"}
+    assert "model_name" not in json.dumps(sent)
+    assert sent.get("settings", {}).get("duration", 5) == int(fields.get("duration", 5))
+
+
+def test_no_models_name_leads_to_another_path() -> None:
+    for name in ("kling-0/../../account", "kling-0?x=y", "kling-0#x", "kling-0 ä%2f"):
+        path = catalog.route("text2video", name).create_path
+        assert path.startswith("/text-to-video/kling-0")
+        assert path.isascii()
+        assert path.count("/") == 2
+        assert not set(path) & set("?# ")
 
 
 def test_our_words_win_over_the_items_own() -> None:
@@ -332,7 +359,7 @@ def test_any_json_is_a_task_or_malformed_and_nothing_else(data: Any) -> None:
         f"{task.task_id}{task.external_task_id}{task.message}".encode()
         json.dumps(dict(task.made))
         assert task.charged is None or task.charged >= 0
-        assert "https" not in repr(task)
+        assert "https" not in repr((task.task_id, task.external_task_id, task.made, task.assets))
     with suppress(MalformedAnswer):
         parse_created(read)
     with suppress(MalformedAnswer):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import quote
 
 from batch_runner.catalog.capabilities import Capabilities
 from batch_runner.catalog.conditions import Body, holds, top_field, values
@@ -67,7 +68,8 @@ class Book:
     def route(self, model: str) -> Route:
         """Where a task of this model is asked for."""
         row = self._row
-        path = row.create_path.replace("{model}", model)
+        # A model to come may be called anything that begins like one; it must not lead to another path.
+        path = row.create_path.replace("{model}", quote(model, safe=""))
         if row.generation is Generation.V2:
             return Route(row.generation, path, _V2_TASKS, "", self._places)
         return Route(row.generation, path, None if row.sync else path, row.result_key)

@@ -8,13 +8,14 @@ from batch_runner.kling.exchange import Gate, Trouble
 from batch_runner.kling.failures import Failure, failure_of
 from batch_runner.kling.packs import AccountPack, account_concurrency
 from batch_runner.kling.receiver import Receiver
-from batch_runner.kling.refusals import for_person
+from batch_runner.kling.refusals import NEEDS_API_KEY, for_person
 from batch_runner.kling.session import open_session
 from batch_runner.kling.webhook import WebhookSecret
 from batch_runner.kling.wire_v2 import MOST_IDS
 
 __all__ = [
     "MOST_IDS",
+    "NEEDS_API_KEY",
     "AccountPack",
     "Credentials",
     "Deduction",

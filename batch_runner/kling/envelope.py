@@ -83,7 +83,8 @@ def id_at(parent: dict[str, Any], key: str) -> str | None:
         value = str(value)
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > _LONGEST_ID or not value.isprintable():
+    # An address in an id's place could be a signed one, and ids are stored and shown.
+    if not isinstance(value, str) or len(value) > _LONGEST_ID or not value.isprintable() or "://" in value:
         raise MalformedAnswer(f"{key} is not an id")
     return value
 

@@ -10,7 +10,7 @@ from typing import Any
 from batch_runner import catalog
 from batch_runner.errors import AccountError
 from batch_runner.events import ItemFinished, ItemSubmitted
-from batch_runner.kling import Trouble, failure_of
+from batch_runner.kling import Trouble, failure_of, for_person
 from batch_runner.lifecycle import SLOT_HOLDING, Event, State, events_of
 from batch_runner.limits import Backoff
 from batch_runner.model import (
@@ -198,7 +198,7 @@ class Courier:
 
     def _account_trouble(self, refusal: Refusal) -> None:
         if not self.context.halt.is_set:
-            text = f"the account cannot submit (code {refusal.code}: {refusal.message}); nothing more is submitted"
+            text = f"the account cannot submit, so nothing more is submitted: {for_person(refusal)}"
             self.context.notice(text, urgent=True)
             self.context.halt.submit_no_more(AccountError(text))
 
