@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import batch_runner
-from batch_runner import accounting, api, doctor, looking, planning, progress, serving
+from batch_runner import accounting, api, doctor, looking, planning, progress, reconciling, serving
 from batch_runner.answer import Answer
 from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestError, StoppedError, UsageError
 from batch_runner.intake import manifest_of
@@ -114,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--repair", action="store_true", help="fetch what is missing or altered again, free")
         if name == "ledger":
             command.add_argument("--csv", action="store_true", help="print it as comma-separated values (RFC 4180)")
+            command.add_argument("--reconcile", action="store_true",
+                                 help="ask the account and say what does not add up; needs keys")  # fmt: skip
         if name != "sandbox":
             add_flags(command)
     return parser
@@ -147,6 +149,10 @@ def _looked(namespace: argparse.Namespace, settings: Settings) -> Answer:
 def _ledger(namespace: argparse.Namespace, settings: Settings) -> int:
     if namespace.csv and "json" in namespace and namespace.json:
         raise UsageError("--csv and --json are two forms of one answer; choose one")
+    if namespace.reconcile:
+        if namespace.csv or namespace.manifest is not None:
+            raise UsageError("--reconcile compares the whole output folder: leave out --csv and the manifest")
+        return _print_answer(asyncio.run(reconciling.reconcile(settings, os.environ)), settings)
     answer = accounting.ledger(namespace.manifest, settings)
     if not namespace.csv:
         return _print_answer(answer, settings)

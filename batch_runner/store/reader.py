@@ -21,7 +21,7 @@ from batch_runner.records import (
 )
 from batch_runner.store import audit, statement, views, windows
 from batch_runner.store.connection import mapped_errors, open_reader
-from batch_runner.store.rows import Batch, Moment
+from batch_runner.store.rows import Batch, BookedTask, Moment
 
 
 class StoreReader:
@@ -93,6 +93,14 @@ class StoreReader:
     def spent(self, batches: Iterable[Batch]) -> list[SpentRecord]:
         """What the tasks of these batches were charged and hold, by day, model and pack."""
         return statement.spent(self._connection, [batch.batch_id for batch in batches])
+
+    def booked(self, batches: Iterable[Batch]) -> list[BookedTask]:
+        """Every attempt of these batches with entries in the ledger."""
+        return list(statement.booked(self._connection, [batch.batch_id for batch in batches]))
+
+    def first_entry_at_s(self, batches: Iterable[Batch]) -> float | None:
+        """Wall time of the first entry of these batches, or None without any."""
+        return statement.first_entry_at_s(self._connection, [batch.batch_id for batch in batches])
 
     def cases(self, batches: Iterable[Batch]) -> list[CaseRecord]:
         """The attempts of these batches whose money needs a look."""

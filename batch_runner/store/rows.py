@@ -96,6 +96,30 @@ class FoundTask:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BookedTask:
+    """An attempt with entries in the ledger, as it is compared with the account.
+
+    Attributes:
+        task_id: the server's id, or None where none is known.
+        charged: what its newest settlement took, or None.
+        held: its open hold, 0 once settled.
+        charge_source: ``server`` or ``estimate``: whose figure ``charged`` is, or None where that is not known.
+        at_s: wall time of its newest entry.
+    """
+
+    batch: str
+    item: str
+    attempt: int
+    task_id: str | None
+    pack: Pack
+    estimate: Decimal
+    charged: Decimal | None
+    held: Decimal
+    charge_source: str | None
+    at_s: float
+
+
 LOST_SCOPE = "*"
 """The scope of the stamp that says: here a store was lost, and with it up to a minute of requests."""
 

@@ -11,7 +11,9 @@ from decimal import Decimal
 from batch_runner.clock import iso_utc
 from batch_runner.ledger import ZERO
 from batch_runner.lifecycle import MAY_EXIST, State
+from batch_runner.model import Pack
 from batch_runner.records import CaseRecord, SpentRecord
+from batch_runner.store.rows import BookedTask
 
 _CHARGED = """
 SELECT b.realm, b.name, date(e.at, 'unixepoch') AS day, i.model, i.kind, e.pack, a.estimate, e.credits,
@@ -28,7 +30,7 @@ SELECT b.realm, b.name, '' AS day, i.model, i.kind, a.pack, a.held
  WHERE a.held <> '0' AND b.batch_id IN (SELECT value FROM json_each(?))
 """
 
-_CASES = """
+_BOOKED = """
 SELECT b.realm, b.name, i.item_id, i.model, i.kind, a.*, e.at
   FROM attempts a JOIN items i USING (item_key) JOIN batches b USING (batch_id)
   JOIN (SELECT attempt_id, max(seq) AS seq FROM entries GROUP BY attempt_id) newest USING (attempt_id)
@@ -64,7 +66,7 @@ def _spent(key: _Key, figures: Sequence[tuple[int, Decimal, Decimal, Decimal]]) 
 
 def cases(db: sqlite3.Connection, batch_ids: Sequence[int]) -> Iterator[CaseRecord]:
     """The attempts of these batches that somebody may want to look at, in the order they were made."""
-    for row in db.execute(_CASES, (json.dumps(list(batch_ids)),)):
+    for row in db.execute(_BOOKED, (json.dumps(list(batch_ids)),)):
         case = _case(row)
         if case is not None:
             yield CaseRecord(
@@ -83,6 +85,30 @@ def cases(db: sqlite3.Connection, batch_ids: Sequence[int]) -> Iterator[CaseReco
                 external_task_id=row["external_task_id"],
                 at=iso_utc(row["at"]),
             )
+
+
+def booked(db: sqlite3.Connection, batch_ids: Sequence[int]) -> Iterator[BookedTask]:
+    """Every attempt of these batches that the ledger has entries of, in the order they were made."""
+    for row in db.execute(_BOOKED, (json.dumps(list(batch_ids)),)):
+        yield BookedTask(
+            batch=row["name"],
+            item=row["item_id"],
+            attempt=row["number"],
+            task_id=row["task_id"],
+            pack=Pack(row["pack"]),
+            estimate=Decimal(row["estimate"]),
+            charged=None if row["charged"] is None else Decimal(row["charged"]),
+            held=Decimal(row["held"]),
+            charge_source=row["charge_source"],
+            at_s=row["at"],
+        )
+
+
+def first_entry_at_s(db: sqlite3.Connection, batch_ids: Sequence[int]) -> float | None:
+    """Wall time of the first entry of these batches, or None without any."""
+    query = "SELECT min(at) FROM entries WHERE batch_id IN (SELECT value FROM json_each(?))"
+    found: float | None = db.execute(query, (json.dumps(list(batch_ids)),)).fetchone()[0]
+    return found
 
 
 _OF_STATE = {
