@@ -118,10 +118,12 @@ TRANSITIONS: dict[tuple[State, Event], Step] = {
     (_S.UNKNOWN, _E.REFUSE): Step(_S.REFUSED, Money.RELEASE),
     (_S.UNKNOWN, _E.GIVE_UP): Step(_S.LOST, Money.CHARGE),
     (_S.IN_FLIGHT, _E.ACCEPT): Step(_S.IN_FLIGHT),
+    (_S.IN_FLIGHT, _E.LOSE_ANSWER): Step(_S.UNKNOWN),
     (_S.IN_FLIGHT, _E.VANISH): Step(_S.MISSING),
     (_S.IN_FLIGHT, _E.SUCCEED): Step(_S.SUCCEEDED, Money.CHARGE),
     (_S.IN_FLIGHT, _E.FAIL): Step(_S.FAILED, Money.SETTLE_FAILED),
     (_S.MISSING, _E.ACCEPT): Step(_S.IN_FLIGHT),
+    (_S.MISSING, _E.LOSE_ANSWER): Step(_S.UNKNOWN),
     (_S.MISSING, _E.VANISH): Step(_S.MISSING),
     (_S.SUCCEEDED, _E.SUCCEED): Step(_S.SUCCEEDED),
     (_S.SUCCEEDED, _E.PUBLISH): Step(_S.PUBLISHED),
@@ -135,7 +137,8 @@ TRANSITIONS: dict[tuple[State, Event], Step] = {
 }
 """A pair that is not here is illegal; repeats that a late or doubled answer can cause stand here as no change.
 
-From SENDING an attempt ends at once where the create itself brings the result; GIVE_UP charges what was held, for
+An attempt in flight becomes unknown again when its task turns out to be another item's (a proxy's stale answer). From
+SENDING an attempt ends at once where the create itself brings the result; GIVE_UP charges what was held, for
 the call may have been paid.
 """
 

@@ -50,7 +50,7 @@ MUTATIONS = (
     Mutation(
         "a create without an answer is simply sent again",
         "runner/submission.py",
-        "                await self._lost(why)\n",
+        "                await self._lost(why, refusal if refusal and refusal.verdict is Verdict.ODD else None)\n",
         "                await self._put_back()\n",
         "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice",
     ),
@@ -67,6 +67,20 @@ MUTATIONS = (
         "    return max(0.0, last_sent_at_s + settle_s - now_s)",
         "    return 0.0 * (last_sent_at_s + settle_s - now_s)",
         "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice",
+    ),
+    Mutation(
+        "a look before the settle time is over counts",
+        "runner/poller.py",
+        "        if not self.settle_left_s(looked_at_s):\n            self.late_lists",
+        "        if looked_at_s:\n            self.late_lists",
+        "test_recovery.py::test_a_look_in_the_list_before_the_settle_time_is_over_does_not_count",
+    ),
+    Mutation(
+        "the refusal of a second sending speaks for the first one",
+        "runner/submission.py",
+        "            case _ if self._was_unknown:\n",
+        "            case _ if self._was_unknown and refusal.code is None:\n",
+        "test_recovery.py::test_a_refusal_of_a_second_sending_is_no_word_about_the_first_one",
     ),
     Mutation(
         "a file gets its name before its bytes are on the disk",

@@ -27,16 +27,19 @@ from batch_runner.model import (
 )
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
-from batch_runner.runner.poller import Poller, Watch
+from batch_runner.runner.poller import Poller, Watch, is_of_another
 from batch_runner.runner.sources import UnusableSourceError
-from batch_runner.schedule import settle_left_s
 from batch_runner.store import Attempt, Facts
 
 Prepare = Callable[[Context, Attempt], Coroutine[Any, Any, dict[str, Any]]]
 """Puts together the API's fields of an attempt; see ``sources.body_to_send``."""
 
-_LOOKS_NEEDED = 2
 _LOOK_PAUSE_S = 1.0
+_LIST_PATIENCE_S = 10.0
+"""So long after the settle time the look by id waits for the one in the list, for it is to be the last one."""
+_ASK_AGAIN_S = 3.0
+_ANSWERS_INSTEAD = 2
+"""Looks by id that are needed where no list can show every task."""
 _VANISHED_LOOKS = 4
 _EXISTS_LOOKS = 12
 _FULL_LOOKS = 3
@@ -67,6 +70,7 @@ class Courier:
     _watch: Watch = field(init=False)
     _sends: int = 0
     _is_known_absent: bool = False
+    _was_unknown: bool = False
     _asked_at_s: float = float("-inf")
     _since_s: float = 0.0
     _odd: Refusal | None = None
@@ -74,7 +78,8 @@ class Courier:
     _route: Route = field(init=False)
 
     def __post_init__(self) -> None:
-        self._watch = Watch(self.attempt)
+        self._watch = Watch(self.attempt, self.context.policy.settle_s)
+        self._was_unknown = self.attempt.state in {State.SENDING, State.UNKNOWN}
         now_s, submitted_at = asyncio.get_running_loop().time(), self.attempt.submitted_at
         age_s = 0.0 if submitted_at is None else max(0.0, self.context.clock.wall_s() - submitted_at)
         self._since_s = now_s - age_s
@@ -160,6 +165,8 @@ class Courier:
 
     async def _take_outcome(self, outcome: CreateOutcome, admission: int) -> None:
         match outcome:
+            case Accepted(task) if self.poller.follows(task.task_id, besides=self._watch):
+                await self._lost("it was answered with another item's task")
             case Accepted(task):
                 self.context.well()
                 self.context.limiter.mark_room(self.attempt.pack)
@@ -169,8 +176,7 @@ class Courier:
                 self.context.trouble(why)
                 await self.context.halt.unless(asyncio.sleep(self._backoff.next_s()))
             case Unknown(why, refusal):
-                self._odd = refusal if refusal and refusal.verdict is Verdict.ODD else None
-                await self._lost(why)
+                await self._lost(why, refusal if refusal and refusal.verdict is Verdict.ODD else None)
             case Refused(refusal):
                 self.context.well()
                 await self._take_refusal(refusal, admission)
@@ -187,14 +193,20 @@ class Courier:
                 await self._put_back()
                 self.context.limiter.mark_full(admission, self.attempt.pack)
             case Verdict.EXISTS:
-                self._watch.exists = True
+                self._watch.exists = self._was_unknown = True
                 await self._record(Event.LOSE_ANSWER)
             case Verdict.ACCOUNT | Verdict.TOKEN:
                 await self._record(Event.WITHDRAW, Facts(reason="account"))
                 self._account_trouble(refusal)
+            case _ if self._was_unknown:
+                # It speaks of this sending alone, and may be a new wording of "exists": look once more.
+                await self._lost(f"it was refused when it was sent again: {refusal.message}", refusal)
             case _:
-                reason = "policy" if refusal.verdict is Verdict.POLICY else "rejected"
-                await self._refused(refusal.code, reason, refusal.message)
+                await self._refused_by(refusal)
+
+    async def _refused_by(self, refusal: Refusal) -> None:
+        reason = "policy" if refusal.verdict is Verdict.POLICY else "rejected"
+        await self._refused(refusal.code, reason, refusal.message)
 
     def _account_trouble(self, refusal: Refusal) -> None:
         if not self.context.halt.is_set:
@@ -220,7 +232,10 @@ class Courier:
         self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted=False))
         await self._end(Event.FAIL if task.status is TaskStatus.FAILED else Event.SUCCEED, task)
 
-    async def _lost(self, why: str) -> None:
+    async def _lost(self, why: str, odd: Refusal | None = None) -> None:
+        """The fate is open; ``odd`` is what the item fails with if there turns out to be no task."""
+        self._odd = odd
+        self._was_unknown = True
         await self._record(Event.LOSE_ANSWER)
         if not self._is_over:
             self.context.notice(f"{self.attempt.item_id}: no clear answer to its submission ({why}); looking for it")
@@ -235,7 +250,7 @@ class Courier:
                 return
             await self._record(Event.LOSE_ANSWER)
         task = await self._watch.next_task(self._settle_wait_s())
-        if task is None and self._settle_wait_s() <= _LOOK_PAUSE_S:
+        if task is None and self._may_ask():
             task = await self._ask_by_external_id()
         if task is not None:
             await self._accepted(task, adopted=True)
@@ -246,16 +261,26 @@ class Courier:
             self._stuck("the account does not tell the fate of its submission; the next run takes it up")
 
     def _settle_wait_s(self) -> float:
-        now_s = asyncio.get_running_loop().time()
-        left_s = settle_left_s(now_s, self._watch.sent_at_s, self.context.policy.settle_s)
-        return max(left_s, _LOOK_PAUSE_S)
+        return max(self._watch.settle_left_s(_now_s()), _LOOK_PAUSE_S)
+
+    def _may_ask(self) -> bool:
+        """Whether it is time to ask by id: the list has been looked at, or does not tell."""
+        now_s = _now_s()
+        if self._watch.settle_left_s(now_s) or now_s - self._asked_at_s < _ASK_AGAIN_S:
+            return False
+        is_late = not self._watch.settle_left_s(now_s - _LIST_PATIENCE_S)
+        return bool(self._watch.late_lists or self._watch.vain_lists) or is_late
 
     def _is_settled(self) -> bool:
-        needed = _EXISTS_LOOKS if self._watch.exists else _LOOKS_NEEDED
-        return self._is_known_absent and self._watch.absent_looks >= needed
+        watch = self._watch
+        if watch.exists and watch.absent_looks < _EXISTS_LOOKS:
+            return False
+        needed = 1 if watch.late_lists else _ANSWERS_INSTEAD
+        is_listed = watch.late_lists or watch.vain_lists >= _ANSWERS_INSTEAD
+        return self._is_known_absent and bool(is_listed) and watch.late_answers >= needed
 
     async def _ask_by_external_id(self) -> Task | None:
-        began_s = self._asked_at_s = asyncio.get_running_loop().time()
+        began_s = self._asked_at_s = _now_s()
         self._is_known_absent = False
         try:
             task = await self.context.client.find(self._route, self.attempt.external_task_id, by_external_id=True)
@@ -271,16 +296,19 @@ class Courier:
         self.context.well()
         self._is_known_absent = task is None
         if task is None:
-            self._watch.absent(began_s)
+            self._watch.absent(began_s, in_list=False)
+        elif is_of_another(task, self.attempt.external_task_id):
+            self.context.trouble("the answer about a submission is about another item's task")
+            return None
         return task
 
     async def _absent(self) -> None:
         """The account definitely has no such task: send the same id again, within reason."""
         if self._odd is not None:
-            await self._refused(self._odd.code, "rejected", self._odd.message)
+            await self._refused_by(self._odd)
         elif self.context.halt.is_set or self._watch.exists or self._sends >= self.context.policy.max_sends:
             self._stuck("the fate of its submission cannot be settled now; the next run takes it up")
-            self._watch.absent_looks = 0
+            self._watch.absent_looks = self._watch.late_lists = self._watch.vain_lists = 0
             await asyncio.sleep(self.context.policy.settle_s)
         else:
             await self._send_again()
@@ -308,12 +336,19 @@ class Courier:
         task = await self._watch.next_task(left_s if left_s > 0 else None)
         if task is not None:
             await self._take_task(task)
-        elif self._watch.absent_looks >= _VANISHED_LOOKS:
+        elif self._watch.is_mistaken:
+            await self._mistaken()
+        elif self._watch.absent_looks >= _VANISHED_LOOKS and not self._watch.settle_left_s(_now_s()):
             await self._vanished()
         is_overdue = asyncio.get_running_loop().time() >= self._overdue_at_s()
         if is_overdue and self.attempt.state is State.IN_FLIGHT and not self.is_stuck:
             await self.context.store.mark(self.attempt, "overdue")
             self._stuck("its task is overdue; it is asked for as long as this run lasts, and by the next one")
+
+    async def _mistaken(self) -> None:
+        self._watch.is_mistaken = False
+        self._watch.sent()
+        await self._lost("the task it was answered with is another item's")
 
     def _overdue_at_s(self) -> float:
         return self._since_s + self.context.policy.task_deadline_s
@@ -362,3 +397,7 @@ class Courier:
         else:
             facts = Facts(task_id=task.task_id, charged=task.charged, reason="asset", made=task.made)
             await self._record(event, facts)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

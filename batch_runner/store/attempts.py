@@ -135,12 +135,14 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, t
     attempt = get(db, attempt_id)
     step = lifecycle.step(attempt.state, event)
     at_s = terms.now.wall_s
+    made = json.dumps(dict(facts.made)) if facts.made else None
     db.execute(
-        "UPDATE attempts SET state = ?, task_id = coalesce(?, task_id), made = coalesce(?, made), sends = sends + ?,"
+        "UPDATE attempts SET state = ?, task_id = CASE WHEN ? THEN NULL ELSE coalesce(?, task_id) END,"
+        " made = coalesce(?, made), sends = sends + ?,"
         " submitted_at = CASE WHEN ? THEN coalesce(submitted_at, ?) ELSE submitted_at END,"
         " finished_at = CASE WHEN ? THEN coalesce(finished_at, ?) ELSE finished_at END WHERE attempt_id = ?",
-        (step.state.value, facts.task_id, json.dumps(dict(facts.made)) if facts.made else None,
-         event is Event.SEND, event in _SUBMITTED, at_s, event in _FINISHED, at_s, attempt_id),
+        (step.state.value, event is Event.LOSE_ANSWER, facts.task_id, made, event is Event.SEND, event in _SUBMITTED,
+         at_s, event in _FINISHED, at_s, attempt_id),
     )  # fmt: skip
     after = replace(
         attempt,

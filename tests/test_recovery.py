@@ -1,0 +1,274 @@
+"""What it takes to find out how things stand: after a kill, a lost answer, or an answer that is wrong."""
+
+from __future__ import annotations
+
+import tempfile
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from simulation import Scenario, Simulation, simulate
+from test_run import done, lines, notices, play, rows
+
+from batch_runner.errors import ExitCode
+from batch_runner.events import ItemSubmitted
+from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig, wire, world
+from batch_runner.sandbox.codes import Code, Denied
+from batch_runner.sandbox.config import RepeatPolicy
+from batch_runner.sandbox.faults import RequestClass
+from batch_runner.sandbox.world import World
+from batch_runner.schedule import poll_interval_s
+
+SLOTS = 3
+RPM = 60
+
+
+class Requests(NamedTuple):
+    """What the account was asked so far."""
+
+    submits: int
+    finds: int
+    lists: int
+
+    @classmethod
+    def of(cls, simulation: Simulation) -> Requests:
+        seen = simulation.sandbox.faults._seen
+        return cls(seen[RequestClass.CREATE], seen[RequestClass.QUERY], seen[RequestClass.LIST])
+
+    def since(self, earlier: Requests) -> Requests:
+        return Requests(*(now - before for now, before in zip(self, earlier, strict=True)))
+
+
+class Noting(list[Any]):
+    """The events of a run, and the requests there had been at each submission or adoption."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__()
+        self._simulation = simulation
+        self.at_submissions: list[Requests] = []
+
+    def append(self, event: Any) -> None:
+        super().append(event)
+        if isinstance(event, ItemSubmitted):
+            self.at_submissions.append(Requests.of(self._simulation))
+
+
+def scenario(repeat: RepeatPolicy = "refuse", faults: FaultPlan = FaultPlan(), **config: Any) -> Scenario:  # noqa: B008 - frozen
+    account = WorldConfig(**{"max_concurrent": SLOTS, "rpm": RPM, "repeat_policy": repeat, **config})
+    prompts = lines(*"abc", model_name="kling-v2-5-turbo")
+    return Scenario(slots=SLOTS, rpm=RPM, world=account, faults=faults, lines=prompts)
+
+
+def after_a_death(tmp_path: Path, start: Scenario, submits: int, work: Callable[[Simulation], Any]) -> None:
+    """Let the program die when so many submissions were sent and none was looked for, and go on from there."""
+    wanted = Requests(submits, finds=0, lists=1)  # the account is searched before the first submission
+
+    def played(moment: int, play_on: Callable[[Simulation], Any] | None = None) -> Requests:
+        async def die(simulation: Simulation) -> Requests:
+            await simulation.run(die_at=moment)
+            seen = Requests.of(simulation)
+            if play_on is not None and seen == wanted:
+                await play_on(simulation)
+            return seen
+
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        told: Requests = simulate(start, folder, die)
+        return told
+
+    about = bisect_left(range(2000), submits, lo=1, key=lambda moment: played(moment).submits)
+    assert any(played(moment, work) == wanted for moment in range(max(1, about - 8), about + 8))
+
+
+@pytest.mark.parametrize("fault", ["lost_answer", "reset_before"])
+@pytest.mark.parametrize("repeat", ["refuse", "second"])
+def test_submissions_whose_answers_were_lost_are_found_with_a_look_each_and_two_more(
+    tmp_path: Path, repeat: RepeatPolicy, fault: str
+) -> None:
+    """Nothing else is under way, so that every request until the last fate is known is the recovery's own."""
+
+    async def work(simulation: Simulation) -> None:
+        before = Requests.of(simulation)
+        simulation.events = noting = Noting(simulation)
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == SLOTS
+        needed = noting.at_submissions[SLOTS - 1].since(before)
+        assert needed.submits == (0 if fault == "lost_answer" else SLOTS)
+        assert needed.finds + needed.lists <= SLOTS + 2
+
+    start = scenario(repeat, FaultPlan(script={"create": [fault] * SLOTS}))
+    after_a_death(tmp_path, start, SLOTS, work)
+
+
+def test_a_kill_at_any_moment_costs_at_most_a_request_for_each_task_in_flight_and_two_more(tmp_path: Path) -> None:
+    """Against an undisturbed run; lists may also be as many more as the longer way home takes at the usual pace."""
+    undisturbed: list[Requests] = []
+
+    async def quiet(simulation: Simulation) -> None:
+        await done(simulation)
+        undisturbed.append(Requests.of(simulation))
+
+    simulate(scenario(), tmp_path, quiet)
+    moment = died = 0
+    while died == moment:
+        moment += 9
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+
+        async def work(simulation: Simulation, moment: int = moment) -> int:
+            await simulation.run(die_at=moment)
+            in_flight = simulation.world.in_flight(simulation.clock.wall_s())
+            killed_at_s = simulation.clock.wall_s()
+            summary = await done(simulation)
+            assert summary.exit_code == ExitCode.OK
+            extra = Requests.of(simulation).since(undisturbed[0])
+            wall_s = simulation.clock.wall_s() - killed_at_s
+            usual = undisturbed[0].lists + wall_s / poll_interval_s(RPM, 0.0)
+            lists = max(0, Requests.of(simulation).lists - int(usual))
+            assert extra.submits + extra.finds + lists <= in_flight + 2, (moment, extra, in_flight)
+            return moment if simulation.died else 0
+
+        died = simulate(scenario(), folder, work)
+    assert moment > 100, "the moments were counted"
+
+
+@pytest.mark.parametrize("blind", ["find", "page"])
+def test_either_look_alone_saves_a_task_that_the_other_does_not_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blind: str
+) -> None:
+    """On an account that would make a second task of a used id."""
+    monkeypatch.setattr(World, blind, _blind_to_young_tasks(getattr(World, blind)))
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=6.0)
+
+
+def _blind_to_young_tasks(look: Callable[..., Any]) -> Callable[..., Any]:
+    """That look as it was a minute ago."""
+
+    def stale(*args: Any) -> Any:
+        return look(*args[:-1], args[-1] - 60)
+
+    return stale
+
+
+def test_a_look_in_the_list_before_the_settle_time_is_over_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list shows the task exactly when the settle time is over, and the look by id never does."""
+    monkeypatch.setattr(World, "find", lambda *_: None)
+
+    async def work(simulation: Simulation) -> None:
+        await simulation.run()
+        assert len(simulation.world.tasks) == 1
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=15.0)
+
+
+def test_a_list_that_cannot_show_every_task_leaves_it_to_two_looks_by_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every page is full of other people's tasks."""
+
+    def full(self: World, kind: str, page_num: int, page_size: int, now_s: float) -> list[SandboxTask]:
+        found = [task for task in self.tasks if task.kind == kind and now_s >= task.ended_at_s]
+        theirs = SandboxTask("1", "x-1", kind, {}, 0.0, 0.0, 0.0, "", Decimal(1), "1:1", 5, "x")
+        return [*found, *(replace(theirs, task_id=str(number)) for number in range(page_size - len(found)))]
+
+    monkeypatch.setattr(World, "page", full)
+
+    async def work(simulation: Simulation) -> None:
+        simulation.sandbox.faults.plan = FaultPlan(script={"create": ["reset_before"]})
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1), speed=20.0)
+
+
+def test_an_answer_with_another_items_task_is_never_taken_for_the_items_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy hands out the answer to the first create once more; the body does not repeat our id."""
+    first: list[dict[str, Any]] = []
+
+    def created(task: SandboxTask, now_s: float) -> dict[str, Any]:
+        data: dict[str, Any] = {"task_id": task.task_id, "task_status": "submitted", "task_info": {}}
+        first.append(data)
+        return first[0] if len(first) == 2 else data
+
+    monkeypatch.setattr(wire, "created", created)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 3
+
+    play(tmp_path, work, "a", "b", "c", scenario=Scenario(slots=2))
+
+
+def test_a_stale_answer_about_a_finished_task_is_noticed_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first item is long finished when its answer is given to the second: only the list tells."""
+    first: list[dict[str, Any]] = []
+
+    def created(task: SandboxTask, now_s: float) -> dict[str, Any]:
+        data: dict[str, Any] = {"task_id": task.task_id, "task_status": "submitted", "task_info": {}}
+        first.append(data)
+        return first[0]
+
+    monkeypatch.setattr(wire, "created", created)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 2
+        assert "another item's" in notices(simulation)
+
+    play(tmp_path, work, "a", "b", scenario=Scenario(slots=1), visible_after_s=6.0)
+
+
+def test_a_refusal_of_a_second_sending_is_no_word_about_the_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task becomes visible late, and the server says "exists" in words that nobody has heard."""
+    strange = Denied(Code.BAD_VALUE, "this identifier was taken before")
+    monkeypatch.setattr(world, "already_exists", lambda _: strange)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert (summary.exit_code, rows(simulation)["i0"]) == (ExitCode.OK, ("succeeded", None))
+        assert len(simulation.world.tasks) == 1
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    play(tmp_path, work, "a", scenario=start, visible_after_s=20.0)
+
+
+def test_a_second_sending_that_is_refused_for_the_items_own_sake_fails_it(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert (summary.exit_code, rows(simulation)["i0"]) == (ExitCode.ITEMS_FAILED, ("failed", "policy"))
+        assert summary.credits["video"].held == 0
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["reset_before"]}))
+    play(tmp_path, work, "[sandbox:policy]", scenario=start)
+
+
+def test_an_accepted_task_is_given_the_settle_time_to_become_visible(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation, task_settle_s=60)
+        assert summary.exit_code == ExitCode.OK
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1), visible_after_s=40.0)
