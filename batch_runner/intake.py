@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 from batch_runner.errors import UsageError
 from batch_runner.folder import STDIN, batch_name
 from batch_runner.manifest import Format, Manifest, Source, format_of
-from batch_runner.media import inspect_image
+from batch_runner.media import inspect
 from batch_runner.settings import Settings
 
 MAX_STDIN_BYTES: Final = 256 * 1024 * 1024
@@ -24,9 +24,9 @@ def manifest_of(path: Path, settings: Settings) -> Manifest:
     """
     format_ = None if settings.format is None else Format(settings.format)
     if path != STDIN:
-        return Manifest(Source(path, format_ or format_of(path)), inspect_image)
+        return Manifest(Source(path, format_ or format_of(path)), inspect)
     batch_name(path, settings)  # without a name for it, nobody needs to wait for what comes
-    return Manifest(Source(path, format_ or Format.JSONL, _read(getattr(sys.stdin, "buffer", None))), inspect_image)
+    return Manifest(Source(path, format_ or Format.JSONL, _read(getattr(sys.stdin, "buffer", None))), inspect)
 
 
 def _read(stdin: BinaryIO | None) -> bytes:

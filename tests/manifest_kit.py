@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from batch_runner.catalog import MediaLimits
 from batch_runner.errors import Problem
 from batch_runner.manifest import Manifest, MediaFacts
 from batch_runner.model import Item
@@ -23,10 +24,14 @@ def as_bytes(content: object) -> bytes:
     return content.encode() if isinstance(content, str) else json.dumps(content).encode()
 
 
-def content_of(path: Path) -> MediaFacts:
-    """What stands in for the media room: any file that exists will do."""
+def content_of(source: Path | bytes, _limits: MediaLimits) -> MediaFacts:
+    """What stands in for the media room: any file that exists will do, and all bytes."""
+    if isinstance(source, bytes):
+        return MediaFacts("digest-of-bytes")
     return (
-        MediaFacts(f"digest-of-{path.read_text()}") if path.is_file() else MediaFacts("", ("is no file that exists",))
+        MediaFacts(f"digest-of-{source.read_text()}")
+        if source.is_file()
+        else MediaFacts("", trouble="is no file that exists")
     )
 
 

@@ -23,7 +23,7 @@ import pytest
 
 from batch_runner import api, download
 from batch_runner.manifest import Format, Manifest, Source
-from batch_runner.media import inspect_image
+from batch_runner.media import inspect
 from batch_runner.model import Item
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Halt, collector
@@ -170,7 +170,7 @@ class Simulation:
 
     def items(self) -> list[Item]:
         """The items of the manifest as it is now."""
-        return list(Manifest(Source(self.manifest, Format.JSONL), inspect_image).items())
+        return list(Manifest(Source(self.manifest, Format.JSONL), inspect).items())
 
     def results(self) -> list[dict[str, Any]]:
         return _json_lines(self.output_dir / "batch" / "results.jsonl")

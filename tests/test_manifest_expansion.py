@@ -11,6 +11,7 @@ from doors_kit import run_here
 from manifest_kit import as_asked, expanded_again, items, manifest, only, told, write_lines
 
 from batch_runner.errors import ExitCode
+from batch_runner.manifest.own_words import OWN_WORDS
 from batch_runner.model import Pack
 
 Write = Callable[..., Path]
@@ -265,6 +266,13 @@ def test_credits_on_the_item_win(write: Write, given: object, figure: str) -> No
 def test_credits_that_are_none(write: Write, given: object) -> None:
     problem = only(write({"prompt": "x", "credits": given}))
     assert (problem.field, problem.what[:40]) == ("credits", "must be a plain number of credits, such ")
+
+
+@pytest.mark.parametrize("word", [*OWN_WORDS, "prompt", "defaults", "image", "camera_control", "multi_prompt"])
+@pytest.mark.parametrize("value", [[], [[]], {}, {"a": {"b": []}}, {"item": {}}, 10**18, -1e308, "", " ", "\x00", True])
+def test_no_value_of_any_word_is_a_fault_of_the_program(write: Write, word: str, value: object) -> None:
+    for lines in ([{"prompt": "x", word: value}], [{"defaults": {word: value}}, {"prompt": "x"}]):
+        assert all(len(problem) < 300 for problem in told(write(*lines)))
 
 
 def test_credits_change_no_content(write: Write) -> None:

@@ -8,13 +8,15 @@ import io
 import os
 import struct
 import zlib
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from batch_runner import media
-from batch_runner.manifest import Manifest
+from batch_runner.catalog import MediaLimits
+from batch_runner.manifest import Manifest, MediaFacts
 
 
 def picture(width: int = 512, height: int = 512, kind: str = "PNG", mode: str = "RGB") -> bytes:
@@ -23,10 +25,25 @@ def picture(width: int = 512, height: int = 512, kind: str = "PNG", mode: str = 
     return file.getvalue()
 
 
+IMAGE = MediaLimits(
+    name="image",
+    type="image",
+    formats=("jpg", "jpeg", "png"),
+    max_bytes=10 * 1024**2,
+    min_side_px=300,
+    max_ratio=Decimal("2.5"),
+    source="a test",
+)
+
+
+def looked_at(path: Path) -> MediaFacts:
+    return media.inspect(path, IMAGE)
+
+
 def facts(tmp_path: Path, content: bytes, name: str = "a.png") -> tuple[str, ...]:
     path = tmp_path / name
     path.write_bytes(content)
-    return media.inspect_image(path).problems
+    return looked_at(path).problems
 
 
 @pytest.mark.parametrize(
@@ -45,12 +62,12 @@ def test_good_images_have_only_a_digest(tmp_path: Path, width: int, height: int,
     content = picture(width, height, kind, mode)
     path = tmp_path / "named.anything"
     path.write_bytes(content)
-    found = media.inspect_image(path)
+    found = looked_at(path)
     assert found.problems == ()
     assert found.digest == hashlib.sha256(content).hexdigest()
-    assert base64.b64decode(media.read_image_base64(path, found.digest)) == content
+    assert base64.b64decode(media.read_base64(path, found.digest)) == content
     with pytest.raises(OSError, match="changed"):
-        media.read_image_base64(path, "0" * 64)
+        media.read_base64(path, "0" * 64)
 
 
 @pytest.mark.parametrize(
@@ -108,17 +125,17 @@ def test_the_size_of_the_file_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "big.png"
     with path.open("wb") as file:
         file.write(picture())
-        file.truncate(media.MAX_BYTES)
-    assert media.inspect_image(path).problems == ()
-    os.truncate(path, media.MAX_BYTES + 1)
-    assert media.inspect_image(path).problems == ("has 10.0 MB; at most 10",)
+        file.truncate(10 * 1024**2)
+    assert looked_at(path).problems == ()
+    os.truncate(path, 10 * 1024**2 + 1)
+    assert looked_at(path).problems == ("has 10.0 MB; at most 10",)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     def said(path: Path) -> str:
-        found = media.inspect_image(path)
+        found = looked_at(path)
         assert found.digest == ""
-        return found.problems[0]
+        return found.trouble
 
     assert said(tmp_path / "none.png") == "is no file that exists"
     assert said(tmp_path) == "is a folder"
@@ -136,35 +153,35 @@ def test_an_unreadable_file_is_asked_for_again(tmp_path: Path, monkeypatch: pyte
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert media.inspect_image(path).problems == ("cannot be read: Permission denied",)
+    assert looked_at(path).trouble == "cannot be read: Permission denied"
     monkeypatch.setattr(Path, "open", opened)
-    assert media.inspect_image(path).problems == ()
+    assert looked_at(path).trouble == ""
 
 
 def test_an_image_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(picture())
-    first = media.inspect_image(path)
+    first = looked_at(path)
     reads = []
     monkeypatch.setattr("batch_runner.media.hashlib.file_digest", lambda *_: reads.append(1))
-    assert media.inspect_image(path) == first
+    assert looked_at(path) == first
     assert reads == []
     monkeypatch.undo()
     path.write_bytes(picture(640, 480))
-    assert media.inspect_image(path).digest != first.digest
+    assert looked_at(path).digest != first.digest
 
 
 def test_a_manifest_tells_what_is_wrong_with_its_images(tmp_path: Path) -> None:
     (tmp_path / "small.png").write_bytes(picture(200, 200))
     path = tmp_path / "m.jsonl"
     path.write_text('{"prompt": "x", "image": "small.png"}\n{"prompt": "x", "image": "."}\n')
-    found, _ = Manifest(path, media.inspect_image).problems()
+    found, _ = Manifest(path, media.inspect).problems()
     assert [str(problem) for problem in found] == [
-        "line 1, image: 'small.png' is 200 x 200 px; each side needs 300",
+        "line 1, image: 'small.png' is 200 x 200 px; each side needs 300 [Kling API reference, images, 2026-03]",
         "line 2, image: '.' is a folder",
     ]
 
 
 def test_the_demo_s_image_will_do() -> None:
     path = Path(__file__).parent.parent / "prompts" / "demo.jsonl"
-    assert Manifest(path, media.inspect_image).problems() == ([], 0)
+    assert Manifest(path, media.inspect).problems() == ([], 0)

@@ -173,7 +173,9 @@ def _product(row: ProductRow, rows: Mapping[str, FieldRow], limits: Mapping[str,
         media=tuple(MediaField(path, limits[field.media]) for path, field in places if field.media),
         refs={path: field.ref for path, field in places if field.ref},
         origins={path: Origin(field.ref_kinds, field.ref_models) for path, field in places if field.ref},
+        files=row.files,
         inherits=row.inherits,
+        source=row.source,
     )
 
 

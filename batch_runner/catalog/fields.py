@@ -24,13 +24,11 @@ from pydantic_core import ErrorDetails, PydanticCustomError, SchemaValidator
 
 from batch_runner.catalog.conditions import Body
 from batch_runner.catalog.normal import names_an_item, normaliser, says_nothing
-from batch_runner.catalog.problems import FieldProblem, json_type, label, listed, nearest, shown
+from batch_runner.catalog.problems import MOST_LISTED, FieldProblem, few, json_type, label, listed, nearest, shown
 from batch_runner.catalog.schema import FieldRow, FieldType
 
 # The API reads seconds as text; no clip is longer than a few hundred of them.
 _SECONDS = r"^[1-9][0-9]{0,3}$"
-_MOST_LISTED = 8
-"""More values or products than these are not told one by one."""
 _INSIST = 'add "allow_unknown_model": true to send it all the same'
 _WITHDRAWN = "withdrawn"
 _DECIMALS = "decimals"
@@ -106,7 +104,7 @@ class Fields:
         if name in self._instead:
             return FieldProblem(name, f"{what} with this model", self._instead[name], self._source)
         if name in self._elsewhere:
-            return FieldProblem(name, what, f"it is a field of {_few(self._elsewhere[name])}", self._source)
+            return FieldProblem(name, what, f"it is a field of {few(self._elsewhere[name])}", self._source)
         return FieldProblem(label(name), what, nearest(name, (*self._rows, *also)), self._source)
 
     def problems(self, body: Body, strictness: Strictness = Strictness.FULL) -> list[FieldProblem]:
@@ -132,11 +130,6 @@ class Fields:
         if row is None:
             return FieldProblem(place, error["msg"])
         return FieldProblem(place, _what(row, error), _hint(row, error), self._source)
-
-
-def _few(words: tuple[str, ...]) -> str:
-    shown_words = words[:_MOST_LISTED]
-    return listed(shown_words) if len(words) == len(shown_words) else f"{', '.join(shown_words)} and others"
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -198,7 +191,7 @@ def _no_value(row: FieldRow, value: object) -> str:
         return row.withdrawn[value]
     if value in row.former:
         return "no longer stands in Kling's list"
-    if len(row.values) > _MOST_LISTED:
+    if len(row.values) > MOST_LISTED:
         return f"is none of the {len(row.values)} values that are known"
     return f"is none of {listed(row.values, 'and')}"
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SHOWN_CHARS = 40
+MOST_LISTED = 8
+"""More values or products than these are not told one by one."""
 SHOWN_NAME_CHARS = 60
 """As long as a message bears."""
 
@@ -73,6 +75,11 @@ def listed(words: Iterable[object], last: str = "or") -> str:
     """``std, pro or 4k``."""
     texts = [str(word) for word in words]
     return f" {last} ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
+
+
+def few(words: Sequence[str], most: int = MOST_LISTED) -> str:
+    """The words, or the first of them where there are too many to tell."""
+    return listed(words) if len(words) <= most else f"{', '.join(words[:most])} and others"
 
 
 def seconds_listed(durations: Iterable[int]) -> str:

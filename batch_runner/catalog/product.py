@@ -61,7 +61,9 @@ class Product:
         media: the fields that hold files.
         refs: the fields that hold ids of earlier results, by path, each with the kind of id.
         origins: which results those may be, by path.
+        files: the most files of a kind, or ids, that a task makes where no field says how many.
         inherits: the id field whose task this one has model and mode of, or an empty text.
+        source: where its fields are described.
     """
 
     kind: str
@@ -75,7 +77,9 @@ class Product:
     media: tuple[MediaField, ...]
     refs: Mapping[str, str]
     origins: Mapping[str, Origin]
+    files: int
     inherits: str
+    source: str
 
     @property
     def media_fields(self) -> tuple[str, ...]:

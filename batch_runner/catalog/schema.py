@@ -109,6 +109,8 @@ class MediaLimits(Row):
         aspects: the shapes it may have; none listed: any.
         seconds: the ranges its length may be in.
         fps: the least and the most frames a second.
+        shape_of: the field with a picture whose shape this one must have, if both are known.
+        one_size: whether all pictures with these limits in a body must have one size.
         source: where that stands.
     """
 
@@ -124,6 +126,8 @@ class MediaLimits(Row):
     aspects: tuple[str, ...] = ()
     seconds: tuple[tuple[Decimal, Decimal], ...] = ()
     fps: tuple[Decimal, Decimal] | None = None
+    shape_of: str = ""
+    one_size: bool = False
     source: str
 
 
@@ -152,6 +156,7 @@ class ProductRow(Row):
         makes: the kinds of file (image, video, audio) and of id that another item can take from a result of it.
         grade: the field that price rows and models call ``mode``.
         count: which field says how many files a task makes; none: one.
+        files: the most files of a kind, or ids, that a task makes where no field says how many.
         inherits: the id field whose task this one has model and mode of.
         instead: fields of the other generation, with what to write instead.
         unknown_models: a regular expression for names of models to come that would be of this generation.
@@ -167,6 +172,7 @@ class ProductRow(Row):
     makes: tuple[str, ...] = ()
     grade: str = "mode"
     count: tuple[CountRow, ...] = ()
+    files: int = 1
     inherits: str = ""
     instead: dict[str, str] = Field(default_factory=dict)
     unknown_models: str = ""

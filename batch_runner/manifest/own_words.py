@@ -152,7 +152,7 @@ def _seconds(value: Any, tell: Tell) -> Decimal | None:
 
 def _switch(name: str, value: Any, tell: Tell) -> bool:
     word = value.strip().lower() if isinstance(value, str) else value
-    if word in {None, False, "false"}:
+    if word is None or word is False or word == "false":
         return False
     if word is not True and word != "true":
         tell(name, f"must be true or false, not {json_type(value)}", "")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from batch_runner.catalog.problems import FieldProblem, nearest, shown
 from batch_runner.errors import ManifestError, Problem
-from batch_runner.manifest.draft import Draft, Made
+from batch_runner.manifest.chains import Chain
+from batch_runner.manifest.draft import Draft, Made, Surroundings
 from batch_runner.manifest.expansion import Entry, Expansion
-from batch_runner.manifest.media_fields import Inspect, load_body
+from batch_runner.manifest.media_fields import Inspect, MediaReader, load_body
+from batch_runner.manifest.own_words import numbered
 from batch_runner.manifest.records import records
+from batch_runner.manifest.registry import Facts, Registry
 from batch_runner.manifest.source import Source, format_of
 from batch_runner.model import Item
 
+MOST_COMPARED: Final = 10_000
+"""Items among which the one is looked for that a wrong name meant."""
 MAX_PROBLEMS: Final = 100
 """Problems told one by one; the rest is counted."""
 
@@ -24,8 +30,9 @@ class Manifest:
 
     def __init__(self, source: Path | Source, inspect: Inspect) -> None:
         self._source = source if isinstance(source, Source) else Source(source, format_of(source))
-        self._inspect = inspect
-        self._folder = self._source.folder
+        self._media = MediaReader(self._source.folder, inspect)
+        self._index: Registry | None = None
+        self._named: Registry | None = None
 
     @property
     def path(self) -> Path:
@@ -34,6 +41,7 @@ class Manifest:
 
     def problems(self) -> tuple[list[Problem], int]:
         """The first hundred problems in the order of the file, and how many more there are."""
+        self._index = self._named = None
         told: list[Problem] = []
         omitted = 0
         for outcome in self._outcomes():
@@ -41,7 +49,7 @@ class Manifest:
                 room = MAX_PROBLEMS - len(told)
                 told += outcome[:room]
                 omitted += len(outcome[room:])
-        return told, omitted
+        return sorted(told, key=lambda problem: problem.line or 0), omitted
 
     def check(self) -> None:
         """Raises ManifestError with all problems, if there are any."""
@@ -65,8 +73,15 @@ class Manifest:
 
     def _outcomes(self) -> Iterator[Made | list[Problem]]:
         """What became of each line that is not blank, and of the manifest as a whole."""
-        first_lines: dict[int, int] = {}
-        expansion = Expansion(self._folder)
+        registry = Registry()
+        yield from self._read(registry, lambda id_: registry.facts(id_) or self._facts_of(id_))
+        if late := list(self._late(registry)):
+            yield late
+
+    def _read(self, registry: Registry, facts_of: Callable[[str], Facts | None]) -> Iterator[Made | list[Problem]]:
+        """What became of each line, while its items are kept in the registry."""
+        around = Surroundings(self._media, registry, facts_of)
+        expansion = Expansion(self._source.folder)
         for line, record in records(self._source):
             if isinstance(record, Problem):
                 expansion.unreadable()
@@ -74,11 +89,56 @@ class Manifest:
                 continue
             entry = expansion.entry(line, record)
             if isinstance(entry, Entry):
-                yield from Draft(entry, self._folder, self._inspect).outcomes(first_lines)
+                yield from Draft(entry, around).outcomes()
             elif entry:
                 yield entry
         if problems := expansion.leftovers():
             yield problems
+
+    def _facts_of(self, id_: str) -> Facts | None:
+        """What is known of an item that may come later: all lines are read for it, once."""
+        if self._index is None:
+            self._index = self._read_through(Registry())
+        return self._index.facts(id_)
+
+    def _read_through(self, registry: Registry) -> Registry:
+        """The registry with all items of the manifest in it."""
+        for _ in self._read(registry, registry.facts):
+            pass
+        return registry
+
+    def _late(self, registry: Registry) -> Iterator[Problem]:
+        """What is wrong with references, once all items have come."""
+        for line, chain in registry.waiting:
+            if registry.has(chain.item):
+                problem = registry.problem(chain)
+            else:
+                problem = FieldProblem(
+                    chain.field, f"no item is called {shown(chain.item)}", self._meant(chain, registry)
+                )
+            if problem is not None:
+                yield Problem(line, problem.field, problem.what, problem.hint, problem.source)
+        for circle in self._cycles(registry):
+            names = self._names()
+            way = " -> ".join(names[key] for key in (*circle, circle[0]))
+            yield Problem(registry.line_of(circle[0]), None, f"takes its own result: {way}", "one of them must not")
+
+    def _cycles(self, registry: Registry) -> Iterator[list[int]]:
+        """The circles of references; whose every item names only earlier ones has none."""
+        return self._read_through(Registry(keeps_sources=True)).cycles() if registry.has_forward else iter(())
+
+    def _meant(self, chain: Chain, registry: Registry) -> str:
+        """A hint at the item that was probably meant."""
+        if registry.has(numbered(chain.item, 1)):
+            return f'its line makes several: name one, such as "{numbered(chain.item, 1)}"'
+        return nearest(chain.item, self._names().values()) if len(registry) <= MOST_COMPARED else ""
+
+    def _names(self) -> dict[int, str]:
+        """The ids of all items; the reading that found something wrong with them kept none."""
+        if self._named is None:
+            self._named = self._read_through(Registry(keeps_names=True))
+        assert self._named.names is not None
+        return self._named.names
 
 
 def expanded(made: Made) -> str:

@@ -11,7 +11,7 @@ from batch_runner import catalog
 from batch_runner.errors import BatchRunnerError
 from batch_runner.manifest import load_body
 from batch_runner.manifest.media_fields import Place, places
-from batch_runner.media import read_image_base64
+from batch_runner.media import read_base64
 from batch_runner.runner.context import Context
 from batch_runner.store import Attempt, Source
 
@@ -37,7 +37,7 @@ async def body_to_send(context: Context, attempt: Attempt) -> dict[str, Any]:
     """
     try:
         loop = asyncio.get_running_loop()
-        body = await loop.run_in_executor(None, load_body, attempt.body, read_image_base64)
+        body = await loop.run_in_executor(None, load_body, attempt.body, read_base64)
     except (OSError, BatchRunnerError) as error:
         raise UnusableSourceError("rejected", f"a file cannot be read any more: {error}") from None
     product = catalog.product(attempt.kind, attempt.model)
@@ -82,7 +82,7 @@ class _Result:
         path = self.context.output_dir / file.path
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(None, read_image_base64, path, file.sha256)
+            return await loop.run_in_executor(None, read_base64, path, file.sha256)
         except OSError as error:
             text = (
                 f"the file of its source {self.name!r} is not as it was ({error.strerror}); verify --repair restores it"
