@@ -148,8 +148,8 @@ class Scene:
 
     def _strace(self, step: Syscall) -> list[str]:
         where = [] if step.path is None else ["-P", str(self.output_dir / step.path)]
-        inject = f"inject={step.name}:signal=KILL:when={step.number}"
-        return [*_STRACE, os.devnull, "-e", f"trace={step.name}", "-e", inject, *where]
+        inject = f"inject={step.name}:{step.effect}:when={step.number}"
+        return [*_STRACE, str(self.folder / "trace"), "-y", "-e", f"trace={step.name}", "-e", inject, *where]
 
     def _environment(self) -> dict[str, str]:
         return {

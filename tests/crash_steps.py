@@ -10,11 +10,15 @@ from crash_proxy import Cut
 
 @dataclass(frozen=True)
 class Syscall:
-    """Kill when a thread enters this system call for the ``number``-th time; ``path`` narrows it to one file."""
+    """Kill when a thread enters this system call for the ``number``-th time; ``path`` narrows it to one file.
+
+    ``effect`` is what strace injects; ``error=EIO`` lets the call fail instead.
+    """
 
     name: str
     number: int
     path: str | None = None
+    effect: str = "signal=KILL"
 
     def __str__(self) -> str:
         return f"{self.name} {self.number}" + (f" on {self.path}" if self.path else "")

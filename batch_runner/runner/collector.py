@@ -8,7 +8,8 @@ the account where the bytes are already here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
@@ -68,6 +69,7 @@ class Collector:
         self._downloader = downloader
         self._room = asyncio.Semaphore(at_once)
         self._given_up_in_row = 0
+        self._broken: NotDurableError | None = None
 
     async def collect(self, attempt: Attempt, task: Task | None) -> None:
         """Publish every file of a succeeded attempt, or say where it stands.
@@ -118,6 +120,21 @@ class Collector:
             return str(error)
         return None
 
+    async def _on_disk(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Do disk work in a thread; after a failed sync there is no more of it, for it would only hide the failure."""
+        with self._breaking():
+            return await asyncio.get_running_loop().run_in_executor(None, work, *args)
+
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        if self._broken is not None:
+            raise NotDurableError(str(self._broken))
+        try:
+            yield
+        except NotDurableError as error:
+            self._broken = error
+            raise
+
     def _given_up(self) -> None:
         """Where file after file cannot be had, buying more would be spending blindly."""
         self._given_up_in_row += 1
@@ -132,7 +149,7 @@ class Collector:
         self._context.notice(f"{attempt.item_id}: paid for, but its file is not here yet: {text}", urgent=True)
 
     async def _collect(self, attempt: Attempt, task: Task | None, *, replace: bool = False) -> None:
-        folder = await _in_thread(make_batch_folder, self._context.output_dir, self._context.batch.name)
+        folder = await self._on_disk(make_batch_folder, self._context.output_dir, self._context.batch.name)
         stored = await self._context.store.files_of(attempt)
         finished = {file.ordinal for file in stored if await self._finish(file)}
         if stored and len(finished) == stored[0].count:
@@ -147,12 +164,12 @@ class Collector:
         """Whether a file with a durable digest is, or can be put, under its final name without a download."""
         final_path = self._context.output_dir / file.path
         part_path = _part_of(final_path)
-        if await _in_thread(_has, final_path, file):
-            await _in_thread(tidy, part_path, final_path)
+        if await self._on_disk(_has, final_path, file):
+            await self._on_disk(tidy, part_path, final_path)
             return True
-        if not await _in_thread(_has, part_path, file):
+        if not await self._on_disk(_has, part_path, file):
             return False
-        await _in_thread(publish, part_path, final_path)
+        await self._on_disk(publish, part_path, final_path)
         return True
 
     async def _fetch_and_publish(
@@ -163,12 +180,12 @@ class Collector:
         path = final_path.relative_to(self._context.output_dir).as_posix()
         file = StoredFile(ordinal, path, size, digest, len(task.assets))
         await self._context.store.record_file(attempt, file)
-        if await _in_thread(_has, final_path, file):  # a lost state.db: the finished file is already here
-            await _in_thread(tidy, part_path, final_path)
+        if await self._on_disk(_has, final_path, file):  # a lost state.db: the finished file is already here
+            await self._on_disk(tidy, part_path, final_path)
             return
         if replace:
-            await _in_thread(set_aside, final_path)
-        await _in_thread(publish, part_path, final_path)
+            await self._on_disk(set_aside, final_path)
+        await self._on_disk(publish, part_path, final_path)
 
     async def _fetch(self, attempt: Attempt, task: Task, ordinal: int, part_path: Path) -> tuple[int, str]:
         backoff = Backoff(1.0, 60.0, self._context.rng)
@@ -181,9 +198,10 @@ class Collector:
             try:
                 asset = task.assets[ordinal]
                 if asset.content:
-                    return await _in_thread(write_part, part_path, asset.content)
+                    return await self._on_disk(write_part, part_path, asset.content)
                 async with self._room:  # not while backing off: one bad link must not keep good ones waiting
-                    done = await self._downloader.fetch(asset.url, part_path, asset.suffix)
+                    with self._breaking():
+                        done = await self._downloader.fetch(asset.url, part_path, asset.suffix)
             except (LinkExpired, BadLink, IndexError) as error:
                 refused_links += 1
                 why = "the task names fewer files than before" if isinstance(error, IndexError) else str(error)
@@ -240,7 +258,3 @@ def _part_of(final_path: Path) -> Path:
 
 def _has(path: Path, file: StoredFile) -> bool:
     return is_as_recorded(path, file.bytes, file.sha256)
-
-
-async def _in_thread(work: Callable[[*Ts], T], *args: *Ts) -> T:
-    return await asyncio.get_running_loop().run_in_executor(None, work, *args)

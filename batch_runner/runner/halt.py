@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from batch_runner.errors import BatchRunnerError, ExitCode, StoppedError
+from batch_runner.errors import BatchRunnerError, ExitCode, NotDurableError, StoppedError
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ class HaltedError(Exception):
 
 
 class Halt:
-    """The one switch of a run; the first reason stands."""
+    """The one switch of a run; the first reason stands, unless it is a disk that failed."""
 
     def __init__(self) -> None:
         self._no_more = asyncio.Event()
@@ -36,7 +36,7 @@ class Halt:
 
     def submit_no_more(self, error: BatchRunnerError) -> None:
         """Submit nothing more; what runs is followed to its end and downloaded."""
-        self.error = self.error or error
+        self.error = error if isinstance(error, NotDurableError) else self.error or error
         self._no_more.set()
 
     def note(self, error: BatchRunnerError) -> None:

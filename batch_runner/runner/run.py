@@ -12,7 +12,7 @@ from batch_runner import catalog
 from batch_runner.budgets import Shortage
 from batch_runner.clock import Clock
 from batch_runner.download import make_batch_folder
-from batch_runner.errors import AccountError, BatchRunnerError, ExitCode, StoppedError
+from batch_runner.errors import AccountError, BatchRunnerError, ExitCode, NotDurableError, StoppedError
 from batch_runner.events import BatchFinished, BatchStarted, ItemFinished
 from batch_runner.lifecycle import LIVE, Event, State, item_status
 from batch_runner.records import ItemCounts, RequestCounts, SummaryRecord
@@ -193,6 +193,8 @@ class Run:
             wall_s=round(wall_s, 3),
         )
         await context.store.save_run(context.batch, run)
+        if isinstance(halt.error, NotDurableError):
+            raise halt.error  # not another file, not another sync on a disk that failed
         derived = await write_derived(context.store, context.batch, context.output_dir)
         assert derived is not None
         summary = derived.summary

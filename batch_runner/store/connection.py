@@ -18,20 +18,40 @@ SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x42527531  # "BRu1": tells state.db from somebody else's SQLite file
 
 
+class FullStoreError(StoreError):
+    """The disk has no room for a transaction: nothing of it was recorded, and it can be tried again."""
+
+
+class BrokenStoreError(StoreError):
+    """The disk failed under ``state.db``, a sync perhaps: what is in it now must not be built upon by this process."""
+
+
 @contextmanager
 def mapped_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's exceptions into words for the person whose file it is.
 
     Raises:
-        StoreError: the file is damaged, locked, full, or not ours.
+        FullStoreError, BrokenStoreError: see there.
+        StoreError: the file is locked, or not ours.
     """
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise StoreError(
-            f"{path}: {error}. Nothing more was recorded. If the disk is full, make room and run again; if the "
-            f"file is damaged, move it away and run again: the batch is rebuilt from the account and the files"
-        ) from error
+        # Python's own complaints carry no code of SQLite's; extended codes keep the primary one in the low byte.
+        kind, advice = _KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, (StoreError, ""))
+        raise kind(f"{path}: {error}. Nothing more was recorded{advice}") from error
+
+
+_DAMAGED = (
+    ". Check the disk and run again; if that says that the file is damaged, move it away and run again: the batch is"
+    " rebuilt from the account and the files"
+)
+_KINDS: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_FULL: (FullStoreError, ". Make room and run again"),
+    sqlite3.SQLITE_IOERR: (BrokenStoreError, _DAMAGED),
+    sqlite3.SQLITE_CORRUPT: (BrokenStoreError, _DAMAGED),
+    sqlite3.SQLITE_NOTADB: (BrokenStoreError, _DAMAGED),
+}
 
 
 def open_writer(path: Path, first: Callable[[sqlite3.Connection], None] | None = None) -> sqlite3.Connection:
@@ -174,9 +194,9 @@ def transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connecti
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = work(connection)
+        connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # a full disk has already rolled back
+        if connection.in_transaction:  # a full or broken disk has already rolled back
             connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
     return result
