@@ -73,6 +73,7 @@ CAMERA_UNSUPPORTED = Denied(
     Code.BAD_VALUE, "camera_control is only supported in std mode with 5s duration and kling-v1"
 )
 ONLY_FIVE_OR_TEN = Denied(Code.BAD_VALUE, "Duration only supports 5 or 10 seconds when no refer_image is provided")
+TOO_MANY_IDS = Denied(Code.BAD_VALUE, "task_ids and external_task_ids cannot exceed 20 in total")
 LANGUAGE_UNKNOWN = Denied(Code.BAD_VALUE, "Voice language not found")
 VOICE_UNKNOWN = Denied(Code.BAD_VALUE, "Voice id not found")
 MISSING_PARAMETER = Denied(Code.BAD_REQUEST, "Missing Request Parameter")

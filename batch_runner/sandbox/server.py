@@ -19,6 +19,7 @@ from batch_runner.sandbox.journal import Journal
 from batch_runner.sandbox.keys import Keys
 from batch_runner.sandbox.routes_account import Account
 from batch_runner.sandbox.routes_v1 import FirstGeneration
+from batch_runner.sandbox.routes_v2 import SecondGeneration
 from batch_runner.sandbox.world import PriceOf, World, WorldConfig
 
 DEMO_ACCESS_KEY = "sandbox-access-key-for-demonstration"
@@ -129,5 +130,5 @@ class Sandbox:
         cdn = Cdn(self.world, self.faults, self.secret_key.encode(), self.now_s)
         door = Door(self.world, self.faults, keys, self.now_s)
         desk = Desk(self.world, self.now_s, self._journal)
-        rooms = (FirstGeneration(door, desk, cdn), Account(door))
+        rooms = (FirstGeneration(door, desk, cdn), SecondGeneration(door, desk, cdn), Account(door))
         return make_app(door, cdn, (route for room in rooms for route in room.routes()))

@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from batch_runner.model import Pack
+from batch_runner.model import Generation, Pack
 from batch_runner.sandbox.codes import (
     AGAINST_POLICY,
     NO_CREDITS,
@@ -26,6 +26,7 @@ from batch_runner.sandbox.fate import AT_ONCE, decide, refused_by_policy
 from batch_runner.sandbox.issued import Issued, KnownNow
 from batch_runner.sandbox.products import PRODUCTS, Order, Product, Request
 from batch_runner.sandbox.purses import PackState, Purses
+from batch_runner.sandbox.search import Search
 from batch_runner.sandbox.task import SandboxTask
 
 __all__ = ["PackConfig", "PackState", "PriceOf", "RepeatPolicy", "World", "WorldConfig"]
@@ -87,6 +88,7 @@ class World:
         self.request_stamps: list[float] = []
         self._price_of = price_of
         self._by_id: dict[str, SandboxTask] = {}
+        self._searchable: list[SandboxTask] = []
         self._by_kind: dict[str, list[SandboxTask]] = defaultdict(list)
         self._running: list[tuple[float, str]] = []
         self._held_slots: Counter[Pack] = Counter()
@@ -136,8 +138,14 @@ class World:
         """The same for a product that is at hand."""
         self._settle(now_s)
         self._purses.open_at(now_s)
-        outcome = self._prepared(Request(product, body, KnownNow(self._issued, now_s)), now_s)
+        outcome = self._read(product, body, now_s)
         return self.deny(outcome) if isinstance(outcome, Denied) else outcome
+
+    def _read(self, product: Product, body: Mapping[str, Any], now_s: float) -> SandboxTask | Denied:
+        flat = product.read(body)
+        if isinstance(flat, Denied):
+            return flat
+        return self._prepared(Request(product, flat, KnownNow(self._issued, now_s)), now_s)
 
     def _prepared(self, request: Request, now_s: float) -> SandboxTask | Denied:
         order = _order(request)
@@ -216,7 +224,10 @@ class World:
         self._settle(task.created_at_s)
         self.tasks.append(task)
         self._by_id[task.task_id] = task
-        self._by_kind[task.kind].append(task)
+        if task.generation is Generation.V1:
+            self._by_kind[task.kind].append(task)
+        if not PRODUCTS[task.kind].is_sync:
+            self._searchable.append(task)
         if task.external_task_id is not None:
             self.tasks_by_external_id[task.external_task_id].append(task)
         self._issued.add(task)
@@ -241,11 +252,36 @@ class World:
         return replace(task, facts={**task.facts, "is_deleted": True})
 
     def find(self, kind: str, any_id: str, now_s: float) -> SandboxTask | None:
-        """A visible task of that product by the service's id or the caller's (of several, the newest)."""
+        """A visible task of that product by the service's id or the caller's (of several, the newest).
+
+        Tasks of the second generation are not asked for here, but by ``find_any``.
+        """
         own = self._by_id.get(any_id)
         candidates = [own] if own else self.tasks_by_external_id.get(any_id, [])
-        fitting = [task for task in candidates if task.kind == kind and self._visible(task, now_s)]
-        return fitting[-1] if fitting else None
+        own_kind = [task for task in candidates if task.kind == kind and task.generation is Generation.V1]
+        return self._newest_visible(own_kind, now_s)
+
+    def find_any(self, some_id: str, now_s: float, *, is_external: bool) -> SandboxTask | None:
+        """A visible task of any product and generation by one kind of id (of several, the newest)."""
+        own = self._by_id.get(some_id)
+        candidates = self.tasks_by_external_id.get(some_id, []) if is_external else [own] if own else []
+        return self._newest_visible([task for task in candidates if not PRODUCTS[task.kind].is_sync], now_s)
+
+    def _newest_visible(self, tasks: Sequence[SandboxTask], now_s: float) -> SandboxTask | None:
+        return next((task for task in reversed(tasks) if self._visible(task, now_s)), None)
+
+    def search(self, search: Search, limit: int, now_s: float) -> tuple[list[SandboxTask], int | None]:
+        """Visible tasks of all products, newest first, and where the next search has to begin, if there are more."""
+        found: list[SandboxTask] = []
+        place = len(self._searchable) if search.before is None else min(search.before, len(self._searchable))
+        while place > 0:
+            task = self._searchable[place - 1]
+            if self._visible(task, now_s) and search.fits(task, now_s):
+                if len(found) == limit:
+                    return found, place
+                found.append(task)
+            place -= 1
+        return found, None
 
     def page(self, kind: str, page_num: int, page_size: int, now_s: float) -> Sequence[SandboxTask]:
         """One page of the visible tasks of a product; pages count from 1."""

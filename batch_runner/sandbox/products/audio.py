@@ -42,9 +42,9 @@ def _for_video(request: Request) -> Order | Denied:
 
 
 def _voice(request: Request) -> Denied | None:
-    if (request.given("voice_language") or "zh") not in _SECONDS_PER_CHARACTER:
+    if not clauses.is_word(request.given("voice_language") or "zh", _SECONDS_PER_CHARACTER):
         return LANGUAGE_UNKNOWN
-    return None if request.given("voice_id") in READERS else VOICE_UNKNOWN
+    return None if clauses.is_word(request.given("voice_id"), READERS) else VOICE_UNKNOWN
 
 
 def _read_aloud(request: Request) -> Order | Denied:

@@ -129,12 +129,14 @@ def _fits(request: Request, lengths: Mapping[str, tuple[int, ...]]) -> bool:
     return request.length_s in lengths.get(request.mode, ())
 
 
-def _from_text(request: Request) -> Order | Denied:
+def from_text(request: Request) -> Order | Denied:
+    """A clip of the asked shape."""
     length_s = request.length_s
     return Order(request.median_s(length_s), request.aspect, length_s, sound=request.sound)
 
 
-def _from_image(request: Request) -> Order | Denied:
+def from_image(request: Request) -> Order | Denied:
+    """A clip in the shape of its first picture."""
     picture = media.pictures(request, "image", "image_tail", "static_mask")
     if isinstance(picture, Denied):
         return picture
@@ -170,7 +172,7 @@ PRODUCTS = (
         kind="text2video",
         path="/v1/videos/text2video",
         rules=(*_BEGINNING, clauses.choice("aspect_ratio", *ASPECTS), *_MIDDLE, clauses.external_task_id),
-        order=_from_text,
+        order=from_text,
         pace=_PACES,
         models=frozenset(CLASSIC) - IMAGE_TO_VIDEO_ONLY,
         default_model="kling-v1",
@@ -180,7 +182,7 @@ PRODUCTS = (
         path="/v1/videos/image2video",
         # With a picture there is no aspect_ratio, and what is not there is ignored.
         rules=(*_BEGINNING, *_MIDDLE, _start_and_end, clauses.external_task_id),
-        order=_from_image,
+        order=from_image,
         pace={name: _slower(name, pace) for name, pace in _PACES.items()},
         models=frozenset(CLASSIC),
         default_model="kling-v1",

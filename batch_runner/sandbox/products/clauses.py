@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from batch_runner.sandbox.codes import (
@@ -123,6 +123,11 @@ def is_rows(value: Any, least: int, most: int, fits: Callable[[Any], bool]) -> b
 def has_text(key: str) -> Callable[[Any], bool]:
     """Whether a row has some text under the key."""
     return lambda row: isinstance(row.get(key), str) and bool(row[key])
+
+
+def is_word(value: Any, words: Container[str]) -> bool:
+    """One of some words; what is no text is none of them."""
+    return isinstance(value, str) and value in words
 
 
 def is_number(value: Any, low: float, high: float) -> bool:

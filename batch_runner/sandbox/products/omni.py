@@ -16,7 +16,7 @@ _O1 = "kling-video-o1"
 _MOST_REFERENCES, _MOST_BESIDE_VIDEO = 7, 4
 _MOST_ELEMENTS_BESIDE_FRAME = 3
 _MOST_IMAGES_BESIDE_END = 2
-_LONGEST_REFERENCE_S = {_O1: 10, "kling-v3-omni": 15}
+_LONGEST_REFERENCE_S = {_O1: 10, "kling-v3-omni": 15, "kling-o1": 10, "kling-3.0-omni": 15.5}
 
 
 def _model(request: Request) -> Model:
@@ -44,13 +44,13 @@ def _duration(request: Request) -> Denied | None:
     value = request.given("duration")
     if _has_base(request) or value is None:
         return None  # an edited video keeps its own length
-    if value not in {str(length) for length in _model(request).lengths[request.mode]}:
+    if value not in [str(length) for length in _model(request).lengths[request.mode]]:
         return invalid("duration", value)
-    free = request.model_name != _O1 or value in ("5", "10") or _has_references(request)
+    free = request.model_name != _O1 or value in ("5", "10") or has_references(request)
     return None if free else ONLY_FIVE_OR_TEN
 
 
-def _has_references(request: Request) -> bool:
+def has_references(request: Request) -> bool:
     """Whether there is more to go by than a text or a single frame."""
     pictures = len(rows(request, "image_list")) - _frames(request, "first_frame")
     return bool(pictures or rows(request, "element_list") or rows(request, "video_list"))
@@ -138,7 +138,7 @@ def order(request: Request) -> Order | Denied:
 
 def _reference(request: Request) -> Seen | Denied | None:
     for row in rows(request, "video_list"):
-        most_s = _LONGEST_REFERENCE_S.get(request.model_name, 15)
+        most_s = _LONGEST_REFERENCE_S[request.model_name]
         return media.linked(request, "video_list[].video_url", row["video_url"], 3, most_s)
     return None
 

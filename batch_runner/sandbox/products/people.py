@@ -45,7 +45,7 @@ def _lip_text(request: Request) -> Denied | None:
         return empty("text") if words is None else invalid("text", words)
     if request.given("input.voice_language") not in ("zh", "en"):
         return LANGUAGE_UNKNOWN
-    if request.given("input.voice_id") not in READERS:
+    if not clauses.is_word(request.given("input.voice_id"), READERS):
         return VOICE_UNKNOWN
     speed = request.given("input.voice_speed")
     return None if speed is None or clauses.is_number(speed, 0.8, 2.0) else invalid("voice_speed", speed)

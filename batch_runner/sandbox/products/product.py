@@ -13,6 +13,7 @@ from batch_runner.sandbox.codes import Denied
 from batch_runner.sandbox.task import SandboxTask
 
 NO_FACTS: Final[Mapping[str, Any]] = MappingProxyType({})
+_MODE_OF_RESOLUTION = {"720p": "std", "1080p": "pro", "4k": "4k"}
 _MODE_FACTOR = {"std": 1.0, "pro": 1.4, "4k": 2.5}
 
 
@@ -141,7 +142,9 @@ class Request:
 
     @property
     def mode(self) -> str:
-        """The product's usual one unless told."""
+        """The product's usual one unless told; the second generation tells it by the resolution."""
+        if self.product.generation is Generation.V2:
+            return _MODE_OF_RESOLUTION.get(str(self.given("resolution")), self.product.default_mode)
         return str(self.given("mode") or self.product.default_mode)
 
     @property
@@ -235,6 +238,10 @@ class Product:
     texts: tuple[str, ...] = ("prompt",)
     generation: Generation = Generation.V1
     is_sync: bool = False
+
+    def read(self, body: Mapping[str, Any]) -> Mapping[str, Any] | Denied:
+        """The body in the flat form that the rules look at."""
+        return body
 
     def median_s(self, model_name: str, length_s: float, mode: str) -> float:
         """The median seconds from submission to the end."""
