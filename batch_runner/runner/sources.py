@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from batch_runner import catalog
@@ -17,6 +19,13 @@ from batch_runner.store import Attempt, Source
 
 _KEPT_S = 30 * 86_400
 """Kling forgets what it made, and the ids of it, after 30 days (kling-api 4.5)."""
+_SUFFIXES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "image": frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"}),
+        "video": frozenset({".mp4", ".mov", ".webm"}),
+        "audio": frozenset({".mp3", ".wav", ".m4a", ".aac"}),
+    }
+)
 
 
 class UnusableSourceError(Exception):
@@ -44,7 +53,7 @@ async def body_to_send(context: Context, attempt: Attempt) -> dict[str, Any]:
     for field in product.media:
         for place in _chained(body, field.path):
             result = await _result(context, place.get())
-            place.put(await (result.file() if field.takes_file else result.address()))
+            place.put(await (result.file(field.type) if field.takes_file else result.address(field.type)))
     for path, ref in product.refs.items():
         for place in _chained(body, path):
             place.put((await _result(context, place.get())).made_id(ref))
@@ -67,18 +76,23 @@ async def _result(context: Context, chain: Mapping[str, Any]) -> _Result:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What another item of the batch made; ``number`` says which of its files, counted from 1."""
+    """What another item of the batch made; ``number`` says which of its files or ids, counted from 1.
+
+    Files are counted among those of the type a field takes: the sounds of a task that made a video too have numbers of
+    their own.
+    """
 
     context: Context
     name: str
     number: int
     source: Source
 
-    async def file(self) -> str:
+    async def file(self, type_: str) -> str:
         """The finished file here, as base64."""
-        if self.number > len(self.source.files):
-            raise self._lacks(f"{len(self.source.files)} files")
-        file = self.source.files[self.number - 1]
+        files = [file for file in self.source.files if PurePosixPath(file.path).suffix in _SUFFIXES[type_]]
+        if self.number > len(files):
+            raise self._lacks(f"{len(files)} files of the type {type_}")
+        file = files[self.number - 1]
         path = self.context.output_dir / file.path
         try:
             loop = asyncio.get_running_loop()
@@ -89,7 +103,7 @@ class _Result:
             )
             raise UnusableSourceError("source", text) from None
 
-    async def address(self) -> str:
+    async def address(self, type_: str) -> str:
         """A fresh link to the file at Kling."""
         self._require_young()
         attempt = self.source.attempt
@@ -97,9 +111,10 @@ class _Result:
         task = await self.context.client.find(route, attempt.task_id or attempt.external_task_id)
         if task is None or not task.assets:
             raise UnusableSourceError("source", f"Kling no longer hands out the file of its source {self.name!r}")
-        if self.number > len(task.assets):
-            raise self._lacks(f"{len(task.assets)} files")
-        return task.assets[self.number - 1].url
+        assets = [asset for asset in task.assets if asset.suffix in _SUFFIXES[type_]]
+        if self.number > len(assets):
+            raise self._lacks(f"{len(assets)} files of the type {type_}")
+        return assets[self.number - 1].url
 
     def made_id(self, ref: str) -> Any:
         """The id of that kind which the source's task made."""
