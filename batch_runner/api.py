@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from batch_runner.callbacks import Callbacks, callbacks_of, open_callbacks
 from batch_runner.clock import Clock, SystemClock
 from batch_runner.download import Downloader, LinkPolicy, free_bytes, is_as_recorded, open_download_session
 from batch_runner.errors import AccountError
@@ -109,7 +110,7 @@ async def run_settings(
     launch = replace(_launch(manifest, settings, observer, clock, halt), free_bytes=free_bytes)
     manifest = launch.source
     await asyncio.get_running_loop().run_in_executor(None, manifest.check)
-    keys = _Keyring(settings, environ)
+    keys, callbacks = _Keyring(settings, environ), callbacks_of(settings, environ)
     if not (settings.output_dir / "state.db").exists() and any(True for _ in manifest.items()):
         keys.get()  # a first run without keys stops before it makes anything
     async with launch.store() as store:
@@ -119,7 +120,7 @@ async def run_settings(
         found = keys.get()
         if found is not None:
             await asyncio.get_running_loop().run_in_executor(None, lambda: check_keys(manifest.items(), found))
-        return await launch.run(store, batch, found)
+        return await launch.run(store, batch, found, callbacks)
 
 
 async def repair_settings(
@@ -247,26 +248,36 @@ class _Launch:
         paths = [(self.settings.output_dir / file.path, file.bytes) for row in results for file in row.files]
         return sum(not path.is_file() or path.stat().st_size != size for path, size in paths)
 
-    async def run(self, store: Store, batch: Batch, keys: Keys | None) -> SummaryRecord:
+    async def run(self, store: Store, batch: Batch, keys: Keys | None, callbacks: Callbacks | None) -> SummaryRecord:
         """Talk to the service until the batch is where it can be brought now."""
         say_limits(self.limits, self.settings, self.observer)
-        async with self._parts(store, batch, keys) as (context, collector):
+        async with self._parts(store, batch, keys, callbacks) as (context, collector):
             return await self._one_run(context, collector)()
 
     @asynccontextmanager
-    async def _parts(self, store: Store, batch: Batch, keys: Keys | None) -> AsyncIterator[tuple[Context, Collector]]:
+    async def _parts(
+        self,
+        store: Store,
+        batch: Batch,
+        keys: Keys | None,
+        callbacks: Callbacks | None = None,
+    ) -> AsyncIterator[tuple[Context, Collector]]:
         settings, clock = self.settings, self.clock
         rng, changed = random.Random(), asyncio.Event()  # noqa: S311 - jitter, not cryptography
         journal_path = settings.output_dir / SANDBOX_JOURNAL
-        async with open_service(settings, self.limits, keys, clock, journal_path=journal_path) as service:
+        async with (
+            open_callbacks(callbacks, clock, self.observer) as hints,
+            open_service(settings, self.limits, keys, clock, journal_path=journal_path) as service,
+        ):
             monitor = await request_monitor(service, store, self.limits, clock, rng, self.observer)
             links = LinkPolicy(allow_local=service.is_local)
             tokens = TokenSource(service.credentials, clock)
             async with open_session(service.base_url) as session, open_download_session(links) as downloads:
+                gate, callback_url = SubmissionGate(monitor, self.halt), callbacks.url if callbacks else None
                 context = Context(
                     store=store,
                     batch=batch,
-                    client=KlingClient(session, service.base_url, tokens, SubmissionGate(monitor, self.halt)),
+                    client=KlingClient(session, service.base_url, tokens, gate, callback_url=callback_url),
                     clock=clock,
                     limiter=TaskLimiter(self.limits.max_concurrent, rng=rng),
                     output_dir=settings.output_dir,
@@ -283,6 +294,7 @@ class _Launch:
                     rng=rng,
                     observer=self.observer,
                     halt=self.halt,
+                    hints=hints,
                     lost_at_s=await lost_at_s(store, clock),
                 )
                 downloader = Downloader(downloads, links, rng=rng, epoch=clock.epoch())

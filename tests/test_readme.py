@@ -197,7 +197,7 @@ def test_the_table_of_exit_codes_is_complete() -> None:
 
 
 def test_every_named_option_exists() -> None:
-    known = {option.flag for option in OPTIONS} | {"--help", "--repair"}
+    known = {option.flag for option in OPTIONS} | {"--help", "--repair", "--csv", "--reconcile"}
     of_sandbox = {"--port", "--speed", "--fault", "--journal"}
     words = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert words <= known | of_sandbox

@@ -23,6 +23,7 @@ from batch_runner.settings import (
     Settings,
     add_flags,
     load_keys,
+    load_webhook_secret,
     resolve,
 )
 
@@ -60,6 +61,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (settings.sandbox, settings.retry_failed, settings.json, settings.quiet) == (False,) * 4
     assert (settings.max_attempts, settings.task_deadline_s, settings.task_settle_s) == (1, 7200, 15)
     assert (settings.sandbox_speed, settings.sandbox_seed, settings.keys_path) == (20, 0, None)
+    assert (settings.callback_url, settings.callback_listen) == (None, None)
 
 
 def test_the_table_covers_every_field_of_settings_once() -> None:
@@ -90,6 +92,8 @@ def test_every_option_can_stand_in_the_environment_and_the_file(tmp_path: Path, 
         "format": "csv",
         "tier": "pro",
         "base_url": "https://h.example",
+        "callback_url": "https://h.example/calls",
+        "callback_listen": "127.0.0.1:8080",
     }
     text = texts.get(option.name, "1")
     expected = option.parse(text)
@@ -377,6 +381,65 @@ def test_dash_and_underscore_spellings_collide(tmp_path: Path) -> None:
 
 
 PAIR = {"KLING_ACCESS_KEY": "AK-hunter2", "KLING_SECRET_KEY": "SK-hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("given_url", "expected"),
+    [
+        ("https://Me.example", "https://me.example/"),
+        ("https://me.example:8443/kling/Calls", "https://me.example:8443/kling/Calls"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/"),
+        ("http://[::1]:8080/x", "http://[::1]:8080/x"),
+    ],
+)
+def test_a_callback_address_keeps_its_path(given_url: str, expected: str) -> None:
+    assert settled("--callback-url", given_url).callback_url == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "me.example", "http://me.example/", "https://me:hunter2@me.example/", "https://me.example/?token=hunter2",
+        "https://me.example/#hunter2", "https://me.example/{hunter2}", "https://me.example//hunter2",
+        "https://me.example/%2e", "https://me.example:port/", "ftp://me.example/", "",
+    ],
+)  # fmt: skip
+def test_what_is_no_callback_address_is_refused_without_being_repeated(url: str) -> None:
+    [problem] = problems("--callback-url", url)
+    assert problem.strip().startswith("--callback-url: ")
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+        (":80", ("0.0.0.0", 80)),
+    ],
+)
+def test_a_place_to_listen_at(text: str, expected: tuple[str, int]) -> None:
+    assert settled("--callback-listen", text).callback_listen == expected
+
+
+@pytest.mark.parametrize("text", ["8080", "host", "host:", "host:65536", "::1:80", "a b:80", "host:-1", "host:8_0"])
+def test_what_is_no_place_to_listen_at(text: str) -> None:
+    [problem] = problems("--callback-listen", text)
+    assert "127.0.0.1:8080" in problem
+
+
+def test_the_webhook_secret_comes_from_the_environment_else_from_the_keys_file(tmp_path: Path) -> None:
+    path = keys_file(tmp_path, 'api_key = "k"\nwebhook_secret = "whsec_file"')
+    environ = {"KLING_WEBHOOK_SECRET": " whsec_env\n", "HOME": str(tmp_path)}
+    assert load_webhook_secret(environ, path) == "whsec_env"
+    assert load_webhook_secret({}, path) == "whsec_file"
+    assert load_webhook_secret({"HOME": str(tmp_path)}, None) is None
+    assert load_keys(environ, path) == load_keys({}, path)
+    assert load_keys({}, keys_file(tmp_path, 'webhook_secret = "whsec_file"')) is None
+    with pytest.raises(AccountError, match="KLING_WEBHOOK_SECRET") as caught:
+        load_webhook_secret({"KLING_WEBHOOK_SECRET": "whsec_hunter2 hunter2"}, None)
+    assert "hunter2" not in str(caught.value)
 
 
 def keys_file(folder: Path, text: str, mode: int = 0o600) -> Path:

@@ -5,6 +5,7 @@ from batch_runner.runner.context import Collecting, Context, Policy, SubmissionG
 from batch_runner.runner.crew import work_through
 from batch_runner.runner.derived import write_derived, write_files
 from batch_runner.runner.halt import Halt
+from batch_runner.runner.hints import Hints
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.room import DiskRoom, FreeBytes
 from batch_runner.runner.run import Run, exit_code, has_work, record_idle
@@ -16,6 +17,7 @@ __all__ = [
     "DiskRoom",
     "FreeBytes",
     "Halt",
+    "Hints",
     "Policy",
     "Poller",
     "Run",

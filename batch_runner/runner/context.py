@@ -20,6 +20,7 @@ from batch_runner.limits import RateLimitMonitor, TaskLimiter
 from batch_runner.model import CreateOutcome, Route, Task
 from batch_runner.records import RequestCounts, credits_text
 from batch_runner.runner.halt import Halt
+from batch_runner.runner.hints import Hints
 from batch_runner.runner.room import DiskRoom
 from batch_runner.schedule import Patience
 from batch_runner.store import Attempt, Batch, Facts, Store
@@ -83,6 +84,7 @@ class Context:
     """The shared parts of one run.
 
     ``lost_at_s`` is when a store was lost here, on the loop's clock: tasks of that moment may still become visible.
+    ``hints`` come from a receiver of the service's calls, where one listens.
     """
 
     store: Store
@@ -101,6 +103,7 @@ class Context:
     lost_at_s: float = float("-inf")
     patience: Patience = field(default_factory=lambda: Patience(limit_s=300.0, first_limit_s=45.0))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    hints: Hints | None = None
     overdrawn: set[str] = field(default_factory=set)
 
     async def apply(self, attempt: Attempt, event: Event, facts: Facts = Facts()) -> Attempt:

@@ -13,7 +13,14 @@ from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import Backoff
 from batch_runner.model import Generation, Task
 from batch_runner.runner.context import Context
-from batch_runner.schedule import CompletionRate, PageSize, poll_interval_s, settle_left_s
+from batch_runner.schedule import (
+    MAX_INTERVAL_S,
+    MIN_INTERVAL_S,
+    CompletionRate,
+    PageSize,
+    poll_interval_s,
+    settle_left_s,
+)
 from batch_runner.store import Attempt
 
 _ASK_AGAIN_S = 5.0
@@ -147,7 +154,7 @@ class Poller:
         while True:
             await self._something.wait()
             for list_path in sorted({watch.route.list_path or "" for watch in self._watches.values()}):
-                await self._pause(self._interval_s())
+                await self._wait_for_turn()
                 if any(watch.wants_a_look for watch in self._on(list_path)):
                     await self._look(list_path)
 
@@ -157,6 +164,34 @@ class Poller:
     def follows(self, task_id: str, besides: Watch) -> bool:
         """Whether this task is another attempt's already."""
         return any(watch.task_id == task_id for watch in self._watches.values() if watch is not besides)
+
+    async def _wait_for_turn(self) -> None:
+        """Wait as long as the request limit asks for, and meanwhile look where the service hints at something.
+
+        Such a look is taken from those to come, which are put off for it, though never for good: hints may be all
+        about one product, and calls may fail to come.
+        """
+        interval_s, hints = self._interval_s(), self._context.hints
+        if hints is None:
+            await self._pause(interval_s)
+            return
+        due_s = _now_s() + interval_s
+        latest_s = due_s + MAX_INTERVAL_S
+        while due_s > _now_s() and await hints.wait(due_s - _now_s()):
+            for list_path in self._hinted(hints.take()):
+                await self._look(list_path)
+                due_s = min(due_s + interval_s, latest_s)
+                await asyncio.sleep(max(interval_s / 2, MIN_INTERVAL_S))  # calls of one moment need but one look
+
+    def _hinted(self, tasks: Sequence[Task]) -> list[str]:
+        """Where to look after the service told of these tasks: where it may have news that we lack."""
+        by_task_id = {watch.task_id: watch for watch in self._watches.values() if watch.task_id is not None}
+        paths = set()
+        for task in tasks:
+            watch = self._watches.get(task.external_task_id or "") or by_task_id.get(task.task_id)
+            if watch and not watch.has_task and (task.status.is_terminal or watch.task_id is None):
+                paths.add(watch.route.list_path or "")
+        return sorted(paths)
 
     def _interval_s(self) -> float:
         return poll_interval_s(self._rpm, self.completions.per_s(_now_s()))

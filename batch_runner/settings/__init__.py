@@ -1,6 +1,6 @@
 """Settings of a run and the account's keys; every value checked, every problem told together."""
 
-from batch_runner.settings.keys import DEFAULT_KEYS_FILE, NO_KEYS_TEXT, Keys, load_keys
+from batch_runner.settings.keys import DEFAULT_KEYS_FILE, NO_KEYS_TEXT, Keys, load_keys, load_webhook_secret
 from batch_runner.settings.options import DEFAULT_BASE_URL, OPTION_NAMES, OPTIONS, Option, Settings, add_flags
 from batch_runner.settings.sources import resolve
 from batch_runner.settings.values import check_batch_name
@@ -17,5 +17,6 @@ __all__ = [
     "add_flags",
     "check_batch_name",
     "load_keys",
+    "load_webhook_secret",
     "resolve",
 ]

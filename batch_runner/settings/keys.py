@@ -32,19 +32,22 @@ class Keys:
 
 
 _KEY_NAMES = ("access_key", "secret_key", "api_key")
+_WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - the name of one
 _KEYS_FILE_BYTES = 65_536
 
 
+def _checked(values: Mapping[str, object], name: str, place: str) -> str:
+    """One secret of a source, empty if it is not there. Its value is never repeated."""
+    value = values.get(name, "")
+    text = value.strip() if isinstance(value, str) else " "
+    if text and not (text.isascii() and text.isprintable() and " " not in text and isinstance(value, str)):
+        raise AccountError(f"{name} in {place} is not a key: it must be text without spaces; copy it anew")
+    return text
+
+
 def _checked_keys(values: Mapping[str, object], names: Mapping[str, str], place: str) -> Keys | None:
-    """Keys from one source; ``names`` are the words that source uses for them. Values are never repeated."""
-    found: dict[str, str] = {}
-    for name in _KEY_NAMES:
-        value = values.get(names[name], "")
-        text = value.strip() if isinstance(value, str) else " "
-        if text and not (text.isascii() and text.isprintable() and " " not in text and isinstance(value, str)):
-            raise AccountError(f"{names[name]} in {place} is not a key: it must be text without spaces; copy it anew")
-        if text:
-            found[name] = text
+    """Keys from one source; ``names`` are the words that source uses for them."""
+    found = {name: text for name in _KEY_NAMES if (text := _checked(values, names[name], place))}
     for name, other in (("access_key", "secret_key"), ("secret_key", "access_key")):
         if name in found and other not in found:
             raise AccountError(f"{names[other]} is missing in {place}: {names[name]} is only half of the pair")
@@ -74,20 +77,30 @@ def _read_private(path: Path) -> bytes:
         return file.read(_KEYS_FILE_BYTES)
 
 
-def _keys_from_file(path: Path, *, required: bool) -> Keys | None:
+def _table(path: Path, *, required: bool) -> Mapping[str, object]:
+    """What the keys file holds, nothing where there may be none."""
     try:
         table = tomllib.loads(_read_private(path).decode("utf-8"))
     except FileNotFoundError:
         if required:
             raise AccountError(f"there is no keys file {path}; check --keys-file") from None
-        return None
+        return {}
     except OSError as exc:
         raise AccountError(f"the keys file {path} cannot be read ({exc.strerror})") from None
     except ValueError as exc:
         raise AccountError(f"the keys file {path} is not valid TOML{toml_place(exc)}") from None
-    if set(table) - set(_KEY_NAMES):
-        raise AccountError(f"{path} may hold access_key and secret_key, or api_key, and nothing else")
-    return _checked_keys(table, {name: name for name in _KEY_NAMES}, str(path))
+    if set(table) - {*_KEY_NAMES, _WEBHOOK_SECRET}:
+        raise AccountError(f"{path} may hold access_key and secret_key, api_key, webhook_secret, and nothing else")
+    return table
+
+
+def _file(environ: Mapping[str, str], keys_path: Path | None) -> tuple[Path, Mapping[str, object]]:
+    """The file that holds secrets, named or in the usual place, and its content."""
+    if keys_path is not None:
+        return keys_path, _table(keys_path, required=True)
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - unlike Path.home, it never raises
+    path = Path(DEFAULT_KEYS_FILE.replace("~", home, 1))
+    return path, _table(path, required=False)
 
 
 def load_keys(environ: Mapping[str, str], keys_path: Path | None) -> Keys | None:
@@ -107,10 +120,25 @@ def load_keys(environ: Mapping[str, str], keys_path: Path | None) -> Keys | None
     keys = _checked_keys(environ, names, "the environment")
     if keys is not None:
         return keys
-    if keys_path is not None:
-        return _keys_from_file(keys_path, required=True)
-    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - unlike Path.home, it never raises
-    return _keys_from_file(Path(DEFAULT_KEYS_FILE.replace("~", home, 1)), required=False)
+    path, table = _file(environ, keys_path)
+    return _checked_keys(table, {name: name for name in _KEY_NAMES}, str(path))
+
+
+def load_webhook_secret(environ: Mapping[str, str], keys_path: Path | None) -> str | None:
+    """What the service signs its calls with, from the environment, else from the keys' file; None if there is none.
+
+    Args:
+        environ: may hold ``KLING_WEBHOOK_SECRET``.
+        keys_path: as for ``load_keys``; ``webhook_secret`` in it.
+
+    Raises:
+        AccountError: a file that others can read, or a value that cannot be a secret.
+    """
+    secret = _checked(environ, f"KLING_{_WEBHOOK_SECRET.upper()}", "the environment")
+    if not secret:
+        path, table = _file(environ, keys_path)
+        secret = _checked(table, _WEBHOOK_SECRET, str(path))
+    return secret or None
 
 
 def toml_place(exc: ValueError) -> str:

@@ -14,7 +14,9 @@ from batch_runner.settings.keys import DEFAULT_KEYS_FILE
 from batch_runner.settings.values import (
     base_url,
     budget,
+    callback_url,
     check_batch_name,
+    host_and_port,
     line_of_text,
     one_of,
     path,
@@ -48,6 +50,8 @@ class Settings:
         max_attempts: attempts an item may get within a run.
         task_deadline_s: age in seconds from which a task is reported as overdue.
         task_settle_s: seconds a task that cannot be found is given to appear.
+        callback_url: where the service can call when a task changes, or None.
+        callback_listen: host and port at which those calls arrive here, or None for this machine and that port.
         keys_path: the file with the keys, or None for the usual place, which may be absent.
     """
 
@@ -69,6 +73,8 @@ class Settings:
     task_settle_s: float
     sandbox_speed: float
     sandbox_seed: int
+    callback_url: str | None
+    callback_listen: tuple[str, int] | None
     keys_path: Path | None
     json: bool
     quiet: bool
@@ -188,6 +194,16 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "sandbox_seed", "--sandbox-seed", whole(0, 2**53), 0,
         "what the simulated service draws its chances from; same seed, same chances (default: 0)", "N",
+    ),
+    Option(
+        "callback_url", "--callback-url", callback_url, None,
+        "the public https:// address at which the service can call this run when a task changes; calls are hints,"
+        " and polling goes on (default: none; needs KLING_WEBHOOK_SECRET)", "URL",
+    ),
+    Option(
+        "callback_listen", "--callback-listen", host_and_port, None,
+        "where those calls arrive here (default: 127.0.0.1 and the port of --callback-url, else any free one)",
+        "HOST:PORT",
     ),
     Option(
         "keys_path", "--keys-file", path, None,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from batch_runner.budgets import UNITS_S, RollingBudget
 from batch_runner.model import Pack
@@ -19,6 +19,8 @@ _LARGEST = Decimal(10) ** 12
 _DECIMALS = 9
 _LARGEST_COUNT = 1_000_000
 _NAME_BYTES = 120
+_LARGEST_PORT = 65_535
+_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]{1,5})")
 _SHOWN_CHARACTERS = 60
 
 
@@ -235,7 +237,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def base_url(value: object) -> str:
+def _address(value: object) -> SplitResult:
     """An address without anything secret; a wrong one is not repeated, for it may hold a password."""
     text = value.strip() if isinstance(value, str) else ""
     odd = not text.isprintable() or " " in text or "\\" in text
@@ -250,6 +252,30 @@ def base_url(value: object) -> str:
         raise ValueError("the address must be https:// and a host, such as https://api.example.com")
     if "@" in parts.netloc or "?" in text or "#" in text:
         raise ValueError("the address must hold no user name, password, query or fragment")
-    if parts.scheme == "http" and not _is_loopback(host):
+    return parts
+
+
+def base_url(value: object) -> str:
+    """The API's address."""
+    parts = _address(value)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError("http:// would send the keys in the clear; it is for this machine only, use https://")
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def callback_url(value: object) -> str:
+    """The public address at which a service can call."""
+    parts = _address(value)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ValueError("http:// is for a test server on this machine only; the service calls https:// addresses")
+    if not re.fullmatch(r"[A-Za-z0-9._~/-]*", parts.path) or "//" in parts.path:
+        raise ValueError("the address's path may hold letters, digits, dots, dashes and single slashes only")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path or '/'}"
+
+
+def host_and_port(value: object) -> tuple[str, int]:
+    """Where to listen: ``127.0.0.1:8080``, ``[::1]:8080``, ``:8080`` for every address of this machine."""
+    found = _LISTEN.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or int(found[3]) > _LARGEST_PORT:
+        raise ValueError(f"{shown(value)} is not a place to listen at, such as 127.0.0.1:8080")
+    return found[1] or found[2] or "0.0.0.0", int(found[3])  # noqa: S104 - only where the user leaves the host out
