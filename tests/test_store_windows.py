@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from store_kit import item, items
 
 from batch_runner.budgets import RollingBudget
@@ -235,3 +238,59 @@ def test_a_withdrawn_item_asks_for_room_again(tmp_path: Path) -> None:
         assert again.external_task_id == first.external_task_id
 
     play(tmp_path, work)
+
+
+class Oracle:
+    """The rule itself, from a plain list: what was charged when, and what is held."""
+
+    def __init__(self) -> None:
+        self.charged: list[tuple[float, Decimal]] = []
+        self.held: dict[str, Decimal] = {}
+
+    def left(self, budget: RollingBudget, now_s: float) -> Decimal:
+        young = sum((credits_ for at_s, credits_ in self.charged if now_s - at_s < budget.window_s), Decimal(0))
+        return budget.credits - young - sum(self.held.values(), Decimal(0))
+
+
+WHAT = (*["claim"] * 5, *["succeed"] * 3, "fail", "withdraw", *["wait"] * 3, "restart", *["set the clock"] * 2)
+steps = st.lists(
+    st.tuples(st.sampled_from(WHAT), st.integers(0, 7), st.sampled_from(["0", "1", "2"])), min_size=30, max_size=60
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps)
+def test_holds_are_made_exactly_while_every_window_has_room(play_: list[tuple[str, int, str]]) -> None:
+    budgets = (MINUTE, RollingBudget("video", 150, Decimal(8)))
+
+    async def work(folder: Folder) -> None:
+        oracle = Oracle()
+        batches = [await folder.batch("one", count=40), await folder.batch("two", count=40)]
+        running: list[Attempt] = []
+        for what, number, charged in play_:
+            now_s = asyncio.get_running_loop().time()
+            if what == "claim":
+                claim = await folder.claim(batches[number % 2], *budgets)
+                short = [str(budget) for budget in budgets if oracle.left(budget, now_s) < 2]
+                assert [each.budget for each in claim.shortages] == short
+                assert (claim.attempt is None) == bool(short)
+                if claim.attempt is not None:
+                    running.append(claim.attempt)
+                    oracle.held[claim.attempt.external_task_id] = Decimal(2)
+            elif what == "wait":
+                await asyncio.sleep(10 * number)
+            elif what == "restart":
+                await folder.restart()
+            elif what == "set the clock":
+                folder.clock.set_by_s = (number - 3) * 100_000.0
+            elif running:
+                attempt = running.pop(number % len(running))
+                del oracle.held[attempt.external_task_id]
+                if what == "withdraw":
+                    await folder.store.apply(attempt, Event.WITHDRAW, {}, Facts(reason="stopped"))
+                    continue
+                await folder.end(attempt, charged, Event.SUCCEED if what == "succeed" else Event.FAIL)
+                oracle.charged.append((now_s, Decimal(charged)))
+
+    with TemporaryDirectory() as folder:
+        play(Path(folder), work)
