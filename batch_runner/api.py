@@ -43,6 +43,7 @@ from batch_runner.service import (
     limits_of,
     lost_at_s,
     open_service,
+    price_book_of,
     realm_of,
     request_monitor,
     say_limits,
@@ -195,7 +196,8 @@ class _Launch:
         """The output folder held alone, and its store, for the length of a block."""
         folder = self.settings.output_dir
         with held_folder(folder) as has_forgotten:
-            store = await SqliteStore.open(folder / "state.db", self.clock, has_forgotten=has_forgotten)
+            book = price_book_of(self.settings)
+            store = await SqliteStore.open(folder / "state.db", self.clock, has_forgotten=has_forgotten, book=book)
             try:
                 yield store
             finally:

@@ -13,7 +13,7 @@ from batch_runner.answer import Answer, table
 from batch_runner.intake import manifest_of
 from batch_runner.model import Item
 from batch_runner.records import credits_text
-from batch_runner.service import limits_of
+from batch_runner.service import limits_of, price_book_of
 from batch_runner.settings import Settings
 
 
@@ -38,7 +38,7 @@ def plan(manifest: Path, settings: Settings) -> Answer:
     limits = limits_of(settings)
     wall_s = max(longest_s, work_s / limits.max_concurrent)
     lines = table([("items", "kind", "credits each", "price row"), *_price_rows(rows)])
-    book = catalog.default_price_book()
+    book = price_book_of(settings)
     needed = {pack: book.with_buffer(total) for pack, total in sorted(totals.items())}
     lines += ["", *(_total_line(pack, total, settings) for pack, total in needed.items()), _book_line(book)]
     lines.append(f"at least {wall_s / 60:.0f} minutes at {limits.max_concurrent} tasks at a time ({limits.source})")
@@ -73,8 +73,8 @@ def _total_line(pack: str, total: Decimal, settings: Settings) -> str:
 
 def _book_line(book: catalog.PriceBook) -> str:
     failures = "costs its price" if book.failures_charged else "costs nothing"
-    buffer = f"a buffer of {credits_text(book.buffer_pct)} %" if book.buffer_pct else "no buffer"
-    return f"a failed generation {failures}, {buffer} ({book.source})"
+    buffer = f"{credits_text(book.buffer_pct)} % more is set aside" if book.buffer_pct else "no buffer is set aside"
+    return f"a failed generation {failures} ({book.source}); {buffer}"
 
 
 def _expected_s(item: Item) -> float:

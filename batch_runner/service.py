@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from yarl import URL
 
 from batch_runner import catalog
+from batch_runner.catalog import PriceBook
 from batch_runner.clock import Clock
 from batch_runner.errors import AccountError, UsageError
 from batch_runner.events import Notice, Observer
@@ -161,6 +162,12 @@ def limits_of(settings: Settings) -> Limits:
         tier.rpm if settings.rpm is None else settings.rpm,
         f"tier {tier.name}: {tier.source}",
     )
+
+
+def price_book_of(settings: Settings) -> PriceBook:
+    """The price book that a run is charged by, with the buffer that the settings ask for."""
+    book = catalog.default_price_book()
+    return book if settings.price_buffer_pct is None else replace(book, buffer_pct=settings.price_buffer_pct)
 
 
 def say_limits(limits: Limits, settings: Settings, observer: Observer) -> None:

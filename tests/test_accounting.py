@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
+import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors_kit import FAST, few, run_here, write_manifest
+from doors_kit import FAST, ROOT, few, run_here, write_manifest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulation import Scenario, Simulation, simulate
 from store_kit import item, items
 
 from batch_runner.accounting import ledger
 from batch_runner.answer import Answer
 from batch_runner.lifecycle import Event
 from batch_runner.model import Realm
+from batch_runner.sandbox import WorldConfig
 from batch_runner.settings import resolve
+from batch_runner.statement import CASES as KINDS_OF_CASE
 from batch_runner.statement import COLUMNS, harmless
 from batch_runner.store import Facts, RunRow, SqliteStore
 from batch_runner.virtual_time import VirtualClock, run_virtual
@@ -231,6 +236,40 @@ def test_no_text_starts_a_formula_or_a_line(text: str) -> None:
     cell = harmless(text)
     assert cell.lstrip()[:1] not in set("=+-@\uff1d\uff0b\uff0d\uff20") | {"\t", "\r", "\n"}
     assert cell.splitlines() in ([cell], [])
+
+
+def test_the_documented_columns_are_those_that_are_filled(tmp_path: Path) -> None:
+    text = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| `([^`]+)`", text[text.index("## `--csv`") :], re.MULTILINE)
+    documented = {section: {"section", *columns.split()} for section, columns in rows}
+    assert set().union(*documented.values()) == set(COLUMNS)
+    filled: defaultdict[str, set[str]] = defaultdict(set)
+    for row in parsed(told(tmp_path, rolling_budget="30/30d").csv):
+        filled[row["section"]] |= {name for name, value in row.items() if value}
+    assert filled == {section: columns for section, columns in documented.items() if section != "entry"}
+    assert re.findall(r"^\| `(\w+)` \| [^|]+ \|$", text[: text.index("## `--")], re.MULTILINE) == list(KINDS_OF_CASE)
+
+
+# --- whole runs -----------------------------------------------------------------------------------------------
+
+
+def test_drift_and_charged_failures_of_a_run_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulation.sandbox_price", lambda *_: Decimal("1.25"))
+    prompts = ("good", "[sandbox:fail]")
+    lines = tuple(json.dumps({"id": f"i{n}", "prompt": prompt}) for n, prompt in enumerate(prompts))
+
+    async def work(simulation: Simulation) -> None:
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.credits["video"].consumed == simulation.world.charged_total() == Decimal("2.5")
+        answer = ledger(None, resolve({"output_dir": str(simulation.output_dir)}, {}, None), simulation.clock)
+        figures = {row["item"]: (row["case"], row["estimated"], row["charged"]) for row in answer.data["cases"]}
+        assert figures == {"i0": ("drift", "1", "1.25"), "i1": ("failed_charged", "1", "1.25")}
+        (model,) = answer.data["by_model"]
+        assert (model["model"], model["tasks"], model["drift"]) == ("kling-v1", 2, "0.5")
+
+    world = WorldConfig(max_concurrent=3, rpm=60, charged_failures=1.0)
+    simulate(Scenario(lines=lines, world=world), tmp_path, work)
 
 
 # --- through the door -----------------------------------------------------------------------------------------

@@ -111,3 +111,17 @@ def test_items_that_end_in_the_same_instant_spend_the_last_credits_once(
         assert simulation.world.charged_total() == 4
 
     play(tmp_path, work, count=9)
+
+
+def test_a_price_buffer_is_held_beside_the_estimate_and_given_back(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await ran(simulation, budget={"video": "2.5"}, price_buffer_pct=30)
+        holds = [entry for entry in simulation.ledger() if entry["entry"] == "hold"]
+        assert {hold["credits"] for hold in holds} == {"1.3"}
+        assert all(Decimal(hold["held"]) + Decimal(hold["consumed"]) <= Decimal("2.5") for hold in holds)
+        assert (summary.exit_code, summary.items.succeeded) == (4, 2)
+        assert "has 0.5 left and the next item needs 1.3" in last_words(simulation)
+        assert summary.credits["video"].available == Decimal("0.5")
+        audit(simulation, summary)
+
+    play(tmp_path, work)

@@ -57,6 +57,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.output_dir == Path("outputs")
     assert settings.base_url == DEFAULT_BASE_URL
     assert settings.budget == settings.rolling_budget == {}
+    assert settings.price_buffer_pct is None
     assert (settings.name, settings.max_concurrent, settings.rpm, settings.tier, settings.max_runtime_s) == (None,) * 5
     assert (settings.sandbox, settings.retry_failed, settings.json, settings.quiet) == (False,) * 4
     assert (settings.max_attempts, settings.task_deadline_s, settings.task_settle_s) == (1, 7200, 15)
@@ -205,6 +206,13 @@ def test_wrong_rolling_budgets_are_refused(wrong: object, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve({"rolling_budget": wrong}, {}, None)
     assert words in str(caught.value)
+
+
+def test_a_price_buffer_is_percent() -> None:
+    assert settled("--price-buffer", "20").price_buffer_pct == 20
+    assert resolve({"price_buffer_pct": 12.5}, {}, None).price_buffer_pct == Decimal("12.5")
+    for wrong in ("-1", "101", "20%", "much"):
+        assert "is not a number of percent from 0 to 100" in problems("--price-buffer", wrong)[0]
 
 
 def test_a_float_budget_is_refused_with_the_way_on() -> None:

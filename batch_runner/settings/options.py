@@ -20,6 +20,7 @@ from batch_runner.settings.values import (
     line_of_text,
     one_of,
     path,
+    percent,
     real,
     rolling_budget,
     switch,
@@ -41,6 +42,7 @@ class Settings:
         name: the batch's name, or None for the manifest's file name without its ending.
         format: how the manifest is written, or None for what its file's ending says.
         budget: the most credits the batch may consume and hold, by pack; a missing pack has no limit.
+        price_buffer_pct: what is held beyond each estimate, in percent, or None for what the price book advises.
         rolling_budget: by its name, what all batches of the output folder together may consume and hold in a window.
         max_concurrent: tasks in flight, or None for the tier's figure.
         rpm: API requests in any 60 seconds, 0 for no limit, or None for the tier's figure.
@@ -60,6 +62,7 @@ class Settings:
     format: str | None
     budget: Mapping[str, Decimal]
     rolling_budget: Mapping[str, RollingBudget]
+    price_buffer_pct: Decimal | None
     max_concurrent: int | None
     rpm: int | None
     tier: str | None
@@ -138,6 +141,11 @@ OPTIONS: tuple[Option, ...] = (
         "all batches of the output folder together may consume and hold at most this in any span of that length:"
         " 50/1d, image=20/30d, 5/90m (s, m, h, d); simulated credits count apart; repeatable (default: no limit)",
         "CREDITS/WINDOW", is_repeatable=True,
+    ),
+    Option(
+        "price_buffer_pct", "--price-buffer", percent, None,
+        "set so much more aside than each item is to cost, in case it costs more (default: what the price book"
+        " advises, 0 for the API's)", "PERCENT",
     ),
     Option(
         "max_concurrent", "--max-concurrent", whole(1), None,

@@ -126,6 +126,14 @@ def real(unit: str, *, zero: bool = False) -> Callable[[object], float]:
     return parse
 
 
+def percent(value: object) -> Decimal:
+    """Percent from 0 to 100, exactly as written."""
+    number = _number(str(value) if isinstance(value, float) else value)
+    if number is None or number > 100:  # noqa: PLR2004 - what percent means
+        raise ValueError(f"{shown(value)} is not a number of percent from 0 to 100")
+    return number
+
+
 def switch(value: object) -> bool:
     """Yes or no, as a word, a digit or a bool."""
     word = str(value).strip().lower()
