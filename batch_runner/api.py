@@ -13,7 +13,14 @@ from pathlib import Path
 
 from batch_runner.callbacks import Callbacks, callbacks_of, open_callbacks
 from batch_runner.clock import Clock, SystemClock
-from batch_runner.download import Downloader, LinkPolicy, free_bytes, is_as_recorded, open_download_session
+from batch_runner.download import (
+    Downloader,
+    LinkPolicy,
+    check_batch_folder,
+    free_bytes,
+    is_as_recorded,
+    open_download_session,
+)
 from batch_runner.errors import AccountError
 from batch_runner.events import Event, Notice, Observer
 from batch_runner.folder import batch_name, held_folder
@@ -218,6 +225,7 @@ class _Launch:
     async def repair(self, store: Store, batch: Batch, keys: _Keyring) -> dict[str, str]:
         """See ``repair_settings``."""
         loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, check_batch_folder, self.settings.output_dir, batch.name)
         damaged: list[Attempt] = []
         for attempt in await store.in_states(batch, [State.PUBLISHED]):
             files = await store.files_of(attempt)
@@ -227,7 +235,8 @@ class _Launch:
             return {}
         async with self._parts(store, batch, keys.get()) as (_, collector):
             reasons = await asyncio.gather(*(collector.restore(attempt) for attempt in damaged))
-        await write_derived(store, batch, self.settings.output_dir)
+        if not collector.is_broken:
+            await write_derived(store, batch, self.settings.output_dir)
         return {attempt.item_id: why for attempt, why in zip(damaged, reasons, strict=True) if why is not None}
 
     def _are_as_recorded(self, files: Sequence[StoredFile]) -> bool:
@@ -248,7 +257,7 @@ class _Launch:
 
     def _files_away(self, results: list[ResultRecord]) -> int:
         paths = [(self.settings.output_dir / file.path, file.bytes) for row in results for file in row.files]
-        return sum(not path.is_file() or path.stat().st_size != size for path, size in paths)
+        return sum(path.is_symlink() or not path.is_file() or path.stat().st_size != size for path, size in paths)
 
     async def run(self, store: Store, batch: Batch, keys: Keys | None, callbacks: Callbacks | None) -> SummaryRecord:
         """Talk to the service until the batch is where it can be brought now."""

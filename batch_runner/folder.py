@@ -28,8 +28,11 @@ def held_folder(output_dir: Path) -> Iterator[bool]:
     """
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        has_past = (output_dir / ".lock").exists()
-        lock = FileLock(output_dir / ".lock", timeout=0, fallback_to_soft=False)
+        lock_path = output_dir / ".lock"
+        if lock_path.is_symlink():
+            raise DiskError(f"{lock_path} is a symbolic link, and links are not followed; remove it")
+        has_past = lock_path.exists()
+        lock = FileLock(lock_path, timeout=0, fallback_to_soft=False)
         lock.acquire()
     except Timeout:
         raise OutputFolderLockedError(

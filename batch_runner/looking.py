@@ -9,7 +9,7 @@ from typing import Any
 
 from batch_runner.answer import Answer, table
 from batch_runner.api import repair_settings
-from batch_runner.download import sha256_of
+from batch_runner.download import check_batch_folder, sha256_of
 from batch_runner.errors import DiskError, ExitCode, UsageError
 from batch_runner.folder import SANDBOX_SUFFIX, batch_name, held_folder
 from batch_runner.records import ResultRecord, credits_text
@@ -87,12 +87,17 @@ def _item_rows(rows: Iterable[ResultRecord]) -> Iterator[tuple[str, ...]]:
 
 
 def verify(manifest: Path, settings: Settings) -> Answer:
-    """Every finished file against its recorded size and SHA-256; exit 6 when one is missing or altered."""
+    """Every finished file against its recorded size and SHA-256; exit 6 when one is missing or altered.
+
+    Raises:
+        DiskError: the batch's folder is a link, which is not followed, or no folder.
+    """
     with StoreReader.open(reader_path(settings)) as reader:
         batch = batches_of(reader, manifest, settings)[0]
         files = [file for row in reader.results(batch) for file in row.files]
         faults = reader.ledger_faults()
     wrong = {}
+    check_batch_folder(settings.output_dir, batch.name)
     for file in files:
         fault = _fault_of(settings.output_dir / file.path, file.bytes, file.sha256)
         if fault:

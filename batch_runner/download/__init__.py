@@ -10,6 +10,7 @@ from batch_runner.download.failures import (
     TargetExists,
 )
 from batch_runner.download.files import (
+    check_batch_folder,
     free_bytes,
     is_as_recorded,
     make_batch_folder,
@@ -34,6 +35,7 @@ __all__ = [
     "MissingFileError",
     "PublicResolver",
     "TargetExists",
+    "check_batch_folder",
     "check_mp4",
     "free_bytes",
     "is_as_recorded",

@@ -122,6 +122,14 @@ def make_batch_folder(output_dir: Path, name: str) -> Path:
     return folder
 
 
+def check_batch_folder(output_dir: Path, name: str) -> None:
+    """Raise ``DiskError`` if something that is no folder of ours stands in the place of the batch's; none is fine."""
+    folder = output_dir / name
+    with disk_errors("look at", folder):
+        if status_of(folder) is not None:
+            _require_folder(folder)
+
+
 def _require_folder(folder: Path) -> None:
     mode = folder.lstat().st_mode
     if stat.S_ISLNK(mode):

@@ -71,6 +71,11 @@ class Collector:
         self._given_up_in_row = 0
         self._broken: NotDurableError | None = None
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a sync failed: nothing more is written."""
+        return self._broken is not None
+
     async def collect(self, attempt: Attempt, task: Task | None) -> None:
         """Publish every file of a succeeded attempt, or say where it stands.
 

@@ -105,9 +105,11 @@ def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _refuse_link(path: Path) -> None:
-    """SQLite would follow a link and write where nobody asked it to."""
-    if path.is_symlink():
-        raise StoreError(f"{path} is a symbolic link, which is not followed; remove it or choose another --output-dir")
+    """SQLite would follow a link, in place of the file or of its logs, and write where nobody asked it to."""
+    for each in (path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal"))):
+        if each.is_symlink():
+            text = f"{each} is a symbolic link, which is not followed; remove it or choose another --output-dir"
+            raise StoreError(text)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, first: Callable[[sqlite3.Connection], None] | None) -> None:
