@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors_kit import FAST, few, run_here, write_manifest
+from doors_kit import FAST, few, run_here, run_process, write_manifest
 from simulation import Scenario, Simulation, simulate
 
 from batch_runner.errors import DiskError, ExitCode
-from batch_runner.sandbox import WorldConfig
+from batch_runner.model import Asset
+from batch_runner.runner import collector
+from batch_runner.sandbox import SandboxTask, WorldConfig, wire
 
 Work = Callable[[Simulation], Coroutine[Any, Any, None]]
 PRECIOUS = b"precious"
@@ -169,3 +171,97 @@ def test_commands_that_look_follow_no_link(tmp_path: Path, command: str, name: s
     looks_at_files = command in {"verify", "report"}
     assert ended.code == (ExitCode.DISK if looks_at_files or name != "films-sandbox" else ExitCode.OK)
     assert "fault of the program" not in ended.err
+
+
+# --- names that somebody else chose -----------------------------------------------------------------------------------
+
+HOSTILE_IDS = ["../../x", "a/b?c=d#e", "..", ".", "%2e%2e%2f", "\\..\\x", "é☃", "x" * 60, "-rf", "a;b|c&d", " x"]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_IDS)
+def test_a_servers_ids_become_neither_paths_nor_other_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hostile: str
+) -> None:
+    asked: list[str] = []
+
+    async def work(simulation: Simulation) -> None:
+        common, find = wire._common, simulation.world.find
+
+        def told(task: SandboxTask, *args: Any) -> dict[str, Any]:
+            number = simulation.world.tasks.index(task) if task in simulation.world.tasks else 1
+            return {**common(task, *args), "task_id": f"{hostile}{number or ''}"}
+
+        def finding(kind: str, any_id: str, now_s: float) -> SandboxTask | None:
+            asked.append(any_id)
+            tasks = {f"{hostile}{number or ''}": task.task_id for number, task in enumerate(simulation.world.tasks)}
+            return find(kind, tasks.get(any_id, any_id), now_s)
+
+        monkeypatch.setattr(wire, "_common", told)
+        monkeypatch.setattr(simulation.world, "find", finding)
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.OK
+        for asset in simulation.output_dir.glob("batch/*.mp4"):
+            asset.unlink()
+        assert await simulation.repair() == {}, "asked for by its id, whatever that is"
+        assert {hostile, f"{hostile}1"} <= set(asked)
+        assert sorted(path.name for path in simulation.output_dir.glob("batch/*")) == [
+            "i0.mp4", "i1.mp4", "ledger.jsonl", "report.html", "results.jsonl", "summary.json",
+        ]  # fmt: skip
+        assert sorted(path.name for path in simulation.folder.iterdir()) == ["batch.jsonl", "outputs"]
+
+    play(tmp_path, work)
+
+
+ITEM_IDS = ["a b", "Füchse ☃", "a.mp4.part", "results.jsonl", "x" * 100, "$(touch x)", "a;b&c", "..x"]
+
+
+@pytest.mark.parametrize("item_id", ITEM_IDS)
+def test_an_items_id_is_a_name_in_its_folder_or_no_id(tmp_path: Path, item_id: str) -> None:
+    manifest = write_manifest(tmp_path / "work/films.jsonl", [{"id": item_id, "prompt": "p"}])
+    ended = run_here(str(manifest), *FAST, "--output-dir", str(tmp_path / "work/out"))
+    if item_id.startswith("."):
+        assert ended.code == ExitCode.USAGE
+        return
+    assert ended.code == 0
+    assert (tmp_path / f"work/out/films-sandbox/{item_id}.mp4").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["work"]
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["films.jsonl", "out"]
+
+
+@pytest.mark.parametrize("name", ["summary", "Summary", "SUMMARY"])
+def test_a_result_never_gets_the_name_of_a_file_that_every_run_writes(name: str) -> None:
+    facts = (Asset("", ".json", content=b"{}"),)
+    assert collector._names(name, facts) == [f"{name}-1.json"]
+    assert collector._names("other", facts) == ["other.json"]
+    assert collector._names(name, (Asset("", ".mp4"),)) == [f"{name}.mp4"]
+
+
+def test_a_whole_life_of_the_program_changes_nothing_outside_of_its_folder(tmp_path: Path) -> None:
+    """Home, working folder and temporary folder, through every command, as processes."""
+    places = {name: tmp_path / name for name in ("home", "cwd", "tmp", "out")}
+    for place in places.values():
+        place.mkdir()
+    (places["home"] / "notes").write_bytes(PRECIOUS)
+    write_manifest(places["cwd"] / "films.jsonl", few(2))
+    (places["cwd"] / "films.mp4").write_bytes(PRECIOUS)
+    env = {"HOME": str(places["home"]), "TMPDIR": str(places["tmp"]), "PYTHONDONTWRITEBYTECODE": "1"}
+    outside = [places["home"], places["cwd"], places["tmp"]]
+    before = [looks(place) for place in outside]
+    where = ("--output-dir", str(places["out"] / "o"), "--sandbox")
+    for args, code in [
+        (("plan", "films.jsonl", *where), 0),
+        (("films.jsonl", *FAST, *where[:2], "--max-runtime", "0.2"), 7),
+        (("films.jsonl", *FAST, *where[:2]), 0),
+        (("films.jsonl", *FAST, *where[:2]), 0),
+        (("status", *where), 0),
+        (("ledger", "films.jsonl", *where), 0),
+        (("verify", "films.jsonl", *where), 0),
+        (("report", "films.jsonl", *where), 0),
+        (("doctor", *where), 0),
+        (("films.jsonl", "--nonsense"), 2),
+    ]:
+        ended = run_process(places["cwd"], *args, env=env)
+        assert ended.code == code, ended.err
+        assert [looks(place) for place in outside] == before, args
+    assert [path.name for path in places["out"].iterdir()] == ["o"]

@@ -34,6 +34,7 @@ from batch_runner.lifecycle import Event
 from batch_runner.limits import Backoff
 from batch_runner.model import Asset, Task
 from batch_runner.runner.context import Context
+from batch_runner.runner.derived import DERIVED_NAMES
 from batch_runner.store import Attempt, Facts, StoredFile
 
 T = TypeVar("T")
@@ -251,8 +252,8 @@ def _without_files(task: Task | None) -> str:
 
 
 def _names(item_id: str, assets: tuple[Asset, ...]) -> list[str]:
-    """The file names of an item's assets: plain for one, numbered from 1 for several."""
-    if len(assets) == 1:
+    """The file names of an item's assets: plain for one, numbered from 1 for several, and never a derived file's."""
+    if len(assets) == 1 and f"{item_id}{assets[0].suffix}".casefold() not in DERIVED_NAMES:
         return [item_id + assets[0].suffix]
     return [f"{item_id}-{number}{asset.suffix}" for number, asset in enumerate(assets, start=1)]
 
