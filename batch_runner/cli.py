@@ -21,7 +21,7 @@ from batch_runner.intake import manifest_of
 from batch_runner.manifest import Manifest
 from batch_runner.progress.stream import CarefulStream
 from batch_runner.records import SummaryRecord, credits_text
-from batch_runner.report import inert
+from batch_runner.report import inert, inert_json
 from batch_runner.runner import Halt
 from batch_runner.settings import OPTION_NAMES, Settings, add_flags, resolve
 
@@ -202,7 +202,7 @@ def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
         budget = "no budget" if row.budget is None else f"of {credits_text(row.budget)}"
         held = f", {credits_text(row.held)} held" if row.held else ""
         _say(f"credits ({pack}): {credits_text(row.consumed)} consumed {budget}{held}")
-    _say(f"files: {settings.output_dir / summary.batch}")
+    _say(inert(f"files: {settings.output_dir / summary.batch}"))
     return summary.exit_code
 
 
@@ -212,7 +212,7 @@ def _plan(namespace: argparse.Namespace, settings: Settings) -> int:
     if settings.json:
         raise UsageError("--expand prints one JSON object a line, --json a single one: leave one of them out")
     for line in planning.expanded(namespace.manifest, settings):
-        _say(line)
+        _say(inert_json(line))
     return ExitCode.OK
 
 
@@ -221,7 +221,7 @@ def _print_answer(answer: Answer, settings: Settings) -> int:
         _print_json(answer.data)
     else:
         for line in answer.lines:
-            _say(line)
+            _say(inert(line))
     return answer.exit_code
 
 
@@ -231,7 +231,7 @@ def _print_json(data: dict[str, Any]) -> None:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # a path that is not UTF-8, or a terminal that is not
         text = json.dumps(data, indent=2)
-    _say(text)
+    _say(inert_json(text))
 
 
 def _tell_error(error: BatchRunnerError, *, is_json: bool, is_quiet: bool) -> int:
@@ -273,7 +273,7 @@ def _abandon_output() -> None:
 
 
 def _warn(text: str) -> None:
-    CarefulStream(sys.stderr).line(text)
+    CarefulStream(sys.stderr).line("\n".join(map(inert, text.split("\n"))))
 
 
 def _tell_fault(error: Exception, *, is_json: bool) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -265,3 +267,55 @@ def test_a_whole_life_of_the_program_changes_nothing_outside_of_its_folder(tmp_p
         assert ended.code == code, ended.err
         assert [looks(place) for place in outside] == before, args
     assert [path.name for path in places["out"].iterdir()] == ["o"]
+
+
+# --- text from outside ----------------------------------------------------------------------------------------------
+
+STEERING = "\x1b[2J\x9b31m\u202egnp.exe\u2066\x07\x00=cmd|' /C calc'!A0<script>alert(1)</script>"
+
+
+def steers(text: str) -> list[str]:
+    """The characters of a text that a terminal would obey, or that would reorder what it shows."""
+    plain = text.replace("\r\n", "").replace("\n", "")
+    return [char for char in plain if unicodedata.category(char) in {"Cc", "Cf", "Cs"}]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("status", "films.jsonl"),
+        ("status", "films.jsonl", "--json"),
+        ("ledger", "films.jsonl"),
+        ("ledger", "films.jsonl", "--csv"),
+        ("ledger", "films.jsonl", "--json"),
+        ("verify", "films.jsonl"),
+        ("verify", "films.jsonl", "--json"),
+        ("plan", "films.jsonl"),
+        ("plan", "films.jsonl", "--expand"),
+        ("plan", "bad.jsonl"),
+        ("plan", "bad.jsonl", "--json"),
+        ("report", "films.jsonl"),
+        ("run", f"{STEERING[:20]}.jsonl".replace("\0", "")),
+    ],
+)
+def test_no_text_from_outside_steers_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    item_id = "=1+1 \u202egnp"
+    items = [{"id": item_id, "prompt": STEERING}, {"id": "b", "prompt": f"[sandbox:fail] {STEERING}"}]
+    write_manifest(tmp_path / "films.jsonl", items)
+    write_manifest(tmp_path / "bad.jsonl", [{"id": STEERING, "prompt": "p", STEERING: STEERING, "mode": STEERING}])
+    ran = run_here("films.jsonl", *FAST)
+    assert ran.code == ExitCode.ITEMS_FAILED
+    video = tmp_path / f"outputs/films-sandbox/{item_id}.mp4"
+    video.write_bytes(b"altered")
+    ended = run_here(*args, "--sandbox")
+    assert not steers(ran.out + ran.err + ended.out + ended.err)
+    assert "fault of the program" not in ended.err
+    for path in (tmp_path / "outputs/films-sandbox").glob("*.[jh]*"):
+        assert not steers(path.read_text(encoding="utf-8")), path.name
+    page = (tmp_path / "outputs/films-sandbox/report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    if "--csv" in args:
+        assert not any(cell.startswith("=") for row in csv.reader(ended.out.splitlines()) for cell in row)

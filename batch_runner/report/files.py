@@ -13,10 +13,15 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in _STEERING}
 """Legal in JSON, but a terminal obeys the first ones and many readers of lines split at some of them."""
 
 
+def inert_json(text: str) -> str:
+    """The same JSON, in which no character can steer a terminal."""
+    return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPES)
+
+
 def _json_bytes(value: dict[str, Any], indent: int | None = None) -> bytes:
     """One JSON value and a line feed, in UTF-8; a half surrogate stays the escape it came as."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-    return f"{text.translate(_ESCAPES)}\n".encode("utf-8", "backslashreplace")
+    return f"{inert_json(text)}\n".encode("utf-8", "backslashreplace")
 
 
 def results_lines(results: Iterable[ResultRecord]) -> Iterator[bytes]:
