@@ -58,8 +58,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--slots", type=_checked(whole(1)), default=5, metavar="N", help="tasks in flight (default: %(default)s)")
     add("--requests-per-minute", type=_checked(whole(1)), metavar="N", help="refuse more, 1302 (default: no limit)")
     add("--credits", type=_checked(_credits), default=Decimal(100_000), metavar="CREDITS",
-        help="what the video pack holds (default: %(default)s)")  # fmt: skip
+        help="what the pack of each currency holds (default: %(default)s)")  # fmt: skip
     add("--failures", type=_checked(_share), default=0.0, metavar="SHARE", help="of tasks that fail (default: 0)")
+    add("--charged-failures", type=_checked(_share), default=0.0, metavar="SHARE",
+        help="of failed tasks that are charged all the same (default: 0)")  # fmt: skip
     add("--journal", type=Path, metavar="PATH", help="file that keeps the world across restarts (default: none)")
     add("--fault", action="append", default=[], metavar="NAME=SHARE",
         help=f"inject a fault, such as lost_answer=0.02; repeatable; of {', '.join(_RATES)}")  # fmt: skip
@@ -91,6 +93,7 @@ def _config(namespace: argparse.Namespace) -> WorldConfig:
         rpm=namespace.requests_per_minute,
         pack_credits=namespace.credits,
         failure_rate=namespace.failures,
+        charged_failures=namespace.charged_failures,
     )
 
 
@@ -118,6 +121,7 @@ async def serve(namespace: argparse.Namespace, say: Callable[[str], None]) -> Ex
             say(f"simulated Kling API on {sandbox.base_url} (no real video, no real credit); Ctrl-C stops it")
             say(f"export KLING_BASE_URL={sandbox.base_url}")
             say(f"export KLING_ACCESS_KEY={sandbox.access_key} KLING_SECRET_KEY={sandbox.secret_key}")
+            say(f"export KLING_API_KEY={sandbox.api_key}  # also opens the routes of the second API generation")
             await stopped.wait()
     except UnicodeError:
         raise UsageError(f"cannot listen on {namespace.host!r}: that is no host name") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -103,11 +103,13 @@ async def serving(
     clock_skew_s: float = 0.0,
     leeway_s: float = 0.0,
     price_of: PriceOf = price,
+    webhook_secrets: Sequence[str] = (),
 ) -> AsyncIterator[Client]:
     sandbox = Sandbox(
         config or WorldConfig(),
         clock=VirtualClock(asyncio.get_running_loop(), START_S),
         price=price_of,
+        webhook_secrets=webhook_secrets,
         fault_plan=faults,
         journal_path=journal_path,
         clock_skew_s=clock_skew_s,

@@ -20,6 +20,7 @@ class RequestClass(StrEnum):
     LIST = "list"
     ACCOUNT = "account"
     DOWNLOAD = "download"
+    CALLBACK = "callback"
 
 
 class Fault(StrEnum):
@@ -49,6 +50,12 @@ class Fault(StrEnum):
     """The file bears another entity tag than before."""
     EXPIRED_LINK = "expired_link"
     """403, as if the link had run out."""
+    CALLBACK_LOST = "callback_lost"
+    """A callback is never made."""
+    CALLBACK_TWICE = "callback_twice"
+    """A callback is made twice."""
+    CALLBACK_LATE = "callback_late"
+    """A callback is made after the next one of its task, or ``slow_s`` later when it is the last."""
 
 
 _API = frozenset(
@@ -62,12 +69,29 @@ _API = frozenset(
         Fault.HTML_200,
     }
 )
-_DOWNLOAD = frozenset(Fault) - _API | {Fault.SLOW, Fault.RESET_BEFORE}
+_CALLBACK = frozenset({Fault.CALLBACK_LOST, Fault.CALLBACK_TWICE, Fault.CALLBACK_LATE})
+_DOWNLOAD = frozenset(Fault) - _API - _CALLBACK | {Fault.SLOW, Fault.RESET_BEFORE}
 
 POSSIBLE: Mapping[RequestClass, frozenset[Fault]] = {
-    request_class: _DOWNLOAD if request_class is RequestClass.DOWNLOAD else _API for request_class in RequestClass
+    **dict.fromkeys(RequestClass, _API),
+    RequestClass.DOWNLOAD: _DOWNLOAD,
+    RequestClass.CALLBACK: _CALLBACK,
 }
 """Which faults make sense for which requests."""
+
+
+_NAMED: Mapping[RequestClass, Sequence[Fault]] = {
+    RequestClass.DOWNLOAD: (
+        Fault.CUT_DOWNLOAD,
+        Fault.HTML_DOWNLOAD,
+        Fault.RANGE_IGNORED,
+        Fault.ETAG_CHANGED,
+        Fault.EXPIRED_LINK,
+        Fault.SLOW,
+    ),
+    RequestClass.CALLBACK: (Fault.CALLBACK_LOST, Fault.CALLBACK_TWICE, Fault.CALLBACK_LATE),
+}
+"""Classes whose faults are shares of their own, in the order in which they are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +103,10 @@ class FaultPlan:
         lost_answer, reset_before, server_error_before, server_error_after, html_200: shares of creates.
         read_error: share of queries and lists that meet a 5xx or a reset, half of each.
         rate_429: share of all API requests.
-        slow: share of all requests.
+        slow: share of all requests but callbacks.
         slow_s: how long a slow one takes.
         cut_download, html_download, range_ignored, etag_changed, expired_link: shares of downloads.
+        callback_lost, callback_twice, callback_late: shares of callbacks.
         script: by request class, the faults of its first requests in order, ``""`` for none; rates
             apply after its end. Unknown or unfitting names raise ValueError.
     """
@@ -101,6 +126,9 @@ class FaultPlan:
     range_ignored: float = 0.0
     etag_changed: float = 0.0
     expired_link: float = 0.0
+    callback_lost: float = 0.0
+    callback_twice: float = 0.0
+    callback_late: float = 0.0
     script: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -112,16 +140,8 @@ class FaultPlan:
 
     def rates(self, request_class: RequestClass) -> Sequence[tuple[Fault, float]]:
         """The faults of a class and their shares, in a fixed order."""
-        if request_class is RequestClass.DOWNLOAD:
-            named = (
-                Fault.CUT_DOWNLOAD,
-                Fault.HTML_DOWNLOAD,
-                Fault.RANGE_IGNORED,
-                Fault.ETAG_CHANGED,
-                Fault.EXPIRED_LINK,
-                Fault.SLOW,
-            )
-            return [(fault, getattr(self, fault)) for fault in named]
+        if request_class in _NAMED:
+            return [(fault, getattr(self, fault)) for fault in _NAMED[request_class]]
         common = [(Fault.RATE_429, self.rate_429), (Fault.SLOW, self.slow)]
         return common + self._api_rates(request_class)
 

@@ -49,12 +49,13 @@ class FirstGeneration:
         body = await self._door.json_object(request)
         if isinstance(body, Denied):
             return body
-        task = await self._desk.create(product, body)
+        links = self._cdn.links(request)
+        task = await self._desk.create(product, body, links)
         if isinstance(task, Denied):
             return task
         now_s = self._door.now()
         if product.is_sync:
-            return wire_calls.answered(task, now_s, self._cdn.links(request))
+            return wire_calls.answered(task, now_s, links)
         return wire.created(task, now_s)
 
     async def _query(self, product: Product, request: web.Request) -> Answer:

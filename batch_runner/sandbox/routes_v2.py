@@ -47,7 +47,7 @@ class SecondGeneration:
         body = await self._door.json_object(request)
         if isinstance(body, Denied):
             return body
-        task = await self._desk.create(product, body)
+        task = await self._desk.create(product, body, self._cdn.links(request))
         return task if isinstance(task, Denied) else wire_v2.created(task, self._door.now())
 
     async def _named(self, request: web.Request) -> Answer:

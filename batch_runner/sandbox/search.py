@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -45,8 +44,7 @@ class Search:
     def cursor(self, before: int) -> str:
         """What goes on with this search before that number."""
         filters = {key: sorted(words) for key, words in self.filters.items()}
-        text = json.dumps([self.start_ms, self.end_ms, filters, before])
-        return base64.urlsafe_b64encode(text.encode()).decode()
+        return write_cursor([self.start_ms, self.end_ms, filters, before])
 
 
 def read_search(body: Mapping[str, Any], now_s: float) -> Search | Denied:
@@ -54,18 +52,29 @@ def read_search(body: Mapping[str, Any], now_s: float) -> Search | Denied:
     cursor = body.get("cursor")
     if cursor:
         return _resumed(cursor)
-    end_ms = _moment(body, "end_time", now_s)
+    end_ms = moment(body, "end_time", now_s)
     if isinstance(end_ms, Denied):
         return end_ms
-    start_ms = _moment(body, "start_time", now_s - _USUAL_SPAN_S)
+    start_ms = moment(body, "start_time", now_s - _USUAL_SPAN_S)
     if isinstance(start_ms, Denied):
         return start_ms
     filters = _filters(body.get("filters") or [])
     return filters if isinstance(filters, Denied) else Search(start_ms, end_ms, filters)
 
 
-def _moment(body: Mapping[str, Any], name: str, usual_s: float) -> int | Denied:
-    """Milliseconds, as a number or as text: the vendor's pages have both, and both were seen to be taken."""
+def write_cursor(state: list[Any]) -> str:
+    """A text that leads back to where an answer ended."""
+    return base64.urlsafe_b64encode(json.dumps(state).encode()).decode()
+
+
+def read_cursor(cursor: Any) -> list[Any]:
+    """What ``write_cursor`` was given. Raises ValueError for any other text."""
+    state = json.loads(base64.urlsafe_b64decode(str(cursor)))
+    return list(state) if isinstance(state, list) else []
+
+
+def moment(body: Mapping[str, Any], name: str, usual_s: float) -> int | Denied:
+    """A field of milliseconds, as a number or as text: the vendor's pages have both, and both were seen to be taken."""
     value = body.get(name)
     if value in (None, ""):
         return round(usual_s * 1000)
@@ -88,8 +97,8 @@ def _filters(listed: Any) -> dict[str, frozenset[str]] | Denied:
 
 def _resumed(cursor: Any) -> Search | Denied:
     try:
-        start_ms, end_ms, filters, before = json.loads(base64.urlsafe_b64decode(str(cursor)))
+        start_ms, end_ms, filters, before = read_cursor(cursor)
         words = {key: frozenset(values) for key, values in filters.items()}
         return replace(Search(int(start_ms), int(end_ms), words), before=int(before))
-    except (binascii.Error, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return invalid("cursor", cursor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from batch_runner.clock import Clock
 from batch_runner.sandbox.app import make_app
+from batch_runner.sandbox.callbacks import Callbacks
 from batch_runner.sandbox.cdn import Cdn
 from batch_runner.sandbox.desk import Desk
 from batch_runner.sandbox.door import Door
@@ -42,13 +44,16 @@ class Sandbox:
         journal_path: where tasks are remembered, or None to forget them on leaving.
         host, port: where to listen; port 0 takes a free one.
         access_key, secret_key, api_key: what clients must show; the defaults are no secrets.
+        webhook_secrets: sign callbacks (``whsec_...``); two while one replaces the other, none for unsigned calls.
         clock_skew_s: how far the service's clock is ahead of ``clock``.
         leeway_s: seconds of grace for a token's times.
 
     Attributes:
         world: the account and its books.
         faults: the plan at work, with its counts.
+        callbacks: calls whoever a create names, with its counts.
 
+    Raises: ValueError for a webhook secret that is none.
     Raises (on entering): DiskError for an unusable journal, OSError when the port cannot be had.
     """
 
@@ -65,6 +70,7 @@ class Sandbox:
         access_key: str = DEMO_ACCESS_KEY,
         secret_key: str = DEMO_SECRET_KEY,
         api_key: str = DEMO_API_KEY,
+        webhook_secrets: Sequence[str] = (),
         clock_skew_s: float = 0.0,
         leeway_s: float = 0.0,
     ) -> None:
@@ -74,6 +80,7 @@ class Sandbox:
         self.access_key = access_key
         self.secret_key = secret_key
         self.api_key = api_key
+        self.callbacks = Callbacks(self.faults, self.now_s, webhook_secrets)
         self._clock = clock
         self._clock_skew_s = clock_skew_s
         self._leeway_s = leeway_s
@@ -96,6 +103,7 @@ class Sandbox:
         await self._recall()
         runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
         try:
+            self.callbacks.open()
             await runner.setup()
             await web.TCPSite(runner, self._host, self._port).start()
         except BaseException:
@@ -121,6 +129,7 @@ class Sandbox:
             self.world.add(task)
 
     async def _stop(self, runner: web.AppRunner) -> None:
+        await self.callbacks.close()
         await runner.cleanup()
         if self._journal is not None:
             self._journal.close()
@@ -129,6 +138,6 @@ class Sandbox:
         keys = Keys(self.access_key, self.secret_key, self.api_key, self._leeway_s)
         cdn = Cdn(self.world, self.faults, self.secret_key.encode(), self.now_s)
         door = Door(self.world, self.faults, keys, self.now_s)
-        desk = Desk(self.world, self.now_s, self._journal)
+        desk = Desk(self.world, self.now_s, self._journal, self.callbacks)
         rooms = (FirstGeneration(door, desk, cdn), SecondGeneration(door, desk, cdn), Account(door))
         return make_app(door, cdn, (route for room in rooms for route in room.routes()))

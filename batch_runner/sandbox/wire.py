@@ -165,8 +165,8 @@ def _pack(state: PackState) -> dict[str, Any]:
         "resource_pack_name": state.name,
         "resource_pack_id": state.pack_id,
         "resource_pack_type": "decreasing_total",
-        "total_quantity": _number(state.total_credits),
-        "remaining_quantity": _number(state.remaining_credits),
+        "total_quantity": number(state.total_credits),
+        "remaining_quantity": number(state.remaining_credits),
         "purchase_time": milliseconds(state.purchased_at_s),
         "effective_time": milliseconds(state.purchased_at_s),
         "invalid_time": milliseconds(state.invalid_at_s),
@@ -189,6 +189,6 @@ def plain(credits_charged: Decimal) -> str:
     return f"{credits_charged.normalize():f}"
 
 
-def _number(amount: Decimal) -> int | float:
+def number(amount: Decimal) -> int | float:
     """A JSON number; a float's shortest text has the same digits as the decimal it came from."""
     return int(amount) if amount == amount.to_integral_value() else float(amount)

@@ -25,7 +25,7 @@ from batch_runner.sandbox.config import PackConfig, RepeatPolicy, WorldConfig
 from batch_runner.sandbox.fate import AT_ONCE, decide, refused_by_policy
 from batch_runner.sandbox.issued import Issued, KnownNow
 from batch_runner.sandbox.products import PRODUCTS, Order, Product, Request
-from batch_runner.sandbox.purses import PackState, Purses
+from batch_runner.sandbox.purses import Deduction, PackState, Purses
 from batch_runner.sandbox.search import Search
 from batch_runner.sandbox.task import SandboxTask
 
@@ -309,6 +309,11 @@ class World:
         """The account's packs; the name tells the slots, as the vendor's names do."""
         self._settle(now_s)
         return self._purses.states(now_s)
+
+    def deductions(self, now_s: float) -> Sequence[Deduction]:
+        """What the packs have paid by a wall time, oldest first."""
+        self._settle(now_s)
+        return self._purses.deductions
 
     def charged_total(self, now_s: float | None = None) -> Decimal:
         """All credits charged by a wall time, or (None) once every task will have ended."""

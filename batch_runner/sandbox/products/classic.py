@@ -171,7 +171,7 @@ PRODUCTS = (
     Product(
         kind="text2video",
         path="/v1/videos/text2video",
-        rules=(*_BEGINNING, clauses.choice("aspect_ratio", *ASPECTS), *_MIDDLE, clauses.external_task_id),
+        rules=(*_BEGINNING, clauses.choice("aspect_ratio", *ASPECTS), *_MIDDLE, clauses.own_words),
         order=from_text,
         pace=_PACES,
         models=frozenset(CLASSIC) - IMAGE_TO_VIDEO_ONLY,
@@ -181,7 +181,7 @@ PRODUCTS = (
         kind="image2video",
         path="/v1/videos/image2video",
         # With a picture there is no aspect_ratio, and what is not there is ignored.
-        rules=(*_BEGINNING, *_MIDDLE, _start_and_end, clauses.external_task_id),
+        rules=(*_BEGINNING, *_MIDDLE, _start_and_end, clauses.own_words),
         order=from_image,
         pace={name: _slower(name, pace) for name, pace in _PACES.items()},
         models=frozenset(CLASSIC),

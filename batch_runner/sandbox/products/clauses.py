@@ -158,8 +158,10 @@ def voices_exist(request: Request) -> Denied | None:
     return None
 
 
-def external_task_id(request: Request) -> Denied | None:
-    """A printable text."""
-    value = request.given("external_task_id")
-    fits = value is None or (isinstance(value, str) and value.isprintable())
-    return None if fits else invalid("external_task_id", value)
+def own_words(request: Request) -> Denied | None:
+    """The caller's own id and the address to call: printable texts."""
+    for field in ("external_task_id", "callback_url"):
+        value = request.given(field)
+        if value is not None and not (isinstance(value, str) and value.isprintable()):
+            return invalid(field, value)
+    return None

@@ -63,7 +63,7 @@ PRODUCTS = (
     Product(
         kind="effects",
         path="/v1/videos/effects",
-        rules=(clauses.needed("effect_scene"), _scene, _input, _old_form, clauses.external_task_id),
+        rules=(clauses.needed("effect_scene"), _scene, _input, _old_form, clauses.own_words),
         order=_performed,
         pace={"": Pace(320)},
         texts=("effect_scene",),

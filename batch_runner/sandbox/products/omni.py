@@ -162,7 +162,7 @@ PRODUCT = Product(
         _counts,
         clauses.elements_exist,
         _element_kinds,
-        clauses.external_task_id,
+        clauses.own_words,
     ),
     order=order,
     pace={name: model.pace for name, model in OMNI.items()},

@@ -236,7 +236,7 @@ def _rules(route: Standard) -> tuple[Rule, ...]:
         settings.append(clauses.flag("multi_shot"))
     # The recorded order: where there are contents, the length comes before the text.
     ends = (_duration(route), _prompt(route)) if route.contents else (_prompt(route), _duration(route))
-    return (*settings, *ends, *_CONTENT_RULES[route.kind](route), clauses.external_task_id)
+    return (*settings, *ends, *_CONTENT_RULES[route.kind](route), clauses.own_words)
 
 
 def _image_rules(route: Standard) -> tuple[Rule, ...]:
