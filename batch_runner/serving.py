@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import fields
@@ -19,6 +20,8 @@ from batch_runner.service import sandbox_price
 from batch_runner.settings.values import budget, real, whole
 
 DEFAULT_PORT = 8799
+WEBHOOK_SECRET_NAME = "KLING_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
+"""With this in the environment the simulated service signs its callbacks."""
 _RATES = tuple(field.name for field in fields(FaultPlan) if field.type == "float" and field.name != "slow_s")
 
 
@@ -97,25 +100,34 @@ def _config(namespace: argparse.Namespace) -> WorldConfig:
     )
 
 
+def _sandbox(namespace: argparse.Namespace, webhook_secret: str | None) -> Sandbox:
+    config, faults = _config(namespace), fault_plan(namespace.fault, namespace.seed)
+    try:
+        return Sandbox(
+            config,
+            clock=SystemClock(),
+            price=sandbox_price,
+            fault_plan=faults,
+            journal_path=namespace.journal,
+            host=namespace.host,
+            port=namespace.port,
+            webhook_secrets=[webhook_secret] if webhook_secret else [],
+        )
+    except ValueError as error:
+        raise UsageError(f"{WEBHOOK_SECRET_NAME}: {error}") from None
+
+
 async def serve(namespace: argparse.Namespace, say: Callable[[str], None]) -> ExitCode:
     """Serve until SIGINT or SIGTERM; says how to use it.
 
     Raises:
-        UsageError: the address cannot be had, or an option is wrong.
+        UsageError: the address cannot be had, or an option or the webhook secret is wrong.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    sandbox = Sandbox(
-        _config(namespace),
-        clock=SystemClock(),
-        price=sandbox_price,
-        fault_plan=fault_plan(namespace.fault, namespace.seed),
-        journal_path=namespace.journal,
-        host=namespace.host,
-        port=namespace.port,
-    )
+    sandbox = _sandbox(namespace, os.environ.get(WEBHOOK_SECRET_NAME))
     try:
         async with sandbox:
             say(f"simulated Kling API on {sandbox.base_url} (no real video, no real credit); Ctrl-C stops it")
