@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import batch_runner
-from batch_runner import accounting, api, doctor, looking, planning, progress, reconciling, serving
+from batch_runner import accounting, api, doctor, looking, planning, pricing, progress, reconciling, serving
 from batch_runner.answer import Answer
 from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestError, StoppedError, UsageError
 from batch_runner.intake import manifest_of
@@ -34,6 +34,7 @@ _HELP = {
     "report": "write the HTML page (and the other derived files) anew",
     "sandbox": "serve the simulated Kling API on a port",
     "doctor": "keys, clock, disk, versions, account packs",
+    "prices": "the price books, packages and plans, with sources",
 }
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
@@ -104,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_text, description=description, allow_abbrev=False)
         if name == "sandbox":
             serving.add_flags(command)
-        elif name != "doctor":
+        elif name not in {"doctor", "prices"}:
             command.add_argument("manifest", type=Path, nargs="?" if name in {"status", "ledger"} else None,
                                  metavar="MANIFEST", help="a file of items (JSON Lines, CSV, YAML), or -")  # fmt: skip
         if name == "plan":
@@ -139,6 +140,8 @@ def _looked(namespace: argparse.Namespace, settings: Settings) -> Answer:
     match namespace.command:
         case "doctor":
             return asyncio.run(doctor.examine(settings, os.environ))
+        case "prices":
+            return pricing.prices()
         case "verify" if namespace.repair:
             return asyncio.run(looking.repair(namespace.manifest, settings, os.environ))
         case name:

@@ -571,7 +571,7 @@ def test_version_and_help(folder: Path) -> None:
     assert run_here("--version").out == f"batch_runner {__version__}\n"
     overview = run_here("--help")
     assert overview.code == 0
-    for command in ("run", "plan", "status", "ledger", "verify", "report", "sandbox", "doctor"):
+    for command in ("run", "plan", "status", "ledger", "verify", "report", "sandbox", "doctor", "prices"):
         assert f"\n    {command} " in overview.out
         assert run_here(command, "--help").code == 0
     assert list(folder.iterdir()) == []

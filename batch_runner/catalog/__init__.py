@@ -11,6 +11,13 @@ from decimal import Decimal
 from functools import cache
 
 from batch_runner.catalog.book import Book, Checked, fields_of_product
+from batch_runner.catalog.disputes import (
+    PackageDispute,
+    PriceDispute,
+    package_disputes,
+    price_disputes,
+    price_rows_of,
+)
 from batch_runner.catalog.load import CatalogError, packaged
 from batch_runner.catalog.normal import names_an_item, says_nothing
 from batch_runner.catalog.offers import Package, Plan, list_prices_usd, packages, plans
@@ -32,8 +39,10 @@ __all__ = [
     "MediaLimits",
     "Origin",
     "Package",
+    "PackageDispute",
     "Plan",
     "PriceBook",
+    "PriceDispute",
     "PriceRow",
     "Product",
     "Tier",
@@ -44,6 +53,7 @@ __all__ = [
     "default_tier",
     "expected_bytes",
     "expected_duration_s",
+    "feature_words",
     "field_names",
     "field_rows",
     "kinds",
@@ -53,11 +63,14 @@ __all__ = [
     "model_of",
     "models",
     "names_an_item",
+    "package_disputes",
     "packages",
     "plans",
     "price",
     "price_books",
+    "price_disputes",
     "price_rows",
+    "price_rows_of",
     "product",
     "route",
     "slots",
@@ -103,6 +116,12 @@ def field_rows(kind: str, fields: Mapping[str, object]) -> Mapping[str, FieldRow
     ``fields`` are those it sets: where the generation of its model decides which fields there are, the model does.
     """
     return _book(kind, fields).rows
+
+
+@cache
+def feature_words() -> Mapping[str, str]:
+    """What people call the features that models grant and price rows name, by name."""
+    return {row.name: row.words for row in reversed(packaged().models.feature)}
 
 
 @cache

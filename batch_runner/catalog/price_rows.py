@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from batch_runner.catalog.conditions import Row
 from batch_runner.model import Pack
+from batch_runner.records import credits_text
 
 
 class _Selector(Row):
@@ -91,6 +92,23 @@ class PriceRow(_Selector):
     def rank(self) -> tuple[bool, str]:
         """What decides between rows that fit: the vendor's before others', then the newer date."""
         return self.vendor, self.dated
+
+    @property
+    def words(self) -> str:
+        """The price as people read it: ``0.3 a second``."""
+        about = "about " if self.about else ""
+        source = f" of {' or '.join(self.length_of)}" if self.length_of else ""
+        if self.per_clip:
+            return ", ".join(f"{about}{credits_text(price)} for {clip_s} s" for clip_s, price in self.per_clip.items())
+        if self.per_begun is not None:
+            credits_, seconds = credits_text(self.per_begun.credits), self.per_begun.seconds
+            return f"{about}{credits_} for every {seconds} s begun{source}"
+        if self.per_second is not None:
+            return f"{about}{credits_text(self.per_second)} a second{source}"
+        if self.per_image is not None:
+            return f"{about}{credits_text(self.per_image)} an image"
+        assert self.per_call is not None
+        return f"{about}{credits_text(self.per_call)} a call"
 
     def credits_for(self, asked: Quantity) -> Decimal | None:
         """Credits for that much, or None when the row has none or a length is not known."""
