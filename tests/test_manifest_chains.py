@@ -174,7 +174,8 @@ def test_a_length_that_nobody_can_say_is_asked_for(write: Write) -> None:
             "input.audio_url: Kling reads only an address here, and nobody can ask again for that of what tts",
         ),
         ([animated("b", {"item": "b"})], "line 1: takes its own result: b -> b (one of them must not)"),
-        ([animated("b", {"item": ""})], "line 1, image.item: must be the id of an item, not text"),
+        ([animated("b", {"item": ""})], "line 1, image.item: is no id that an item could have"),
+        ([animated("b", {"item": "https://e.com/?sig=s3cret"})], "image.item: is no id that an item could have\n"),
         ([animated("b", {"item": 7})], "line 1, image.item: must be the id of an item, not 7"),
         ([animated("b", {"item": "x", "aset": 2})], 'image.aset: no such word beside item (did you mean "asset"?)'),
         ([animated("b", {"item": "x", "asset": 0})], "image.asset: must be the number of a file, from 1, not 0"),
@@ -184,7 +185,7 @@ def test_a_length_that_nobody_can_say_is_asked_for(write: Write) -> None:
 )  # fmt: skip
 def test_references_that_will_not_do(write: Write, lines: list[object], words: str) -> None:
     found = told(write(*lines))
-    assert words in "\n".join(found)
+    assert words in "".join(f"{problem}\n" for problem in found)
     assert not any("no price is known" in problem for problem in found)
 
 

@@ -61,6 +61,27 @@ def test_a_default_goes_where_the_product_has_its_field(write: Write) -> None:
     assert two.body == '{"image":"https://example.com/a.png","mode":"pro","prompt":"x"}'
 
 
+def test_a_default_model_is_for_the_products_it_makes(write: Write) -> None:
+    lines = [{"id": "a", "kind": "images", "prompt": "x"}, {"id": "b", "prompt": "x"}]
+    assert [item.model for item in items(write({"defaults": {"model_name": "kling-v1-6"}}, *lines))] == [
+        "kling-v3",
+        "kling-v1-6",
+    ]
+    (wrong, _) = told(write({"defaults": {"model_name": "kling-v1-7"}}, *lines))
+    assert wrong.startswith("line 2, model_name: 'kling-v1-7' is no model of images")
+    assert (
+        "no line of the manifest has a place for it"
+        in told(write({"defaults": {"model_name": "kling-v1-6"}}, lines[0]))[0]
+    )
+
+
+def test_a_default_of_the_older_generation_leaves_the_newer_one_alone(write: Write) -> None:
+    path = write(
+        {"defaults": {"mode": "pro"}}, {"id": "a", "prompt": "x"}, {"id": "b", "prompt": "x", "model_name": "kling-2.6"}
+    )
+    assert ['"mode"' in item.body for item in items(path)] == [True, False]
+
+
 def test_a_default_image_decides_the_kind(write: Write) -> None:
     path = write({"defaults": {"image": "https://example.com/a.png"}}, {"prompt": "x"})
     assert items(path)[0].kind == "image2video"

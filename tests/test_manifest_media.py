@@ -137,6 +137,11 @@ def test_a_file_where_only_an_address_is_read(write: Write, tmp_path: Path, sour
     assert len(str(problem)) < 300
 
 
+def test_what_looks_like_an_address_keeps_its_signature(write: Write) -> None:
+    for line in ({"prompt": "x", "image": "example.com/a.png?sig=s3cret"}, MOVED | {"video_url": "e.com/a?sig=s3cret"}):
+        assert "s3cret" not in str(problems(write(line)))
+
+
 def test_an_address_where_only_a_file_is_read(write: Write) -> None:
     spoken = {"mode": "audio2video", "video_url": PICTURE, "audio_type": "file", "audio_file": "https://example.com/a"}
     problem = only(write({"kind": "lip-sync", "seconds": 5, "input": spoken}))

@@ -96,7 +96,7 @@ def test_a_table_expands_to_lines_of_json(tmp_path: Path) -> None:
         (["prompt,camera_control.", "x,y"], "line 1, camera_control.: is no name of a field"),
         (["prompt,[0]", "x,y"], "line 1, [0]: is no name of a field"),
         (["prompt", "x,y"], "line 2: has 2 cells, and the first row 1 (a cell with a comma in it stands in double"),
-        (["prompt,", "x,y"], "line 2: holds 'y' in a column without a name"),
+        (["prompt,", "x,y"], "line 2: holds something in a column without a name"),
         (["prompt,duration", "x,seven"], "line 2, duration: 'seven' is no whole number of seconds"),
         (["prompt,cfg_scale", "x,half"], "line 2, cfg_scale: must be a number, not text"),
         (["prompt,priority", "x,1.5"], "line 2, priority: must be a whole number up to 1000000000, not text"),

@@ -103,11 +103,16 @@ def models(kind: str) -> tuple[str, ...]:
 
 def default_kind(fields: Mapping[str, object]) -> str:
     """The product that fields without a ``kind`` mean: implied by a field they fill, else the common one."""
-    data = packaged().products
-    for row in data.product:
-        if any(name in fields and not says_nothing(fields[name]) for name in row.implied_by):
-            return row.kind
-    return data.default_kind
+    for name, kind in _implied():
+        if name in fields and not says_nothing(fields[name]):
+            return kind
+    return packaged().products.default_kind
+
+
+@cache
+def _implied() -> tuple[tuple[str, str], ...]:
+    """The fields that imply a product, with that product; the first that is filled decides."""
+    return tuple((name, row.kind) for row in packaged().products.product for name in row.implied_by)
 
 
 def field_rows(kind: str, fields: Mapping[str, object]) -> Mapping[str, FieldRow]:

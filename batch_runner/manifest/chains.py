@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from batch_runner import catalog
-from batch_runner.catalog import MediaLimits
+from batch_runner.catalog import MediaLimits, Product
 from batch_runner.catalog.normal import names_an_item
 from batch_runner.catalog.problems import FieldProblem, json_type, label, nearest
 from batch_runner.catalog.product import Origin
 from batch_runner.manifest.media_fields import Place, places
-from batch_runner.manifest.names import composed
+from batch_runner.manifest.names import composed, id_trouble
 
 _WORDS = ("item", "asset")
 _MOST_ASSETS = 1000
@@ -43,11 +43,11 @@ class Chain(NamedTuple):
     want: Want
 
 
-def chains(kind: str, body: dict[str, Any]) -> tuple[list[Chain], list[FieldProblem]]:
+def chains(product: Product, body: dict[str, Any]) -> tuple[list[Chain], list[FieldProblem]]:
     """The references of a canonical body, which are brought into canonical form there, and what is wrong with them."""
     found: list[Chain] = []
     problems: list[FieldProblem] = []
-    for path, place, want in _named(kind, body):
+    for path, place, want in _named(product, body):
         table = place.get()
         troubles = list(_troubles(table, place.label))
         problems += troubles
@@ -58,13 +58,12 @@ def chains(kind: str, body: dict[str, Any]) -> tuple[list[Chain], list[FieldProb
     return found, problems
 
 
-def _named(kind: str, body: dict[str, Any]) -> Iterator[tuple[str, Place, Want]]:
+def _named(product: Product, body: dict[str, Any]) -> Iterator[tuple[str, Place, Want]]:
     """Every place of a body where another item is named, with its field and what that wants."""
-    product = catalog.product(kind, catalog.model_of(kind, body))
     for field in product.media:
         for place in places(body, field.path):
             if names_an_item(place.get()):
-                limits = catalog.media_limits(kind, body, field.path)
+                limits = catalog.media_limits(product.kind, body, field.path)
                 yield field.path, place, Want(limits.type, limits.source, limits)
     for path, made in product.refs.items():
         for place in places(body, path):
@@ -76,8 +75,10 @@ def _troubles(table: dict[str, Any], at: str) -> Iterator[FieldProblem]:
     for name in table:
         if name not in _WORDS:
             yield FieldProblem(f"{at}.{label(name)}", "no such word beside item", nearest(name, _WORDS))
-    if not isinstance(table["item"], str) or not table["item"]:
+    if not isinstance(table["item"], str):
         yield FieldProblem(f"{at}.item", f"must be the id of an item, not {json_type(table['item'])}")
+    elif id_trouble(composed(table["item"])):
+        yield FieldProblem(f"{at}.item", "is no id that an item could have")
     asset = table.get("asset", 1)
     is_cell = isinstance(asset, str) and asset.isascii() and asset.isdigit()
     if not is_cell and (type(asset) is not int or not 1 <= asset <= _MOST_ASSETS):

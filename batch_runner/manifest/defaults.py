@@ -66,6 +66,8 @@ class Defaults:
         """The defaults that such a line has a place for, whether it sets them itself or not."""
         rows = catalog.field_rows(kind, {**self._fields, **record})
         places = {*rows, *OWN_WORDS} - (set() if "prompt" in rows else _PROMPTS)
+        if not _may_make(kind, self._fields.get("model_name")):
+            places.discard("model_name")
         return {name: value for name, value in self._fields.items() if name in places}
 
     def used(self, variables: Iterable[str]) -> None:
@@ -82,6 +84,13 @@ class Defaults:
             return []  # a manifest without items is one with nothing to do
         what = "no line of the manifest has a place for it"
         return [Problem(self.line, f"{WORD}.{name}", what, "leave it out") for name in sorted(self._untaken)]
+
+
+def _may_make(kind: str, model: object) -> bool:
+    """Whether a default model is for this product: it makes it, or nobody here knows what it makes."""
+    if not isinstance(model, str) or model in catalog.models(kind):
+        return True
+    return not any(model in catalog.models(other) for other in catalog.kinds())
 
 
 def _trouble(name: str) -> tuple[str, str] | None:

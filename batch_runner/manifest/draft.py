@@ -7,9 +7,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 
 from batch_runner import catalog
+from batch_runner.catalog import Product
 from batch_runner.catalog.problems import FieldProblem, few, nearest, shown
 from batch_runner.errors import Problem
 from batch_runner.manifest.chains import Chain, chains
@@ -53,15 +55,19 @@ class Surroundings:
 class _Content(NamedTuple):
     """What a line asks for, whose fields have no problem."""
 
-    kind: str
+    product: Product
+    model: str
     fields: dict[str, Any]
     body: str
     text: str
-    model: str
     chains: Sequence[Chain]
     lengths: Mapping[str, Decimal]
     length_of: str | None
     lasting: str | None
+
+    @property
+    def kind(self) -> str:
+        return self.product.kind
 
     def fingerprint(self, sample: int | None) -> str:
         """SHA-256 hex over kind and body; of one of several alike, over its number too."""
@@ -131,24 +137,25 @@ class Draft:
             return None
         record, allows = self._entry.record, own.allow_unknown_model
         checked = catalog.check(kind, record, OWN_WORDS, allow_unknown_model=allows)
-        media = self._around.media.read(kind, checked.body, own.seconds)
-        found, chain_problems = chains(kind, checked.body)
+        model = catalog.model_of(kind, checked.body)
+        product = catalog.product(kind, model)
+        media = self._around.media.read(product, checked.body, own.seconds)
+        found, chain_problems = chains(product, checked.body)
         problems = [*checked.problems, *media.problems, *chain_problems]
         self._tell_all(problems)
-        return None if problems else self._put_together(own, kind, checked.body, media, found)
+        return None if problems else self._put_together(own, product, model, checked.body, media, found)
 
     def _put_together(
-        self, own: OwnWords, kind: str, body: dict[str, Any], media: Media, found: Sequence[Chain]
+        self, own: OwnWords, product: Product, model: str, body: dict[str, Any], media: Media, found: Sequence[Chain]
     ) -> _Content:
-        length_of = catalog.length_of(kind, body)
-        lasting = length_of or _lasting(kind, body)
+        length_of = catalog.length_of(product.kind, body)
+        lasting = length_of or _lasting(product, body)
         lengths = media.lengths()
         if own.seconds is not None:
             self._check_seconds(own.seconds, lengths, lasting)
             lengths = {lasting: own.seconds, **lengths} if lasting is not None else lengths
-        model = catalog.model_of(kind, body)
         text, of_files = _texts(body, media.files)
-        return _Content(kind, body, of_files, text, model, found, lengths, length_of, lasting)
+        return _Content(product, model, body, of_files, text, found, lengths, length_of, lasting)
 
     def _check_seconds(self, stated_s: Decimal, lengths: Mapping[str, Decimal], lasting: str | None) -> None:
         """Whether the stated length is one of something, and that of the file where both are known."""
@@ -166,7 +173,7 @@ class Draft:
         facts = Facts() if content is None else _facts(content)
         model_of = length_of = None
         if content is not None and content.chains:
-            model_of = content.source_at(catalog.product(content.kind, content.model).inherits)
+            model_of = content.source_at(content.product.inherits)
             length_of = content.source_at(content.lasting) if facts.length_s is None and model_of is None else None
             facts = registry.supplied(facts, model_of=model_of, length_of=length_of)
         for id_ in ids:
@@ -190,9 +197,8 @@ class Draft:
 
     def _price(self, own: OwnWords, content: _Content) -> Price | None:
         """What one of the items costs; None when nobody can say, which is told."""
-        product = catalog.product(content.kind, content.model)
         if own.credits is not None:
-            return Price(product.pack, own.credits, GIVEN_PRICE)
+            return Price(content.product.pack, own.credits, GIVEN_PRICE)
         lengths, length_of = dict(content.lengths), content.length_of
         if length_of is not None and length_of not in lengths:
             length_s = self._length_of_source(content.source_at(length_of))
@@ -201,7 +207,7 @@ class Draft:
                 self._tell(length_of.replace("[]", "[0]"), what, 'say it: "seconds": 12.5')
                 return None
             lengths[length_of] = length_s
-        inherited = self._inherited(content.source_at(product.inherits))
+        inherited = self._inherited(content.source_at(content.product.inherits))
         price = catalog.price(content.kind, content.fields, lengths, inherited)
         if price is None:
             what = "no price is known for this combination, so no budget could hold"
@@ -229,26 +235,32 @@ def _ids(own: OwnWords, content: _Content | None) -> list[str]:
 
 def _facts(content: _Content) -> Facts:
     """What others may want to know of the items."""
-    kind, fields = content.kind, content.fields
-    product, rows = catalog.product(kind, content.model), catalog.field_rows(kind, fields)
-    files = max(product.files, catalog.count(kind, fields))
+    product, fields = content.product, content.fields
+    files = max(product.files, catalog.count(product.kind, fields))
     if product.inherits:  # it has the model and mode of its source, and is longer than that
-        return Facts(kind, files=files)
-    mode, duration = (fields.get(name, rows[name].default if name in rows else None) for name in ("mode", "duration"))
-    return Facts(kind, content.model, str(mode or ""), files, _length_s(content, duration))
+        return Facts(product.kind, files=files)
+    mode, duration = _usual(product.kind, content.model)
+    mode, duration = str(fields.get("mode", mode)), str(fields.get("duration", duration))
+    return Facts(product.kind, content.model, mode, files, _length_s(content, duration))
 
 
-def _length_s(content: _Content, duration: object) -> Decimal | None:
+@cache
+def _usual(kind: str, model: str) -> tuple[str, str]:
+    """The mode and the duration of an item that says neither; empty where it has none."""
+    rows = catalog.field_rows(kind, {"model_name": model})
+    mode, duration = (str(rows[name].default or "") if name in rows else "" for name in ("mode", "duration"))
+    return mode, duration
+
+
+def _length_s(content: _Content, duration: str) -> Decimal | None:
     """Seconds of what an item makes: as long as it asks, else as long as its source."""
-    text = str(duration)
-    if content.length_of is None and text.replace(".", "", 1).isdigit():
-        return Decimal(text)
+    if content.length_of is None and duration.replace(".", "", 1).isdigit():
+        return Decimal(duration)
     return None if content.lasting is None else content.lengths.get(content.lasting)
 
 
-def _lasting(kind: str, body: dict[str, Any]) -> str | None:
+def _lasting(product: Product, body: dict[str, Any]) -> str | None:
     """The field of the body with a source that lasts a while, or None."""
-    product = catalog.product(kind, catalog.model_of(kind, body))
     timed = [field.path for field in product.media if field.type != "image"]
     timed += [path for path, made in product.refs.items() if made in _LASTING_IDS]
     return next((path for path in timed if any(places(body, path))), None)

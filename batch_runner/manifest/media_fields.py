@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from batch_runner import catalog
-from batch_runner.catalog import MediaLimits
+from batch_runner.catalog import MediaLimits, Product
 from batch_runner.catalog.problems import FieldProblem, listed, shown
 
 _LONG_BASE64 = re.compile(r"[A-Za-z0-9+/]{256,}={0,2}")
@@ -93,14 +93,14 @@ class MediaReader:
         self._folder = folder
         self._inspect = inspect
 
-    def read(self, kind: str, body: dict[str, Any], stated_s: Decimal | None = None) -> Media:
+    def read(self, product: Product, body: dict[str, Any], stated_s: Decimal | None = None) -> Media:
         """What stands in the media fields of a canonical body; ``stated_s``: the length of what does not tell it."""
         media = Media()
         used: list[tuple[str, MediaLimits]] = []
-        for row in catalog.product(kind, catalog.model_of(kind, body)).media:
+        for row in product.media:
             found = list(places(body, row.path))
             if found:
-                limits = catalog.media_limits(kind, body, row.path)
+                limits = catalog.media_limits(product.kind, body, row.path)
                 used.append((row.path, limits))
                 for place in found:
                     self._look(place, row.path, limits, media, stated_s)
@@ -115,7 +115,7 @@ class MediaReader:
         trouble = _address_trouble(text) or _form_trouble(text, limits)
         if trouble is None and not _SCHEME.match(text):
             facts = media.facts[path, place.label] = self._facts(place, text, limits, media)
-        name = "its base64" if _LONG_BASE64.fullmatch(text) else shown(text)
+        name = _called(text)
         if facts.trouble:
             media.problems.append(FieldProblem(place.label, f"{name} {facts.trouble}"))
             return
@@ -133,6 +133,14 @@ class MediaReader:
         facts = self._inspect(self._folder / text, limits)
         media.files.append(LocalFile(place, self._folder / text, facts.digest))
         return facts
+
+
+def _called(text: str) -> str:
+    """A path or base64 as a message names it; what looks like an address without its beginning keeps its secrets."""
+    if _LONG_BASE64.fullmatch(text):
+        return "its base64"
+    path, mark, _ = text.partition("?")
+    return shown(f"{path}{mark}...") if mark else shown(path)
 
 
 def length_problem(length_s: Decimal, limits: MediaLimits) -> str | None:
@@ -195,7 +203,7 @@ def _form_trouble(text: str, limits: MediaLimits) -> tuple[str, str] | None:
         return None if "address" in limits.forms else ("takes no address, only the file itself", "name a local file")
     if "file" in limits.forms:
         return None
-    what = "is base64" if _LONG_BASE64.fullmatch(text) else f"{shown(text)} is a local path"
+    what = "is base64" if _LONG_BASE64.fullmatch(text) else f"{_called(text)} is a local path"
     return f"{what}, and Kling reads only an address here", _TO_FETCH
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from batch_runner import catalog
 from batch_runner.catalog import FieldRow
-from batch_runner.catalog.problems import label, nearest, shown
+from batch_runner.catalog.problems import label, nearest
 from batch_runner.catalog.schema import FieldType
 from batch_runner.errors import Problem
 from batch_runner.manifest.lines import text_lines, value
@@ -134,7 +134,7 @@ def _nested(line: int, cells: Sequence[str], columns: Sequence[_Column | None]) 
         if not cell or column is None:
             continue
         if not column.steps:
-            raise _RefusedError(line, None, f"holds {shown(cell)} in a column without a name")
+            raise _RefusedError(line, None, "holds something in a column without a name", "name it, or clear its cells")
         if not _put(record, column.steps, cell):
             raise _RefusedError(line, column.name, "is filled, and so is another column of its field", "fill one")
     return record
