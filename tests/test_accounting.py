@@ -26,6 +26,8 @@ from store_kit import item, items
 from batch_runner.accounting import ledger
 from batch_runner.answer import Answer
 from batch_runner.lifecycle import Event
+from batch_runner.manifest import Manifest
+from batch_runner.media import inspect
 from batch_runner.model import Realm
 from batch_runner.sandbox import WorldConfig
 from batch_runner.settings import resolve
@@ -191,6 +193,28 @@ def test_many_cases_are_cut_short_in_the_table_only(tmp_path: Path) -> None:
     assert sum("another figure" in line for line in answer.lines) == 20
     assert "... and 5 more, see --json or --csv" in answer.lines
     assert len(answer.data["cases"]) == 25
+
+
+def test_tasks_of_an_earlier_version_stand_under_their_product_until_their_manifest_is_loaded(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as db:
+        for name in ("schema_1", "schema_1_finished"):
+            db.executescript((ROOT / f"tests/states/{name}.sql").read_text(encoding="utf-8"))
+    settings = resolve({"output_dir": str(tmp_path)}, {}, None)
+    (before,) = ledger(None, settings).data["by_model"]
+    assert (before["model"], before["kind"], before["tasks"], before["consumed"]) == ("", "text2video", 2, "3")
+    scene = json.loads((ROOT / "tests/states/schema_1_finished.json").read_text(encoding="utf-8"))
+    manifest = write_manifest(tmp_path / "batch.jsonl", scene["manifest"])
+
+    async def load() -> None:
+        clock = VirtualClock(asyncio.get_running_loop())
+        store = await SqliteStore.open(tmp_path / "state.db", clock)
+        rows = Manifest(manifest, inspect).items
+        await store.load_batch("batch", realm=Realm.LOCAL, manifest="m", items=rows)
+        await store.close()
+
+    run_virtual(load)
+    (after,) = ledger(None, settings).data["by_model"]
+    assert after == {**before, "model": "kling-v2-5-turbo", "kind": ""}
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------

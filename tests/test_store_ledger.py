@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -153,18 +154,21 @@ def test_a_ledger_that_does_not_add_up_is_told(tmp_path: Path, tampering: str, w
 
 
 def as_schema_1(path: Path) -> None:
-    """Take from a store what schema 2 added to it, but for the rows it keeps."""
-    script = """
-        DROP INDEX charges_by_time; DROP INDEX charges_by_uptime; DROP INDEX attempts_by_hold;
-        DROP TABLE moves; DROP TABLE sources;
-        ALTER TABLE entries DROP COLUMN epoch; ALTER TABLE entries DROP COLUMN uptime_s;
-        ALTER TABLE attempts DROP COLUMN charge_source; ALTER TABLE attempts DROP COLUMN made;
-        ALTER TABLE items DROP COLUMN model; ALTER TABLE items DROP COLUMN slots;
-        ALTER TABLE items DROP COLUMN waits;
-        PRAGMA user_version = 1;
-    """
+    """Write the store as schema 1 would have it: its tables, its columns, the rows as they are."""
+    script = files("batch_runner.store").joinpath("sql/schema_1.sql").read_text(encoding="utf-8")
+    new = path.with_name("schema-1.db")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.executescript(script)
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        with closing(sqlite3.connect(new, isolation_level=None)) as made:
+            made.executescript(f"PRAGMA journal_mode = WAL; PRAGMA application_id = {application}; {script}")
+            made.execute("PRAGMA user_version = 1")
+            tables = [row[0] for row in made.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for table in tables:
+                columns = ", ".join(row[1] for row in made.execute(f"PRAGMA table_info({table})"))
+                found = list(db.execute(f"SELECT {columns} FROM {table}"))
+                marks = ", ".join("?" * (columns.count(",") + 1))
+                made.executemany(f"INSERT INTO {table} VALUES ({marks})", found)
+    new.replace(path)
 
 
 def test_entries_of_schema_1_get_the_moves_they_made(tmp_path: Path) -> None:
