@@ -10,7 +10,9 @@ import asyncio
 import hashlib
 import json
 import random
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +33,7 @@ from batch_runner.sandbox import FaultPlan, Sandbox, SandboxTask, WorldConfig
 from batch_runner.sandbox.clips import ClipWish, render
 from batch_runner.service import sandbox_price
 from batch_runner.settings import resolve
-from batch_runner.store import SqliteStore
+from batch_runner.store import SqliteStore, StoreReader
 from batch_runner.virtual_time import VirtualClock, VirtualTimeLoop
 
 T = TypeVar("T")
@@ -261,6 +263,7 @@ def audit(simulation: Simulation, summary: SummaryRecord) -> None:
         assert world.most_requests_in_window() <= scenario.rpm, "promise 7: requests"
     assert not world.refusals[1302], "no refusal for rate"
     _audit_ledger(ledger, summary)
+    _audit_moves(simulation.output_dir / "state.db")
     if not summary.items.unknown and not summary.items.pending:
         consumed = sum((row.consumed for row in summary.credits.values()), Decimal(0))
         assert consumed == world.charged_total(simulation.clock.wall_s()), "promise 5"
@@ -305,6 +308,14 @@ def _audit_ledger(ledger: list[dict[str, Any]], summary: SummaryRecord) -> None:
     credits_ = summary.credits.get("video")
     if credits_ is not None:
         assert (credits_.consumed, credits_.held) == (consumed, held)
+
+
+def _audit_moves(path: Path) -> None:
+    """Promise 4 once more, by double entry; in a copy, for even a reader leaves files beside the store."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(path, folder)
+        with StoreReader.open(Path(copy)) as reader:
+            assert reader.ledger_faults() == [], "promise 4: balances are the sums of the moves"
 
 
 def _audit_files(simulation: Simulation, results: list[dict[str, Any]]) -> None:
