@@ -111,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "plan":
             command.add_argument("--expand", action="store_true",
                                  help="print the items as JSON Lines instead, with nothing left out")  # fmt: skip
+            command.add_argument("--items", action="store_true", help="show every item, however many there are")
+            command.add_argument("--what-if", action="append", default=[], metavar="SETTING",
+                                 help="rehearse with max_concurrent=N, rpm=N or tier=NAME too; repeatable")  # fmt: skip
         if name == "verify":
             command.add_argument("--repair", action="store_true", help="fetch what is missing or altered again, free")
         if name == "ledger":
@@ -211,7 +214,10 @@ def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
 
 def _plan(namespace: argparse.Namespace, settings: Settings) -> int:
     if not namespace.expand:
-        return _print_answer(planning.plan(namespace.manifest, settings), settings)
+        return _print_answer(
+            planning.plan(namespace.manifest, settings, planning.Questions(tuple(namespace.what_if), namespace.items)),
+            settings,
+        )
     if settings.json:
         raise UsageError("--expand prints one JSON object a line, --json a single one: leave one of them out")
     for line in planning.expanded(namespace.manifest, settings):

@@ -30,6 +30,21 @@ class Part:
     credits: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A task that runs until a moment, what it is then, and where it is listed."""
+
+    ends_at_s: float
+    done: Task
+    list_path: str | None
+
+    def as_seen(self, now_s: float) -> Task:
+        """The task as an answer shows it."""
+        if self.ends_at_s <= now_s:
+            return self.done
+        return Task(self.done.task_id, self.done.external_task_id, TaskStatus.PROCESSING)
+
+
 class ThinAirAccount:
     """The client of a rehearsed run, and the account behind it.
 
@@ -43,7 +58,7 @@ class ThinAirAccount:
         self._config = config
         self._parts = parts
         self._monitor = monitor
-        self._running: dict[str, tuple[float, Task]] = {}
+        self._running: dict[str, _Running] = {}
         self._made = asyncio.Event()
         self._sent = 0
 
@@ -65,22 +80,22 @@ class ThinAirAccount:
         if route.is_sync:
             await asyncio.sleep(ends_at_s - _now_s())
             return Accepted(done)
-        self._running[external_task_id] = (ends_at_s, done)
+        self._running[external_task_id] = _Running(ends_at_s, done, route.list_path)
         self._made.set()
         return Accepted(Task(external_task_id, external_task_id, TaskStatus.SUBMITTED))
 
-    async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:  # noqa: ARG002 - one list for all
-        """Every task that runs, and every one that has ended since the last look."""
-        return await self._look()
+    async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:  # noqa: ARG002 - one page holds all
+        """Every task of a route that runs, and every one that has ended since the last look."""
+        return await self._look([name for name, each in self._running.items() if each.list_path == route.list_path])
 
-    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:  # noqa: ARG002 - as above
-        """The same."""
-        return await self._look()
+    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:
+        """Those tasks, of which both ids are one here."""
+        return await self._look([*task_ids, *external_task_ids])
 
     async def find(self, route: Route, task_or_external_id: str, *, by_external_id: bool = False) -> Task | None:  # noqa: ARG002 - ids are one here
         """A running task."""
-        entry = self._running.get(task_or_external_id)
-        return None if entry is None else _as_seen(*entry)
+        rows = await self._look([task_or_external_id])
+        return rows[0] if rows else None
 
     async def tasks(self, cursor: str | None = None, *, limit: int = 100) -> tuple[list[Task], str | None]:  # noqa: ARG002 - a new account
         """Nothing: the account is new."""
@@ -103,20 +118,16 @@ class ThinAirAccount:
                 return
 
     def _next_end_s(self) -> float:
-        return min((ends_at_s for ends_at_s, _ in self._running.values()), default=math.inf)
+        return min((each.ends_at_s for each in self._running.values()), default=math.inf)
 
-    async def _look(self) -> list[Task]:
+    async def _look(self, names: Sequence[str]) -> list[Task]:
         async with self._monitor.permit("poll"):
             pass
-        ended = [name for name, (ends_at_s, _) in self._running.items() if ends_at_s <= _now_s()]
-        rows = [_as_seen(*entry) for entry in self._running.values()]
-        for name in ended:
-            del self._running[name]
+        rows = [self._running[name].as_seen(_now_s()) for name in names if name in self._running]
+        for row in rows:
+            if row.status.is_terminal:
+                del self._running[row.task_id]
         return rows
-
-
-def _as_seen(ends_at_s: float, done: Task) -> Task:
-    return done if ends_at_s <= _now_s() else Task(done.task_id, done.external_task_id, TaskStatus.PROCESSING)
 
 
 def _first_look_s(began_s: float, interval_s: float, end_s: float) -> float | None:

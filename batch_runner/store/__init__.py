@@ -14,6 +14,7 @@ from batch_runner.store.rows import (
     RunRow,
     Source,
     Stamp,
+    StandingRow,
     StoredFile,
 )
 from batch_runner.store.sqlite import SqliteStore
@@ -31,6 +32,7 @@ __all__ = [
     "Source",
     "SqliteStore",
     "Stamp",
+    "StandingRow",
     "Store",
     "StoreReader",
     "StoredFile",

@@ -21,7 +21,7 @@ from batch_runner.records import (
 )
 from batch_runner.store import audit, statement, views, windows
 from batch_runner.store.connection import mapped_errors, open_reader
-from batch_runner.store.rows import Batch, BookedTask, Moment
+from batch_runner.store.rows import Batch, BookedTask, Moment, StandingRow
 
 
 class StoreReader:
@@ -53,6 +53,10 @@ class StoreReader:
     def batch(self, name: str) -> Batch | None:
         """The batch of that name, or None."""
         return views.find_batch(self._connection, name)
+
+    def standings(self, batch: Batch) -> dict[str, StandingRow]:
+        """Where every item of the manifest stands, and the text it was made of, by its id."""
+        return views.standings(self._connection, batch.batch_id)
 
     def counts(self, batch: Batch) -> ItemCounts:
         """How many items stand where."""

@@ -158,6 +158,15 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class StandingRow:
+    """Where an item stands: the contract's word, whether an attempt of it lives, and its content's fingerprint."""
+
+    status: str
+    is_live: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """One run of a batch, as its summary tells it."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from batch_runner.clock import iso_utc
-from batch_runner.lifecycle import State, item_status
+from batch_runner.lifecycle import LIVE, State, item_status
 from batch_runner.model import Realm
 from batch_runner.records import (
     CreditsRecord,
@@ -23,7 +23,7 @@ from batch_runner.records import (
 )
 from batch_runner.store import attempts
 from batch_runner.store.entries import balances
-from batch_runner.store.rows import Batch, RunRow, Source, Stamp
+from batch_runner.store.rows import Batch, RunRow, Source, Stamp, StandingRow
 
 _ITEMS = """
 SELECT i.*, a.attempt_id, a.state, a.number, a.task_id, a.external_task_id, a.submitted_at,
@@ -135,6 +135,18 @@ def ledger(db: sqlite3.Connection, batch_id: int) -> Iterator[LedgerRecord]:
             held=Decimal(row["held"]),
             budget=None if row["budget"] is None else Decimal(row["budget"]),
         )
+
+
+def standings(db: sqlite3.Connection, batch_id: int) -> dict[str, StandingRow]:
+    """Where every item of the manifest stands, by its id."""
+    rows = db.execute(
+        "SELECT i.item_id, i.status, i.fingerprint, a.state FROM items i LEFT JOIN attempts a"
+        " ON a.item_key = i.item_key AND a.number = (SELECT max(number) FROM attempts WHERE item_key = i.item_key)"
+        " WHERE i.batch_id = ? AND i.in_manifest = 1",
+        (batch_id,),
+    )
+    live = {state.value for state in LIVE}
+    return {row["item_id"]: StandingRow(_status(row), row["state"] in live, row["fingerprint"]) for row in rows}
 
 
 def counts(db: sqlite3.Connection, batch_id: int) -> ItemCounts:

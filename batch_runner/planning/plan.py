@@ -1,0 +1,140 @@
+"""``plan``: problems, price, packages, reach of the budget and time of a manifest, before anything is spent."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+from batch_runner import catalog
+from batch_runner.answer import Answer
+from batch_runner.errors import UsageError
+from batch_runner.folder import batch_name
+from batch_runner.intake import manifest_of
+from batch_runner.model import Item
+from batch_runner.planning import pages
+from batch_runner.planning.app import app_credits, app_need, plan_cost
+from batch_runner.planning.pages import Planned, Planning
+from batch_runner.planning.purchase import cheapest, offers, single_purchases
+from batch_runner.planning.reach import reach
+from batch_runner.planning.standing import Past, past_of
+from batch_runner.planning.timing import Timing, timing
+from batch_runner.service import Limits, limits_of, price_book_of
+from batch_runner.settings import Settings
+
+_WHAT_IF = ("max_concurrent", "rpm", "tier")
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What else ``plan`` is asked.
+
+    Attributes:
+        what_if: settings to rehearse with, such as ``max_concurrent=10``; several stand for themselves each.
+        with_items: whether every item is shown, however many there are.
+    """
+
+    what_if: tuple[str, ...] = ()
+    with_items: bool = False
+
+
+def plan(manifest: Path, settings: Settings, questions: Questions = Questions()) -> Answer:
+    """What a manifest costs and takes; nothing is sent and nothing is written.
+
+    Raises:
+        ManifestError: the manifest has problems.
+        UsageError: a question is none.
+    """
+    settings_if = {text: _settings_if(settings, text) for text in questions.what_if}
+    checked = manifest_of(manifest, settings)
+    checked.check()
+    planning = _planning(manifest, list(checked.items()), settings, settings_if)
+    return Answer(pages.lines(planning, with_items=questions.with_items), pages.data(planning))
+
+
+def expanded(manifest: Path, settings: Settings) -> Iterator[str]:
+    """The items as lines of a manifest that leaves nothing to defaults, samples, templates or other files.
+
+    Raises:
+        ManifestError: the manifest has problems.
+    """
+    checked = manifest_of(manifest, settings)
+    checked.check()
+    return checked.expanded()
+
+
+def _planning(manifest: Path, items: list[Item], settings: Settings, settings_if: Mapping[str, Settings]) -> Planning:
+    past = past_of(manifest, settings)
+    planned = [_planned(item, past, settings) for item in items]
+    left = [each.item for each in planned if each.standing.is_left]
+    book = price_book_of(settings)
+    available = {
+        pack: max(Decimal(0), credits_ - past.spent.get(pack, Decimal(0))) for pack, credits_ in settings.budget.items()
+    }
+    name, usual_s = batch_name(manifest, settings), {each.item.id: each.usual_s for each in planned}
+
+    def timed(limits: Limits) -> Timing | None:
+        return timing(left, usual_s, limits, name, available)
+
+    needed = _needed(left, book)
+    work_s = sum(each.usual_s * each.item.slots for each in planned if each.standing.is_left)
+    packages = catalog.packages().values()
+    buying = {pack: single_purchases(offers(packages, pack), units, work_s) for pack, units in needed.items()}
+    best = {
+        pack: cheapest([offer for offer in offers(packages, pack) if offer.dated == _newest(pack)], units, work_s)
+        for pack, units in needed.items()
+    }
+    need = app_need(each.app_credits for each in planned if each.standing.is_left)
+    return Planning(
+        name=name,
+        settings=settings,
+        planned=planned,
+        book=book,
+        needed=needed,
+        spent=past.spent,
+        reach=reach(left, available) if settings.budget else None,
+        timing=timed(limits_of(settings)),
+        what_if={text: timed(limits_of(other)) for text, other in settings_if.items()},
+        buying=buying,
+        best={pack: purchase for pack, purchase in best.items() if purchase is not None},
+        app=need,
+        plan_costs=[plan_cost(row, need) for row in catalog.plans().values()] if need.credits_each else [],
+    )
+
+
+def _planned(item: Item, past: Past, settings: Settings) -> Planned:
+    body = json.loads(item.body)
+    usual_s = catalog.expected_duration_s(item.kind, body)
+    standing = past.of(item, retry_failed=settings.retry_failed)
+    mode = body.get("mode") or body.get("resolution") or ""
+    return Planned(replace(item, body="{}"), standing, str(mode), usual_s, app_credits(item.kind, body))
+
+
+def _needed(left: Sequence[Item], book: catalog.PriceBook) -> dict[str, Decimal]:
+    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for item in left:
+        totals[item.price.pack] += item.price.credits
+    return {pack: book.with_buffer(total) for pack, total in sorted(totals.items())}
+
+
+def _newest(pack: str) -> str:
+    """The date of the newest packages that are priced."""
+    return max((row.dated for row in offers(catalog.packages().values(), pack)), default="")
+
+
+def _settings_if(settings: Settings, text: str) -> Settings:
+    key, equals, value = text.partition("=")
+    key = key.strip().replace("-", "_")
+    if not equals or key not in _WHAT_IF:
+        raise UsageError(f"--what-if {text!r} is none; write one of {', '.join(_WHAT_IF)}, such as max_concurrent=10")
+    if key == "tier":
+        return replace(settings, tier=value.strip(), max_concurrent=None, rpm=None)
+    least = 1 if key == "max_concurrent" else 0
+    if not value.strip().isascii() or not value.strip().isdigit() or int(value) < least:
+        raise UsageError(f"--what-if {text!r}: {value.strip()!r} is not a whole number, {least} or more")
+    return (
+        replace(settings, max_concurrent=int(value)) if key == "max_concurrent" else replace(settings, rpm=int(value))
+    )

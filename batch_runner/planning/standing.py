@@ -1,0 +1,77 @@
+"""How the lines of a manifest stand against what earlier runs left: new, changed, done, in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+
+from batch_runner.folder import batch_name
+from batch_runner.model import Item
+from batch_runner.settings import Settings
+from batch_runner.store import StandingRow, StoreReader
+
+
+class Standing(StrEnum):
+    """Where a line stands before the next run."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    CONFLICT = "conflict"
+    """Edited, though the video of its earlier text is paid or under way: a run refuses it."""
+    WAITING = "waiting"
+    IN_FLIGHT = "in_flight"
+    FAILED = "failed"
+    DONE = "done"
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the next run would submit it."""
+        return self in {Standing.NEW, Standing.CHANGED, Standing.WAITING}
+
+
+_TAKEN = frozenset({Standing.DONE, Standing.IN_FLIGHT})
+_WORDS = {"pending": Standing.WAITING, "failed": Standing.FAILED, "succeeded": Standing.DONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What earlier runs of a batch left.
+
+    Attributes:
+        rows: by the item's id.
+        spent: credits consumed and held, by pack.
+    """
+
+    rows: Mapping[str, StandingRow] = field(default_factory=dict)
+    spent: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def of(self, item: Item, *, retry_failed: bool) -> Standing:
+        """Where a line stands."""
+        row = self.rows.get(item.id)
+        if row is None:
+            return Standing.NEW
+        stands = Standing.IN_FLIGHT if row.is_live else _WORDS[row.status]
+        if row.fingerprint != item.fingerprint:
+            return Standing.CONFLICT if stands in _TAKEN else Standing.CHANGED
+        return Standing.WAITING if stands is Standing.FAILED and retry_failed else stands
+
+
+def past_of(path: Path, settings: Settings) -> Past:
+    """What the output folder knows of the manifest's batch; nothing where there was no run of it yet.
+
+    Raises:
+        StoreError: state.db is damaged, or newer than this program.
+        UsageError: the manifest's name can be no batch's.
+    """
+    name, state_path = batch_name(path, settings), settings.output_dir / "state.db"
+    if not state_path.is_file():
+        return Past()
+    with StoreReader.open(state_path) as reader:
+        batch = reader.batch(name)
+        if batch is None:
+            return Past()
+        spent = {pack: row.consumed + row.held for pack, row in reader.credits(batch).items()}
+        return Past(reader.standings(batch), spent)

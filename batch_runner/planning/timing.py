@@ -1,0 +1,112 @@
+"""How long a batch takes: rehearsed several times, on every core."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
+from multiprocessing import get_context
+
+from batch_runner.model import Item
+from batch_runner.rehearsal import Forecast, Rehearsed, forecast_of, rehearse
+from batch_runner.service import Limits
+
+MOST_ITEMS = 1000
+"""A larger batch is rehearsed by an even selection of its lines, and its time scaled up."""
+_ITEMS_IN_ALL = 5000
+_FEWEST, _MOST = 4, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A forecast, and what it was made of.
+
+    Attributes:
+        forecast: the figures.
+        limits: what the run would keep to.
+        share: which part of the items was rehearsed, 0 to 1.
+    """
+
+    forecast: Forecast
+    limits: Limits
+    share: float
+
+
+def timing(
+    items: Sequence[Item], usual_s: Mapping[str, float], limits: Limits, name: str, budgets: Mapping[str, Decimal]
+) -> Timing | None:
+    """The forecast for what is left of a batch; None where nothing is.
+
+    Args:
+        items: what is to be submitted, sources among them.
+        usual_s: the usual seconds of each task, by its item's id.
+        limits: tasks at a time and requests a minute.
+        name: the batch's.
+        budgets: what may still be spent, by pack.
+    """
+    some = _selection(items)
+    if not some:
+        return None
+    one = partial(
+        _one,
+        tuple(some),
+        {item.id: usual_s[item.id] for item in some},
+        name,
+        limits.max_concurrent,
+        limits.rpm,
+        {pack: left * len(some) / len(items) for pack, left in budgets.items()},
+    )
+    seeds = range(min(max(_ITEMS_IN_ALL // len(some), _FEWEST), _MOST))
+    share = len(some) / len(items)
+    return Timing(_scaled(forecast_of(_on_every_core(one, seeds)), share), limits, share)
+
+
+def _one(
+    items: tuple[Item, ...],
+    usual_s: Mapping[str, float],
+    name: str,
+    max_concurrent: int,
+    rpm: int,
+    budgets: Mapping[str, Decimal],
+    seed: int,
+) -> Rehearsed:
+    return rehearse(
+        items,
+        lambda item: usual_s[item.id],
+        name=name,
+        max_concurrent=max_concurrent,
+        rpm=rpm,
+        budgets=budgets,
+        seed=seed,
+    )
+
+
+def _selection(items: Sequence[Item]) -> list[Item]:
+    if len(items) <= MOST_ITEMS:
+        some = list(items)
+    else:
+        some = [items[index * len(items) // MOST_ITEMS] for index in range(MOST_ITEMS)]
+    ids = {item.id for item in some}
+    return [replace(item, sources=tuple(source for source in item.sources if source in ids)) for item in some]
+
+
+def _on_every_core(one: partial[Rehearsed], seeds: range) -> list[Rehearsed]:
+    cores = os.cpu_count() or 1
+    if cores == 1 or threading.active_count() > 1:  # a fork would take the locks of other threads along
+        with ThreadPoolExecutor(1) as thread:  # not in this one: somebody's event loop may be running here
+            return list(thread.map(one, seeds))
+    with ProcessPoolExecutor(cores, mp_context=get_context("fork")) as pool:
+        return list(pool.map(one, seeds))
+
+
+def _scaled(forecast: Forecast, share: float) -> Forecast:
+    return replace(
+        forecast,
+        median_s=forecast.median_s / share,
+        low_s=forecast.low_s / share,
+        high_s=forecast.high_s / share,
+    )

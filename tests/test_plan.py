@@ -1,0 +1,177 @@
+"""``plan``: what a manifest costs, on which package and plan, how far a budget goes, and how long it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulation import Scenario, Simulation, simulate
+from store_kit import item
+
+from batch_runner import catalog
+from batch_runner.errors import UsageError
+from batch_runner.planning import Questions, plan, timing
+from batch_runner.planning.app import app_need, plan_cost
+from batch_runner.planning.purchase import Offer, cheapest, offers, single_purchases
+from batch_runner.planning.reach import reach
+from batch_runner.sandbox import WorldConfig
+from batch_runner.settings import resolve
+
+D = Decimal
+
+
+def planned(folder: Path, *lines: dict[str, object], **flags: object) -> dict[str, Any]:
+    manifest = folder / "batch.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    what_if = flags.pop("what_if", ())
+    settings = resolve({"output_dir": str(folder / "outputs"), **flags}, {}, None)
+    return plan(manifest, settings, Questions(what_if=what_if)).data  # type: ignore[arg-type]  # a tuple of texts
+
+
+def numbered(count: int) -> list[dict[str, object]]:
+    return [{"id": f"i{number}", "prompt": "x"} for number in range(count)]
+
+
+PRO = {"prompt": "x", "model_name": "kling-v2-6", "mode": "pro"}
+
+
+@pytest.mark.parametrize(
+    ("name", "five", "ten", "ten_with_audio"),
+    [
+        ("standard", (18, "0.39"), (9, "0.78"), (3, "2.33")),
+        ("pro", (85, "0.31"), (42, "0.62"), (15, "1.73")),
+        ("premier", (228, "0.29"), (114, "0.57"), (40, "1.62")),
+        ("ultra", (742, "0.17"), (371, "0.34"), (130, "0.98")),
+    ],
+)
+def test_the_cost_of_a_finished_video_on_each_plan(
+    tmp_path: Path, name: str, five: tuple[int, str], ten: tuple[int, str], ten_with_audio: tuple[int, str]
+) -> None:
+    """The guide's own figures, but for one: 127.99 over 371 videos is 0.34499, which it gives as 0.35."""
+    data = planned(
+        tmp_path,
+        {**PRO, "id": "a", "duration": 5},
+        {**PRO, "id": "b", "duration": 10},
+        {**PRO, "id": "c", "duration": 10, "sound": "on"},
+    )
+    [row] = [row for row in data["app"]["plans"] if row["plan"] == name]
+    found = {each["credits"]: (each["results"], each["usd"]) for each in row["each"]}
+    assert found == {"35": five, "70": ten, "200": ten_with_audio}
+
+
+def test_a_standard_month_is_33_videos_or_3300_images() -> None:
+    cost = plan_cost(catalog.plans()["standard"], app_need([D(20), D("0.2")]))
+    assert {credits_: count for credits_, count, _ in cost.each} == {D(20): 33, D("0.2"): 3300}
+
+
+def test_the_app_needs_a_fifth_more_because_failures_cost_there() -> None:
+    need = app_need([D(35)] * 100 + [None])
+    assert (need.credits, need.unpriced) == (D(4200), 1)
+    standard, free = (plan_cost(catalog.plans()[name], need) for name in ("standard", "free"))
+    assert (standard.months, standard.monthly_usd) == (7, D("6.99") + 6 * D("8.80"))
+    assert standard.annual_usd == 12 * D("6.60")
+    assert (free.months, free.monthly_usd) == (3, None)
+
+
+def test_a_month_of_videos_costs_by_the_row_of_each_price(tmp_path: Path) -> None:
+    data = planned(tmp_path, {**PRO, "id": "a"}, {"id": "b", "prompt": "x"}, budget="100")
+    assert [each["credits"] for each in data["each"]] == ["2.5", "1"]
+    assert all("20" in each["price_row"] for each in data["each"]), "a row has a date"
+    assert data["credits"] == {"video": "3.5"}
+    assert {row["model"]: row["credits"] for row in data["rows"]} == {"kling-v2-6": "2.5", "kling-v1": "1"}
+
+
+def test_what_is_new_changed_done_and_in_flight(tmp_path: Path) -> None:
+    prompts = {"done": "a", "failed": "b [sandbox:fail]", "flying": "c [sandbox:stuck]"}
+    lines = tuple(json.dumps({"id": name, "prompt": prompt}) for name, prompt in prompts.items())
+
+    async def work(simulation: Simulation) -> dict[str, str]:
+        await simulation.run(max_runtime_s=700.0)
+        rows = [json.loads(line) for line in lines]
+        rows[1]["prompt"] = "another text"
+        rows.append({"id": "fresh", "prompt": "fresh"})
+        simulation.manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        flags = {"output_dir": str(simulation.output_dir), "base_url": simulation.sandbox.base_url}
+        before = simulation.tree()
+        data = plan(simulation.manifest, resolve(flags, {}, None)).data
+        assert before.items() <= simulation.tree().items(), "a plan changes nothing"
+        assert data["to_spend"] == {"video": "2"}
+        return {each["id"]: each["standing"] for each in data["each"]}
+
+    world = WorldConfig(seed=3, max_concurrent=3)
+    found = simulate(Scenario(world=world, lines=lines), tmp_path, work)
+    assert found == {"done": "done", "failed": "changed", "flying": "in_flight", "fresh": "new"}
+
+
+def test_a_budget_reaches_by_priority_then_by_line_and_not_past_a_source() -> None:
+    rows = [
+        item("a", 1, "4"),
+        item("dear", 2, "9"),
+        item("c", 3, "3"),
+        item("first", 4, "2", priority=5),
+        dataclasses.replace(item("of-dear", 5, "1"), sources=("dear",)),
+    ]
+    found = reach(rows, {"video": D(10)})
+    assert found.done == ("first", "a", "c")
+    assert found.left_out == ("dear", "of-dear")
+    assert reach(rows, {}).left_out == ()
+    assert reach(rows, {}).done[-1] == "of-dear"
+
+
+def offer(name: str, price: str, units: int, *, days: int = 30, once: bool = False, slots: int = 5) -> Offer:
+    return Offer(name, D(price), units, days, slots, once, 1, "2026")
+
+
+def test_the_cheapest_packages_hold_enough_and_are_bought_once_where_they_must() -> None:
+    sold = [offer("trial", "10", 100, once=True), offer("small", "70", 500), offer("large", "500", 5000)]
+    assert [str(best and best.words) for best in (cheapest(sold, D(units), 0.0) for units in (80, 101, 600, 4900))] == [
+        "1 x trial",
+        "1 x small",
+        "1 x trial + 1 x small",
+        "1 x large",
+    ]
+    best = cheapest(sold, D(5300), 0.0)
+    assert best is not None
+    assert (best.words, best.price_usd, best.units_left) == ("1 x large + 1 x small", D(570), D(200))
+    [trial, *_] = single_purchases(sold, D(250), 0.0)
+    assert (trial.words, trial.warnings) == ("3 x trial", ("trial can be bought once for an account",))
+
+
+def test_a_package_that_lapses_before_the_end_is_said_so_and_not_the_cheapest() -> None:
+    sold = [offer("short", "10", 10_000, days=30, slots=1), offer("long", "99", 10_000, days=180, slots=1)]
+    work_s = 40 * 86_400.0
+    assert "lapses after 30 days" in single_purchases(sold, D(10), work_s)[0].warnings[0]
+    best = cheapest(sold, D(10), work_s)
+    assert best is not None
+    assert best.words == "1 x long"
+    assert cheapest(sold[:1], D(10), work_s) is None
+
+
+def test_every_published_package_is_offered() -> None:
+    names = {each.name for pack in ("video", "image", "try_on") for each in offers(catalog.packages().values(), pack)}
+    assert {"trial-100", "package-3", "trial-100-2026", "standard-60000-2026"} <= names
+
+
+def test_more_slots_what_if(tmp_path: Path) -> None:
+    data = planned(tmp_path, *numbered(30), tier="free", what_if=("max_concurrent=10", "tier=pro"))
+    times = [data["time"]["median_s"], *(row["median_s"] for row in data["what_if"].values())]
+    assert times[0] > 4 * times[1]
+    assert times[1] < times[2] < times[0]
+    assert data["time"]["low_s"] <= data["time"]["median_s"] <= data["time"]["high_s"]
+
+
+@pytest.mark.parametrize("text", ["max_concurrent", "slots=3", "rpm=-1", "max_concurrent=0", "tier="])
+def test_a_question_that_is_none_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match=r"--what-if|--tier"):
+        planned(tmp_path, {"prompt": "x"}, what_if=(text,))
+
+
+def test_a_large_batch_is_rehearsed_by_a_selection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "MOST_ITEMS", 100)
+    data = planned(tmp_path, *numbered(150), tier="pro")
+    assert data["time"]["rehearsed_share"] == pytest.approx(2 / 3, abs=0.01)
+    assert data["time"]["median_s"] == pytest.approx(150 * 319 / 5, rel=0.25)
