@@ -197,17 +197,10 @@ def test_the_table_of_exit_codes_is_complete() -> None:
 
 
 def test_every_named_option_exists() -> None:
-<<<<<<< HEAD
-    known = {option.flag for option in OPTIONS} | {"--help", "--repair", "--csv", "--reconcile"}
-    of_sandbox = {"--port", "--speed", "--fault", "--journal"}
-    words = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
-    assert words <= known | of_sandbox
-=======
     flag = r"(?<![\w-])--[a-z][a-z-]+"
     commands = re.findall(r"^    (\w+) ", run_here("--help").out, re.MULTILINE)
     known = {found for command in commands for found in re.findall(flag, run_here(command, "--help").out)}
     assert set(re.findall(flag, README)) <= known
->>>>>>> 02f7420 (The README's options are compared with what --help says of every command)
     assert resolve({}, {"BATCH_RUNNER_BUDGET": "5"}, None).budget
 
 
