@@ -19,6 +19,8 @@ from batch_runner.virtual_time import run_virtual
 
 DAY_S = 86_400
 O1 = {"model_name": "kling-video-o1", "sound": "off"}
+OF_A_FACE = {"model_name": "kling-v2-1", "image": LINK, "image_reference": "face"}
+HD_26 = {"model_name": "kling-v2-6", "mode": "pro"}
 BY_SOUND = {"mode": "audio2video", "video_url": CLIP}
 OLD_EFFECT = {"images": [LINK, LINK], "model_name": "kling-v1-6"}
 
@@ -372,7 +374,13 @@ def test_pictures_hold_as_many_slots_as_they_are_and_are_refused_whole() -> None
         ("images", {"image": LINK, "negative_prompt": "fog"}, "negative_prompt value 'with image' is invalid"),
         ("images", {"image_reference": "face"}, "image_reference value 'face' is invalid"),
         ("images", {"model_name": "kling-v2-1", "image_reference": "face"}, "image cannot be empty"),
-        ("images", {"image_fidelity": 1.5}, "image_fidelity value '1.5' is invalid"),
+        ("images", {"image_fidelity": 0.5}, "image_fidelity value '0.5' is invalid"),
+        ("images", {"model_name": "kling-v2-1", "image": LINK, "image_fidelity": 1.5}, None),
+        ("images", {**OF_A_FACE, "human_fidelity": 0.5}, "human_fidelity value '0.5' is invalid"),
+        ("images", {"model_name": "kling-v2-new", "aspect_ratio": None}, "image cannot be empty"),
+        ("images", {"model_name": "kling-v2-new", "image": LINK}, "aspect_ratio value '21:9' is invalid"),
+        ("images", {"model_name": "kling-v1-5", "image": LINK}, "image_reference cannot be empty"),
+        ("image2video", {**HD_26, "image_tail": LINK, "sound": "on"}, "image_tail value 'with sound' is invalid"),
         ("images", {"model_name": "kling-v2-6"}, "model is not supported"),
         ("omni-image", {"resolution": "4k"}, "resolution value '4k' is invalid"),
         ("omni-image", {"series_amount": 10}, "series_amount value '10' is invalid"),
@@ -431,6 +439,13 @@ def test_what_a_product_does_not_take_is_named(kind: str, fields: dict[str, Any]
 )  # fmt: skip
 def test_what_a_product_takes_is_accepted(kind: str, fields: dict[str, Any]) -> None:
     assert said(kind, **fields) == "accepted"
+
+
+def test_a_restyled_picture_keeps_its_shape() -> None:
+    fields = {"model_name": "kling-v2-new", "image": picture(400, 800), "aspect_ratio": None}
+    task = asked("images", **fields)
+    assert isinstance(task, SandboxTask)
+    assert task.aspect == "9:16"
 
 
 def test_a_late_failure_of_a_bad_picture_concerns_every_product_with_pictures() -> None:

@@ -208,6 +208,8 @@ def test_turbo_is_as_quick_as_reported() -> None:
         (O1, {"settings": {"duration": 7}}, ONLY_FIVE_OR_TEN.message),
         (O1, {"settings": {"audio": "native"}}, "audio value 'native' is invalid"),
         (O1, {"contents": [prompt(), FIRST, element(CHARACTER)]}, "element_id value 'of a video' is invalid"),
+        (O1, {"contents": [FIRST, LAST, element()]}, "contents value 'last_frame beside other references' is invalid"),
+        (O1, {"contents": [FIRST, LAST, REFERENCE]}, "contents value 'last_frame beside other references' is invalid"),
         (OMNI, {"settings": {}}, "aspect_ratio cannot be empty"),
         (OMNI, {"contents": [prompt(), LAST]}, "contents value 'last_frame without first_frame' is invalid"),
         (OMNI, {"contents": [FEATURE] * 2}, "contents value '2 videos' is invalid"),

@@ -35,7 +35,8 @@ PriceOf = Callable[[str, Mapping[str, Any], Mapping[str, Decimal], Mapping[str, 
 """The credits of a task, from
 
 - its kind,
-- the request's body; one of the second generation in the flat form of the first, its path's model as ``model_name``,
+- the fields of its body that say something; those of the second generation in the flat form of the first, with its
+  path's model as ``model_name``,
 - the measured seconds of its sources by field (``sound_file``, ``face_choose[].audio_id``),
 - ``model_name`` and ``mode`` of the task it continues, if it continues one.
 """
@@ -158,7 +159,8 @@ class World:
         key = self._key(request, len(used))
         credits_due = Decimal(0)
         if not order.status:
-            credits_due = self._price_of(request.product.kind, request.body, order.lengths, order.inherited)
+            body = {**request.present, **order.decided}
+            credits_due = self._price_of(request.product.kind, body, order.lengths, order.inherited)
         denied = self._room_for(request.product, order, credits_due, now_s)
         if denied is None and refused_by_policy(self.config, key, request.prompt):
             denied = AGAINST_POLICY

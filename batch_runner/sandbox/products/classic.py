@@ -121,6 +121,8 @@ def _start_and_end(request: Request) -> Denied | None:
         return invalid("image_tail", "with masks or camera_control")
     if tail is not None and not _fits(request, _model(request).end_frame):
         return invalid("image_tail", f"with {request.model_name} {request.mode}")
+    if tail is not None and request.given("image") is not None and _model(request).silent_end_frame and request.sound:
+        return invalid("image_tail", "with sound")
     unmasked = not masks or _fits(request, _model(request).brush)
     return None if unmasked else invalid(masks[0], f"with {request.model_name} {request.mode}")
 

@@ -51,7 +51,7 @@ def _listed(settings: Mapping[str, Any]) -> dict[str, Any]:
     duration = settings.get("duration")
     if isinstance(duration, int) and not isinstance(duration, bool):
         return {**settings, "duration": str(duration)}
-    return {**settings, "duration": duration if duration in (None, "") else [duration]}
+    return {**settings} if duration in (None, "") else {**settings, "duration": [duration]}
 
 
 def _contents(shape: Shape, contents: list[Any]) -> dict[str, Any] | Denied:

@@ -48,6 +48,25 @@ def _reference(request: Request) -> Denied | None:
     return clauses.needed("image")(request)
 
 
+def _image(request: Request) -> Denied | None:
+    way, has_image = _painter(request).image, request.given("image") is not None
+    if way == "must" and not has_image:
+        return empty("image")
+    plain = way == "reference" and has_image and request.given("image_reference") is None
+    return empty("image_reference") if plain else None
+
+
+def _fidelity(request: Request) -> Denied | None:
+    for field, legal in (("image_fidelity", ("subject", "face")), ("human_fidelity", ("subject",))):
+        value, reference = request.given(field), request.given("image_reference")
+        if value is None:
+            continue
+        fits = _painter(request).has_fidelity and (reference is None or reference in legal)
+        if not fits or not clauses.is_number(value, 0, 1):
+            return invalid(field, value)
+    return None
+
+
 def _negative(request: Request) -> Denied | None:
     both = request.given("negative_prompt") is not None and request.given("image") is not None
     return invalid("negative_prompt", "with image") if both else clauses.text("negative_prompt")(request)
@@ -71,7 +90,9 @@ def _painted(*fields: str) -> Callable[[Request], Order | Denied]:
         if isinstance(picture, Denied):
             return picture
         count = request.count
-        return Order(request.median_s(0), request.aspect, count=count, slots=count, trouble=picture.trouble)
+        is_shaped = request.model_name not in PAINTERS or _painter(request).aspects
+        aspect = request.aspect if is_shaped else picture.aspect
+        return Order(request.median_s(0), aspect, count=count, slots=count, trouble=picture.trouble)
 
     return order
 
@@ -101,8 +122,16 @@ def _omni(request: Request) -> Order | Denied:
     wish = request.given("aspect_ratio")
     aspect = picture.aspect if wish in (None, "auto") else str(wish)
     count = _series_count(request) if _is_series(request) else request.count
-    facts = {"series": True} if _is_series(request) else {}
-    return Order(request.median_s(0), aspect, count=count, slots=count, trouble=picture.trouble, facts=facts)
+    is_series = _is_series(request)
+    return Order(
+        request.median_s(0),
+        aspect,
+        count=count,
+        slots=count,
+        trouble=picture.trouble,
+        facts={"series": True} if is_series else {},
+        decided={"series_amount": count} if is_series else {},
+    )
 
 
 def _series_count(request: Request) -> int:
@@ -182,8 +211,8 @@ PRODUCTS = (
             _aspect,
             _N,
             _reference,
-            clauses.number("image_fidelity", 0, 1),
-            clauses.number("human_fidelity", 0, 1),
+            _image,
+            _fidelity,
             clauses.rows("element_list", 1, _MOST_REFERENCES),
             _elements,
             clauses.own_words,

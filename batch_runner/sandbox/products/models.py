@@ -31,6 +31,7 @@ class Model:
         brush: lengths for which motion masks are accepted, by mode.
         camera: (kind, mode, length) for which camera control is accepted.
         multi_shot: whether several shots can be asked for.
+        silent_end_frame: whether a clip with an end frame has to be silent.
     """
 
     lengths: Mapping[str, Lengths]
@@ -40,6 +41,7 @@ class Model:
     brush: Mapping[str, Lengths] = field(default_factory=dict)
     camera: frozenset[tuple[str, str, int]] = frozenset()
     multi_shot: bool = False
+    silent_end_frame: bool = False
 
 
 def _both(lengths: Lengths) -> dict[str, Lengths]:
@@ -70,7 +72,13 @@ CLASSIC: Mapping[str, Model] = {
     "kling-v2-1": Model(_both(_FIVE_TEN), Pace(45, 6), end_frame={"pro": _FIVE_TEN}),
     "kling-v2-1-master": Model(_both(_FIVE_TEN), Pace(90, 12)),
     "kling-v2-5-turbo": Model(_both(_FIVE_TEN), Pace(22, 3), end_frame={"pro": _FIVE_TEN}),
-    "kling-v2-6": Model(_both(_FIVE_TEN), Pace(30, 6), sound=frozenset({"pro"}), end_frame={"pro": _FIVE_TEN}),
+    "kling-v2-6": Model(
+        _both(_FIVE_TEN),
+        Pace(30, 6),
+        sound=frozenset({"pro"}),
+        end_frame={"pro": _FIVE_TEN},
+        silent_end_frame=True,
+    ),
     "kling-v3": Model(
         _all(_THREE_TO_FIFTEEN),
         Pace(85, 10),
@@ -102,20 +110,24 @@ class Painter:
         aspects: shapes that can be asked for.
         references: what a picture can be a reference for (``subject``, ``face``).
         elements: whether elements can be named.
+        image: whether a request ``may`` have a picture, ``must`` have one, or only as a ``reference``.
+        has_fidelity: whether it can be told how close to keep to the picture.
     """
 
     resolutions: tuple[str, ...] = ("1k", "2k")
     aspects: tuple[str, ...] = ("16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9")
     references: tuple[str, ...] = ()
     elements: bool = False
+    image: str = "may"
+    has_fidelity: bool = False
 
 
 PAINTERS: Mapping[str, Painter] = {
     "kling-v1": Painter(("1k",), Painter().aspects[:-1]),
-    "kling-v1-5": Painter(("1k",), references=("subject", "face")),
+    "kling-v1-5": Painter(("1k",), references=("subject", "face"), image="reference"),
     "kling-v2": Painter(),
-    "kling-v2-new": Painter(),
-    "kling-v2-1": Painter(references=("subject", "face")),
+    "kling-v2-new": Painter(aspects=(), image="must"),
+    "kling-v2-1": Painter(references=("subject", "face"), elements=True, has_fidelity=True),
     "kling-v3": Painter(elements=True),
 }
 """Models of images/generations; those before v2-1 stand in the reference of 2025."""

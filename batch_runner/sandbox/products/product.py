@@ -102,6 +102,7 @@ class Order:
         lengths: seconds of its sources by field, as far as they were measured.
         facts: what its results need to know beyond this, as JSON.
         inherited: what the price follows from beside the body: the model and mode of the task it continues.
+        decided: fields that the service chose by itself, as they are priced (how many pictures a series has).
         status: the verdict in the answer of a selection call; anything but 0 costs nothing.
     """
 
@@ -115,6 +116,7 @@ class Order:
     lengths: Mapping[str, Decimal] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     inherited: Mapping[str, str] = field(default_factory=dict)
+    decided: Mapping[str, Any] = field(default_factory=dict)
     status: int = 0
 
 
@@ -132,6 +134,11 @@ class Request:
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return None if value in ("", [], {}) else value
+
+    @property
+    def present(self) -> dict[str, Any]:
+        """The body without what counts as absent."""
+        return {name: self.body[name] for name in self.body if self.given(name) is not None}
 
     @property
     def model_name(self) -> str:

@@ -29,7 +29,7 @@ _FIVE_TEN = (5, 10)
 _THREE_TO_FIFTEEN = tuple(range(3, 16))
 _EVERY_AUDIO = ("native", "original", "off")
 """``audio`` is looked at on every route, also where the reference does not name it."""
-_MOST_IMAGES, _MOST_BESIDE_VIDEO, _MOST_BESIDE_FRAME = 7, 4, 3
+_MOST_IMAGES, _MOST_BESIDE_VIDEO, _MOST_BESIDE_FRAME, _MOST_BESIDE_END = 7, 4, 3, 2
 _OMNI_TYPES = frozenset(
     {"prompt", "first_frame", "last_frame", "refer_image", "feature_video", "base_video", "element"}
 )
@@ -91,10 +91,10 @@ _ROUTES = (
              durations=_THREE_TO_FIFTEEN, always_sounds=True),
     Standard("text-to-video", "kling-3.0", "text2video", _V3_PACE, _LONG, resolutions=_ALL,
              durations=_THREE_TO_FIFTEEN, audio=("native", "off"), has_aspect=True, has_shots=True),
-    Standard("image-to-video", "kling-3.0", "image2video", _V3_PACE,
+    Standard("image-to-video", "kling-3.0", "image2video", _V3_PACE, _LONG,
              contents=_types("first_frame", "last_frame", "element"), resolutions=_ALL, durations=_THREE_TO_FIFTEEN,
              audio=("native", "off"), has_shots=True),
-    Standard("omni-video", "kling-3.0-omni", "omni-video", _OMNI_PACE, contents=_OMNI_TYPES, resolutions=_ALL,
+    Standard("omni-video", "kling-3.0-omni", "omni-video", _OMNI_PACE, _LONG, contents=_OMNI_TYPES, resolutions=_ALL,
              durations=_THREE_TO_FIFTEEN, has_aspect=True, has_shots=True),
     Standard("omni-video", _O1, "omni-video", _OMNI_PACE, contents=_OMNI_TYPES, durations=tuple(range(3, 11)),
              audio=("original", "off"), has_aspect=True),
@@ -220,8 +220,10 @@ def _counts(request: Request) -> Denied | None:
         return invalid("contents", f"{len(images)} images and {len(elements)} elements")
     if has_video and characters and (images or characters > 1):
         return invalid("contents", "an element of a video beside a video")
-    framed = any(row.get("type") for row in images)
-    return invalid("contents", f"{len(elements)} elements") if framed and len(elements) > _MOST_BESIDE_FRAME else None
+    words = [row["type"] for row in images if row.get("type")]
+    if request.model_name == _O1 and "end_frame" in words and (elements or len(images) > _MOST_BESIDE_END):
+        return invalid("contents", "last_frame beside other references")
+    return invalid("contents", f"{len(elements)} elements") if words and len(elements) > _MOST_BESIDE_FRAME else None
 
 
 def _is_character(request: Request, row: Mapping[str, Any]) -> bool:
