@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from batch_runner.callbacks import Callbacks, callbacks_of, open_callbacks
@@ -109,13 +109,25 @@ async def run_settings(
     clock: Clock | None = None,
     halt: Halt | None = None,
     free_bytes: FreeBytes = free_bytes,
+    rng: random.Random | None = None,
 ) -> SummaryRecord:
-    """``run`` with settings that are already resolved; ``halt`` lets the caller stop it (signals).
+    """``run`` with settings that are already resolved.
 
     A path of ``-`` is read to its end first, and meanwhile nothing else can go on: a door that wants to hear signals
     hands the manifest instead.
+
+    Args:
+        manifest: what is to be made.
+        settings: what the options came to.
+        environ: where the keys are looked for.
+        observer: is handed every event.
+        clock: wall time; the machine's unless told.
+        halt: lets the caller stop the run (signals).
+        free_bytes: the room on the disk of a folder.
+        rng: draws the jitter of waits.
     """
-    launch = replace(_launch(manifest, settings, observer, clock, halt), free_bytes=free_bytes)
+    launch = _launch(manifest, settings, observer, clock, halt)
+    launch = replace(launch, free_bytes=free_bytes, rng=rng or launch.rng)
     manifest = launch.source
     await asyncio.get_running_loop().run_in_executor(None, manifest.check)
     keys, callbacks = _Keyring(settings, environ), callbacks_of(settings, environ)
@@ -192,6 +204,7 @@ class _Launch:
     halt: Halt
     observer: Observer
     free_bytes: FreeBytes = free_bytes
+    rng: random.Random = field(default_factory=random.Random)
 
     @property
     def manifest(self) -> str:
@@ -202,9 +215,9 @@ class _Launch:
     async def store(self) -> AsyncIterator[Store]:
         """The output folder held alone, and its store, for the length of a block."""
         folder = self.settings.output_dir
-        with held_folder(folder) as has_forgotten:
+        with held_folder(folder) as has_past:
             book = price_book_of(self.settings)
-            store = await SqliteStore.open(folder / "state.db", self.clock, has_forgotten=has_forgotten, book=book)
+            store = await SqliteStore.open(folder / "state.db", self.clock, has_forgotten=has_past, book=book)
             try:
                 yield store
             finally:
@@ -273,8 +286,7 @@ class _Launch:
         keys: Keys | None,
         callbacks: Callbacks | None = None,
     ) -> AsyncIterator[tuple[Context, Collector]]:
-        settings, clock = self.settings, self.clock
-        rng, changed = random.Random(), asyncio.Event()  # noqa: S311 - jitter, not cryptography
+        settings, clock, rng, changed = self.settings, self.clock, self.rng, asyncio.Event()
         journal_path = settings.output_dir / SANDBOX_JOURNAL
         async with (
             open_callbacks(callbacks, clock, self.observer) as hints,

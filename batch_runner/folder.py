@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from batch_runner.download import sync_folder
 from batch_runner.errors import DiskError, OutputFolderLockedError, UsageError
 from batch_runner.settings import Settings, check_batch_name
 
@@ -20,14 +22,14 @@ STDIN = Path("-")
 def held_folder(output_dir: Path) -> Iterator[bool]:
     """Make the folder if need be and hold it alone; the kernel lets go of the lock when the process dies.
 
-    Yields whether the folder has forgotten its past: there were runs here, but ``state.db`` is gone.
+    Yields whether there were runs here before: then a ``state.db`` that is gone, or empty, has forgotten them.
 
     Raises:
         OutputFolderLockedError: another run holds it.
         DiskError: it cannot be made or written.
     """
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
+        _make(output_dir)
         lock_path = output_dir / ".lock"
         if lock_path.is_symlink():
             raise DiskError(f"{lock_path} is a symbolic link, and links are not followed; remove it")
@@ -41,9 +43,19 @@ def held_folder(output_dir: Path) -> Iterator[bool]:
     except OSError as error:
         raise DiskError(f"{output_dir} cannot be used as the output folder: {error.strerror or error}") from error
     try:
-        yield has_past and not (output_dir / "state.db").exists()
+        yield has_past
     finally:
         lock.release()
+
+
+def _make(output_dir: Path) -> None:
+    """Make the folder and its parents where need be; until it holds a store, make sure of its own name too."""
+    made = [path for path in (output_dir, *output_dir.parents) if not path.exists()]
+    output_dir.mkdir(parents=True, exist_ok=True)
+    if not (output_dir / "state.db").exists():
+        for folder in [path.parent for path in made] or [output_dir.parent]:
+            if os.access(folder, os.R_OK):  # whoever may not open a folder cannot make it durable either
+                sync_folder(folder)
 
 
 def batch_name(manifest_path: Path, settings: Settings) -> str:

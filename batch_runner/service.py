@@ -126,9 +126,17 @@ def check_keys(items: Iterable[Item], keys: Keys) -> None:
 
 
 def on_this_loop(stamps: Iterable[Stamp], clock: Clock) -> list[float]:
-    """The stamps as moments of the running loop's clock; another boot's are placed by the wall clock."""
-    epoch, now_s, now_wall_s = clock.epoch(), asyncio.get_running_loop().time(), clock.wall_s()
-    return [stamp.loop_s if stamp.epoch == epoch else now_s - max(0.0, now_wall_s - stamp.wall_s) for stamp in stamps]
+    """The stamps as moments of the running loop's clock.
+
+    Another boot's are placed by the wall clock, which somebody may have set since, but never within this boot.
+    """
+    epoch, uptime_s = clock.epoch(), clock.uptime_s()
+    now_s, now_wall_s = asyncio.get_running_loop().time(), clock.wall_s()
+
+    def age_s(stamp: Stamp) -> float:
+        return min(uptime_s, max(0.0, now_wall_s - stamp.wall_s))
+
+    return [stamp.loop_s if stamp.epoch == epoch else now_s - age_s(stamp) for stamp in stamps]
 
 
 async def lost_at_s(store: Store, clock: Clock) -> float:

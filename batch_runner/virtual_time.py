@@ -21,6 +21,8 @@ _SETTLE_S = 0.0001
 """Real seconds a quiet selector is given before the clock jumps: loopback delivery is not always instant."""
 _IDLE_S = 0.01
 """Real seconds between two looks while there is no timer to jump to."""
+_PASSES_MOST = 500_000
+"""So many passes of the loop at one moment of its time are a busy wait, which would never end."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -31,8 +33,13 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.now_s = 0.0
         self.jobs = 0
         self._settle_s = settle_s
+        self._passes = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._passes += 1
+        if self._passes > _PASSES_MOST:
+            self._passes = 0  # whoever cleans up must be able to
+            raise RuntimeError(f"virtual time stands still at {self.now_s} s: something waits busily")
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
@@ -40,6 +47,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             return super().select(None if self.jobs else _IDLE_S)
         if not self._is_stirring():
             self.now_s += timeout
+            self._passes = 0
         return super().select(0)
 
     def _is_stirring(self) -> bool:

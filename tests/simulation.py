@@ -1,85 +1,149 @@
 """The whole program under virtual time: real runner, store, client, sockets and sandbox, faults and deaths from a seed.
 
-A death is a switch: from that moment on nothing of the run reaches the store, the folder or the network, as after
-kill -9. The sandbox lives on, and its books are the oracle.
+A death is exact: what the disk holds at that moment is what the next run finds, whatever the dying program still
+does. The sandbox lives on, and its books are the oracle.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import errno
 import json
+import os
 import random
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import pytest
+from seeded_loop import SeededLoop
+from simulated_disk import MACHINE, Dead, Durable, SimulatedDisk, Tree
+from simulated_film import digest, small_film
+from simulation_audit import audit
 
-from batch_runner import api, download
+from batch_runner import api
+from batch_runner.errors import StoreError
+from batch_runner.lifecycle import ExternalId
 from batch_runner.manifest import Format, Manifest, Source
 from batch_runner.media import inspect
 from batch_runner.model import Item
 from batch_runner.records import SummaryRecord
-from batch_runner.runner import Halt, collector
+from batch_runner.runner import Halt
 from batch_runner.sandbox import FaultPlan, Sandbox, SandboxTask, WorldConfig
-from batch_runner.sandbox.clips import ClipWish, render
+from batch_runner.sandbox.results import files
 from batch_runner.service import sandbox_price
 from batch_runner.settings import resolve
-from batch_runner.store import SqliteStore, StoreReader
+from batch_runner.store import SqliteStore
 from batch_runner.virtual_time import VirtualClock, VirtualTimeLoop
+
+__all__ = ["DiskFault", "Life", "MachineClock", "Scenario", "Simulation", "audit", "simulate"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class Life:
-    """Counts the moments at which a run can die, and ends it at one of them."""
+PowerCut = Literal["worst", "mixed"]
+"""Nothing survives that no fsync has reached, or some of it does."""
 
-    def __init__(self, die_at: int | None = None) -> None:
+
+@dataclass(frozen=True)
+class DiskFault:
+    """The ``number``-th call of one name fails, and all later ones if it ``lasts``.
+
+    ``call`` is that of ``SimulatedDisk``, or ``store`` (a transaction that cannot be committed) or ``committed``
+    (one that is committed, and yet reported as failed).
+    """
+
+    call: str
+    number: int
+    errno: int
+    lasts: bool = False
+
+
+class Life:
+    """One start of the program: counts the moments at which it can die, and ends it at one of them.
+
+    Attributes:
+        moments: how many there were.
+        over: set by the death.
+        remains: what was on the disk then.
+        failed: disk calls that failed on purpose, by name and errno.
+        connections: to ``state.db``; the operating system closes them.
+    """
+
+    def __init__(self, die_at: int | None, bury: Callable[[], Tree], fault: DiskFault | None) -> None:
         self.moments = 0
         self.over = asyncio.Event()
-        self.is_buried = False
+        self.remains: Tree | None = None
+        self.failed: Counter[str] = Counter()
+        self.connections: list[sqlite3.Connection] = []
         self._die_at = die_at
+        self._bury = bury
+        self._fault = fault
+        self._calls: Counter[str] = Counter()
 
-    def moment(self) -> bool:
-        """One more moment; whether the run is dead now."""
+    def pass_moment(self) -> None:
+        """One more moment, seen from outside: it may be the last."""
         self.moments += 1
         if self.moments == self._die_at:
-            self.over.set()
-        return self.over.is_set()
+            self.end()
 
-    async def live(self) -> None:
-        """Go on, or never again."""
-        if self.is_buried:
-            raise asyncio.CancelledError
-        if self.moment():
-            await asyncio.Event().wait()
+    def end(self) -> None:
+        """Die, now."""
+        if not self.over.is_set():
+            self.remains = self._bury()
+            self.over.set()
+
+    def moment(self) -> None:
+        """One more moment of the program itself. Raises Dead."""
+        self.pass_moment()
+        if self.over.is_set():
+            raise Dead
+
+    def disk_call(self, name: str) -> int:
+        """See ``simulated_disk.Machine``."""
+        self.moment()
+        fault = self._fault
+        if fault is None or fault.call != name:
+            return 0
+        self._calls[name] += 1
+        if self._calls[name] != fault.number and not (fault.lasts and self._calls[name] > fault.number):
+            return 0
+        self.failed[f"{name} {errno.errorcode[fault.errno]}"] += 1
+        return fault.errno
 
 
 class MortalStore(SqliteStore):
-    """The real store; a run may die right before or right after each of its transactions."""
-
-    life: Life
+    """The real store; a run may die right before or right after each of its transactions, and each may fail."""
 
     async def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        life = MortalStore.life
-        await life.live()
-        result = await super()._do(work, *args, **kwargs)
-        await life.live()
+        life = MACHINE.get()
+        assert isinstance(life, Life)
+        if self._connection not in life.connections:
+            life.connections.append(self._connection)
+        number = life.disk_call("store")
+
+        def fragile(db: sqlite3.Connection) -> T:
+            result = work(db, *args, **kwargs)
+            if number:
+                raise sqlite3.OperationalError(os.strerror(number))
+            return result
+
+        result = await super()._do(fragile)
+        number = life.disk_call("committed")
+        if number:
+            raise StoreError(f"{self._path}: {os.strerror(number)}")
         return result
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One simulated batch."""
+    """One simulated batch; with ``threads``, executor jobs run in real ones, as they come."""
 
     seed: int = 0
     items: int = 6
@@ -89,10 +153,51 @@ class Scenario:
     faults: FaultPlan = field(default_factory=FaultPlan)
     options: Mapping[str, object] = field(default_factory=dict)
     lines: tuple[str, ...] | None = None
+    threads: bool = False
+
+
+class MachineClock:
+    """The wall clock of the program's machine, which can be wrong, and the name of its boot.
+
+    Attributes:
+        offset_s: how far it is ahead of the truth.
+        boots: how often the machine was started.
+        booted_at_s: the simulation's time of the newest start.
+    """
+
+    def __init__(self, truth: VirtualClock) -> None:
+        self._truth = truth
+        self.offset_s = 0.0
+        self.boots = 1
+        self.booted_at_s = 0.0
+
+    def wall_s(self) -> float:
+        """What the machine believes."""
+        return self._truth.wall_s() + self.offset_s
+
+    def epoch(self) -> str:
+        """Another name after each start."""
+        return f"boot-{self.boots}"
+
+    def uptime_s(self) -> float:
+        """Seconds since the newest start."""
+        return self._truth.uptime_s() - self.booted_at_s
 
 
 class Simulation:
-    """An account, an output folder, and any number of runs on them."""
+    """An account, an output folder, and any number of runs on them.
+
+    Attributes:
+        clock: the sandbox's, which is right.
+        machine_clock: the program's.
+        died: runs that were killed or lost their power.
+        life: the newest run.
+        failed: disk calls that failed on purpose, over all runs.
+        shares_rate: other programs make requests on the account too.
+        is_damaged: somebody harmed ``state.db``.
+        has_lost: there was a ``state.db`` that is no more.
+        budget_was_lowered: below what may have been spent or held already.
+    """
 
     def __init__(self, scenario: Scenario, folder: Path, sandbox: Sandbox, clock: VirtualClock) -> None:
         self.scenario = scenario
@@ -102,9 +207,15 @@ class Simulation:
         self.sandbox = sandbox
         self.world = sandbox.world
         self.clock = clock
+        self.machine_clock = MachineClock(clock)
+        self.durable = Durable(self.output_dir)
         self.events: list[Any] = []
+        self._digests: dict[str, str] = {}
         self.died = 0
         self.free_bytes = 10**12
+        self.life: Life | None = None
+        self.failed: Counter[str] = Counter()
+        self.shares_rate = self.is_damaged = self.has_lost = self.budget_was_lowered = False
         self.manifest.write_text("".join(line + "\n" for line in self._lines()), encoding="utf-8")
 
     def _lines(self) -> list[str]:
@@ -123,11 +234,14 @@ class Simulation:
         self,
         die_at: int | None = None,
         *,
+        die_after_s: float | None = None,
+        power_cut: PowerCut | None = None,
+        fault: DiskFault | None = None,
         environ: Mapping[str, str] | None = None,
         halt: Halt | None = None,
         **options: object,
     ) -> SummaryRecord | None:
-        """One start of the program; None when it died."""
+        """One start of the program; None when it died at that moment or time, by SIGKILL or for want of power."""
         flags = {
             "output_dir": str(self.output_dir),
             "max_concurrent": self.scenario.slots,
@@ -136,39 +250,72 @@ class Simulation:
             **self.scenario.options,
             **options,
         }
-        keys = {"KLING_ACCESS_KEY": self.sandbox.access_key, "KLING_SECRET_KEY": self.sandbox.secret_key}
-        life = Life(die_at)
-        with _mortal(life, self.world):
-            work = asyncio.ensure_future(
+        bury = partial(Tree.read, self.output_dir)
+        if power_cut is not None:
+            dice = random.Random(f"cut {self.scenario.seed} {self.died}") if power_cut == "mixed" else None
+            bury = partial(self.durable.after_power_cut, dice)
+        life = self.life = Life(die_at, bury, fault)
+        timer = None
+        if die_after_s is not None:
+            timer = asyncio.get_running_loop().call_later(die_after_s, life.end)
+        try:
+            return await self._alive(
+                life,
                 api.run_settings(
                     self.manifest,
                     resolve(flags, {}, None),
-                    environ=keys if environ is None else environ,
+                    environ=self._keys() if environ is None else environ,
                     halt=halt,
                     observer=self.events.append,
-                    clock=self.clock,
+                    clock=self.machine_clock,
                     free_bytes=lambda _: self.free_bytes,
-                )
+                    rng=random.Random(f"jitter {self.scenario.seed}"),
+                ),
             )
-            death = asyncio.ensure_future(life.over.wait())
-            await asyncio.wait({work, death}, return_when=asyncio.FIRST_COMPLETED)
-            self.moments = life.moments
-            if not work.done():
-                self.died += 1
-                life.is_buried = True
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
-                return None
-            death.cancel()
-            await asyncio.gather(death, return_exceptions=True)
-            return work.result()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.failed += life.failed
+            if life.remains is not None:
+                self._bury(life, life.remains, had_power=power_cut is None)
+
+    async def _alive(self, life: Life, program: Coroutine[Any, Any, T]) -> T | None:
+        """The program's result, or None when it died. It alone sees its life; the sandbox and the test do not."""
+        token = MACHINE.set(life)
+        work = asyncio.ensure_future(program)
+        MACHINE.reset(token)
+        death = asyncio.ensure_future(life.over.wait())
+        await asyncio.wait({work, death}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (work, death):
+            task.cancel()
+        await asyncio.gather(work, death, return_exceptions=True)
+        return None if life.over.is_set() else work.result()
+
+    def _bury(self, life: Life, remains: Tree, *, had_power: bool) -> None:
+        """Undo what the dead program did to the disk on its way out."""
+        self.died += 1
+        for connection in life.connections:
+            connection.close()
+        numbers = remains.write(self.output_dir)
+        if had_power:
+            self.durable.rewritten(numbers)
+        else:
+            self.durable.settled()
+            self.machine_clock.boots += 1
+            self.machine_clock.booted_at_s = self.clock.uptime_s()
+
+    def _keys(self) -> dict[str, str]:
+        return {"KLING_ACCESS_KEY": self.sandbox.access_key, "KLING_SECRET_KEY": self.sandbox.secret_key}
 
     async def repair(self) -> dict[str, str]:
         """``verify --repair`` on the account as it is."""
         flags = {"output_dir": str(self.output_dir), "base_url": self.sandbox.base_url, "rpm": self.scenario.rpm}
-        keys = {"KLING_ACCESS_KEY": self.sandbox.access_key, "KLING_SECRET_KEY": self.sandbox.secret_key}
+        life = self.life = Life(None, partial(Tree.read, self.output_dir), None)
         settings = resolve(flags, {}, None)
-        return await api.repair_settings(self.manifest, settings, environ=keys, clock=self.clock)
+        work = api.repair_settings(self.manifest, settings, environ=self._keys(), clock=self.machine_clock)
+        reasons = await self._alive(life, work)
+        assert reasons is not None
+        return reasons
 
     def items(self) -> list[Item]:
         """The items of the manifest as it is now."""
@@ -180,11 +327,18 @@ class Simulation:
     def ledger(self) -> list[dict[str, Any]]:
         return _json_lines(self.output_dir / "batch" / "ledger.jsonl")
 
-    def whole_files(self) -> None:
-        """Promise 3: whatever has a final name has the server's bytes."""
-        right = {digest(clip(task)) for task in self.world.tasks if task.will_succeed}
-        for path in self.output_dir.glob("batch/*.mp4"):
-            assert digest(path.read_bytes()) in right, f"{path.name} is not whole"
+    @property
+    def tasks(self) -> list[SandboxTask]:
+        """The account's tasks that are this batch's."""
+        ours = ExternalId.of("batch", "", 1, "").batch
+        names = ((task, ExternalId.parse(task.external_task_id)) for task in self.world.tasks)
+        return [task for task, name in names if name is not None and name.batch == ours]
+
+    def asset_digest(self, task: SandboxTask) -> str:
+        """The SHA-256 of the file that the sandbox hands out for a task."""
+        if task.task_id not in self._digests:
+            self._digests[task.task_id] = digest(self.sandbox.film(next(files(task))))
+        return self._digests[task.task_id]
 
     def tree(self) -> dict[str, bytes]:
         """Every file below the output folder, and its bytes."""
@@ -203,129 +357,49 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def clip(task: SandboxTask) -> bytes:
-    return render(ClipWish(task.look, task.aspect, task.length_s))
-
-
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 @contextmanager
-def _mortal(life: Life, world: Any) -> Iterator[None]:
-    """Let the run die around every transaction, every final name, and every task the account makes."""
-    with pytest.MonkeyPatch.context() as patch:
-        MortalStore.life = life
+def _mortal(simulation: Simulation) -> Iterator[None]:
+    """Let runs die around every transaction, disk call and job, when a request arrives and when a task is made."""
+    world, loop = simulation.world, asyncio.get_running_loop()
+    real_add, real_stamp = world.add, world.stamp
+
+    def add(task: SandboxTask) -> None:
+        real_add(task)
+        if simulation.life is not None:
+            simulation.life.pass_moment()
+
+    def stamp(now_s: float) -> None:
+        real_stamp(now_s)
+        if simulation.life is not None:
+            simulation.life.pass_moment()
+
+    with pytest.MonkeyPatch.context() as patch, SimulatedDisk(simulation.output_dir, simulation.durable).between():
         patch.setattr(api, "SqliteStore", MortalStore)
-        real_publish, real_add = download.publish, type(world).add
-        loop = asyncio.get_running_loop()
-
-        def publish(part_path: Path, final_path: Path) -> None:
-            if asyncio.run_coroutine_threadsafe(_moment(life), loop).result():
-                return
-            real_publish(part_path, final_path)
-            asyncio.run_coroutine_threadsafe(_moment(life), loop).result()
-
-        def add(task: SandboxTask) -> None:
-            real_add(world, task)
-            life.moment()
-
-        patch.setattr(collector, "publish", publish)
         patch.setattr(world, "add", add)
+        patch.setattr(world, "stamp", stamp)
+        if isinstance(loop, SeededLoop):
+            patch.setattr(loop, "before_job", _before_job)
         yield
 
 
-async def _moment(life: Life) -> bool:
-    return life.moment()
+def _before_job() -> None:
+    """A job may be a dead program's last one, which closes a file: it is let go, its traces are undone."""
+    machine = MACHINE.get()
+    if isinstance(machine, Life):
+        machine.pass_moment()
 
 
 def simulate(scenario: Scenario, folder: Path, work: Callable[[Simulation], Any]) -> Any:
-    """Run ``work`` with a simulation under virtual time; prints what replays it."""
-    print(f"replay: {scenario}")  # noqa: T201 - the seed belongs into a failing test's output
+    """Run ``work`` with a simulation under virtual time."""
 
     async def main() -> Any:
         clock = VirtualClock(asyncio.get_running_loop())
-        sandbox = Sandbox(scenario.world, clock=clock, price=sandbox_price, fault_plan=scenario.faults)
+        sandbox = Sandbox(scenario.world, clock=clock, price=sandbox_price, fault_plan=scenario.faults, film=small_film)
         async with sandbox:
-            return await work(Simulation(scenario, folder, sandbox, clock))
+            simulation = Simulation(scenario, folder, sandbox, clock)
+            with _mortal(simulation):
+                return await work(simulation)
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    loop_of = VirtualTimeLoop if scenario.threads else partial(SeededLoop, scenario.seed)
+    with asyncio.Runner(loop_factory=loop_of) as runner:
         return runner.run(main())
-
-
-def audit(simulation: Simulation, summary: SummaryRecord) -> None:
-    """Every promise that can be checked from outside once a batch is quiet."""
-    world, scenario = simulation.world, simulation.scenario
-    results, ledger = simulation.results(), simulation.ledger()
-    _audit_payment(simulation)
-    assert world.peak_in_flight <= scenario.slots, "promise 7: slots"
-    if scenario.rpm:
-        assert world.most_requests_in_window() <= scenario.rpm, "promise 7: requests"
-    assert not world.refusals[1302], "no refusal for rate"
-    _audit_ledger(ledger, summary)
-    _audit_moves(simulation.output_dir / "state.db")
-    if not summary.items.unknown and not summary.items.pending:
-        consumed = sum((row.consumed for row in summary.credits.values()), Decimal(0))
-        assert consumed == world.charged_total(simulation.clock.wall_s()), "promise 5"
-        assert all(row.held == 0 for row in summary.credits.values()), "promise 5: nothing is held"
-    _audit_files(simulation, results)
-    counts = {"succeeded": 0, "failed": 0, "pending": 0, "unknown": 0}
-    for row in results:
-        counts[row["status"]] += 1
-    items = summary.items
-    assert [items.succeeded, items.failed, items.pending, items.unknown] == list(counts.values()), "promise 11"
-    assert items.total == len(results)
-
-
-def _audit_payment(simulation: Simulation) -> None:
-    """Promise 1: no item has two live tasks, nor a second task unless the first failed."""
-    by_item: dict[str, list[SandboxTask]] = {}
-    for task in simulation.world.tasks:
-        prefix = "-".join(str(task.external_task_id).split("-")[:3])
-        by_item.setdefault(prefix, []).append(task)
-    for prefix, tasks in by_item.items():
-        for earlier, later in pairwise(tasks):
-            assert earlier.failure, f"{prefix} was paid twice"
-            assert earlier.ended_at_s <= later.created_at_s, f"{prefix} had two live tasks"
-
-
-def _audit_ledger(ledger: list[dict[str, Any]], summary: SummaryRecord) -> None:
-    """Promise 4, recomputed from the entries alone."""
-    consumed = held = Decimal(0)
-    open_holds: dict[str, Decimal] = {}
-    for number, entry in enumerate(ledger, start=1):
-        name, amount = entry["external_task_id"], Decimal(entry["credits"])
-        if entry["entry"] == "hold":
-            assert name not in open_holds, "a hold was opened twice"
-            open_holds[name] = amount
-            held += amount
-        else:
-            held -= open_holds.pop(name)
-            consumed += amount if entry["entry"] == "charge" else 0
-        assert (entry["seq"], Decimal(entry["consumed"]), Decimal(entry["held"])) == (number, consumed, held)
-        if entry["budget"] is not None:
-            assert consumed + held <= Decimal(entry["budget"])
-    credits_ = summary.credits.get("video")
-    if credits_ is not None:
-        assert (credits_.consumed, credits_.held) == (consumed, held)
-
-
-def _audit_moves(path: Path) -> None:
-    """Promise 4 once more, by double entry; in a copy, for even a reader leaves files beside the store."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = shutil.copy(path, folder)
-        with StoreReader.open(Path(copy)) as reader:
-            assert reader.ledger_faults() == [], "promise 4: balances are the sums of the moves"
-
-
-def _audit_files(simulation: Simulation, results: list[dict[str, Any]]) -> None:
-    """Promises 2 and 3: every succeeded item has exactly the server's bytes, and is told with its digest."""
-    simulation.whole_files()
-    by_task = {task.task_id: task for task in simulation.world.tasks}
-    for row in results:
-        if row["status"] != "succeeded":
-            continue
-        for file in row["files"]:
-            content = (simulation.output_dir / file["path"]).read_bytes()
-            assert (file["bytes"], file["sha256"]) == (len(content), digest(content))
-            assert content == clip(by_task[row["task_id"]])

@@ -687,10 +687,13 @@ def test_a_dead_cdn_does_not_let_a_batch_buy_what_it_cannot_fetch(tmp_path: Path
     play(tmp_path, work, *prompts, scenario=Scenario(slots=4, rpm=0, faults=faults), rpm=None, speed=60.0)
 
 
-def test_a_lost_store_waits_for_tasks_that_are_not_visible_yet(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_emptied", [False, True])
+def test_a_lost_store_waits_for_tasks_that_are_not_visible_yet(tmp_path: Path, is_emptied: bool) -> None:  # noqa: FBT001 - a parameter of the test
     async def work(simulation: Simulation) -> None:
         await simulation.run(max_runtime_s=2, rpm=0)
         (simulation.output_dir / "state.db").unlink()
+        if is_emptied:  # it looks like a store that was never begun
+            (simulation.output_dir / "state.db").touch()
         summary = await simulation.run(rpm=0)
         assert summary is not None
         assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)

@@ -382,6 +382,14 @@ def test_a_damaged_store_is_told_and_not_guessed_at(tmp_path: Path, content: byt
     assert path.read_bytes() == content
 
 
+def test_a_log_that_its_store_was_deleted_from_means_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with_store(path, loaded_only)
+    path.unlink()
+    path.with_name("state.db-wal").write_bytes(b"\x37\x7f\x06\x82" * 100)
+    with_store(path, loaded_only)
+
+
 def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     connection = sqlite3.connect(path)

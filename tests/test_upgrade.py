@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from doors_kit import run_here
-from simulation import Scenario, Simulation, audit, clip
+from simulation import Scenario, Simulation, audit
 
 from batch_runner.errors import ExitCode, StoreError
 from batch_runner.sandbox import Sandbox, SandboxTask, WorldConfig
+from batch_runner.sandbox.results import files
 from batch_runner.service import sandbox_price
 from batch_runner.store import StoreReader, connection
 from batch_runner.virtual_time import VirtualClock, VirtualTimeLoop
@@ -100,7 +101,7 @@ def resume(was: Recorded, folder: Path, work: Work) -> None:
 
 def _put_finished_files_back(here: Simulation) -> None:
     query = "SELECT path, task_id FROM files JOIN attempts USING (attempt_id) WHERE state = 'published'"
-    clips = {task.task_id: clip(task) for task in here.world.tasks if task.will_succeed}
+    clips = {task.task_id: here.sandbox.film(next(files(task))) for task in here.world.tasks if task.will_succeed}
     for path, task_id in rows_of(here.output_dir / "state.db", query):
         (here.output_dir / path).parent.mkdir(exist_ok=True)
         (here.output_dir / path).write_bytes(clips[task_id])

@@ -1,6 +1,7 @@
 """Result files: which links may be followed, one try at a download, and files under their final names."""
 
 from batch_runner.download.atomic import write_atomically
+from batch_runner.download.disk import sync_folder
 from batch_runner.download.failures import (
     BadDownload,
     BadLink,
@@ -45,6 +46,7 @@ __all__ = [
     "set_aside",
     "sha256_of",
     "sidecar_of",
+    "sync_folder",
     "tidy",
     "write_atomically",
     "write_part",

@@ -117,8 +117,7 @@ def make_batch_folder(output_dir: Path, name: str) -> Path:
             folder.mkdir()
         except FileExistsError:
             _require_folder(folder)
-        else:
-            sync_folder(output_dir)
+    sync_folder(output_dir)  # also where it stood already: whoever made it may have been killed before this line
     return folder
 
 

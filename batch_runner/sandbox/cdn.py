@@ -20,6 +20,9 @@ from batch_runner.sandbox.world import World
 
 ROUTE = "/cdn/{task_id}/{name}"
 
+Film = Callable[[File], bytes]
+"""The bytes of a file. The same file has the same; it may be called in an executor."""
+
 
 class Cdn:
     """Serves the files of finished tasks.
@@ -29,13 +32,15 @@ class Cdn:
         faults: drawn once a request.
         secret: signs the links.
         now: the service's wall seconds.
+        film: what a file holds.
     """
 
-    def __init__(self, world: World, faults: Faults, secret: bytes, now: Callable[[], float]) -> None:
+    def __init__(self, world: World, faults: Faults, secret: bytes, now: Callable[[], float], film: Film) -> None:
         self._world = world
         self._faults = faults
         self._secret = secret
         self._now = now
+        self._film = film
 
     def links(self, request: web.Request) -> Callable[[str, str], str]:
         """Signs links that lead back to where a request came in."""
@@ -73,7 +78,7 @@ class Cdn:
         return genuine and self._now() < int(expires)
 
     async def _send(self, request: web.Request, file: File, fault: Fault | None) -> web.StreamResponse:
-        content = await asyncio.get_running_loop().run_in_executor(None, file.content)
+        content = await asyncio.get_running_loop().run_in_executor(None, self._film, file)
         etag = self._etag(content, fault)
         headers: dict[str, str] = {hdrs.ETAG: etag, hdrs.ACCEPT_RANGES: "bytes", hdrs.CONTENT_TYPE: file.media_type}
         wanted = None if fault is Fault.RANGE_IGNORED else request.headers.get(hdrs.RANGE)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hmac
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import jwt
 from jwt.types import Options
@@ -59,11 +62,7 @@ class Keys:
 
     def _check_token(self, token: str, now_s: float) -> Denied | None:
         try:
-            # The library would judge the times by the machine's clock instead of the service's.
-            with warnings.catch_warnings():
-                # PyJWT warns of keys under 32 bytes; whoever starts a sandbox may give it any.
-                warnings.simplefilter("ignore", UserWarning)
-                claims = jwt.decode(token, self.secret_key, algorithms=["HS256"], options=_UNCHECKED_TIMES)
+            claims = _claims(token, self.secret_key)
         except jwt.InvalidTokenError:
             return _INVALID
         times = (claims["exp"], claims.get("nbf", 0))
@@ -77,6 +76,16 @@ class Keys:
         if expires_at_s <= now_s - self.leeway_s:
             return Denied(Code.AUTH_EXPIRED, "Authorization has expired")
         return None
+
+
+@lru_cache(maxsize=64)
+def _claims(token: str, secret_key: str) -> Mapping[str, Any]:
+    """What a token says; a client sends the same one with many requests."""
+    # The library would judge the times by the machine's clock instead of the service's.
+    with warnings.catch_warnings():
+        # PyJWT warns of keys under 32 bytes; whoever starts a sandbox may give it any.
+        warnings.simplefilter("ignore", UserWarning)
+        return jwt.decode(token, secret_key, algorithms=["HS256"], options=_UNCHECKED_TIMES)
 
 
 def _miscounted(parts: int) -> Denied:

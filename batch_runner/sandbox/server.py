@@ -13,12 +13,13 @@ from aiohttp import web
 from batch_runner.clock import Clock
 from batch_runner.sandbox.app import make_app
 from batch_runner.sandbox.callbacks import Callbacks
-from batch_runner.sandbox.cdn import Cdn
+from batch_runner.sandbox.cdn import Cdn, Film
 from batch_runner.sandbox.desk import Desk
 from batch_runner.sandbox.door import Door
 from batch_runner.sandbox.faults import FaultPlan, Faults
 from batch_runner.sandbox.journal import Journal
 from batch_runner.sandbox.keys import Keys
+from batch_runner.sandbox.results import File
 from batch_runner.sandbox.routes_account import Account
 from batch_runner.sandbox.routes_v1 import FirstGeneration
 from batch_runner.sandbox.routes_v2 import SecondGeneration
@@ -47,8 +48,10 @@ class Sandbox:
         webhook_secrets: sign callbacks (``whsec_...``); two while one replaces the other, none for unsigned calls.
         clock_skew_s: how far the service's clock is ahead of ``clock``.
         leeway_s: seconds of grace for a token's times.
+        film: what files hold, or None for made-up clips, pictures and sounds.
 
     Attributes:
+        film: what a file holds.
         world: the account and its books.
         faults: the plan at work, with its counts.
         callbacks: calls whoever a create names, with its counts.
@@ -73,6 +76,7 @@ class Sandbox:
         webhook_secrets: Sequence[str] = (),
         clock_skew_s: float = 0.0,
         leeway_s: float = 0.0,
+        film: Film | None = None,
     ) -> None:
         self.world = World(world_config, price)
         self.fault_plan = fault_plan or FaultPlan()
@@ -84,6 +88,7 @@ class Sandbox:
         self._clock = clock
         self._clock_skew_s = clock_skew_s
         self._leeway_s = leeway_s
+        self.film: Film = film or File.content
         self._host, self._port = host, port
         self._journal = None if journal_path is None else Journal(journal_path)
         self._runner: web.AppRunner | None = None
@@ -136,7 +141,7 @@ class Sandbox:
 
     def _app(self) -> web.Application:
         keys = Keys(self.access_key, self.secret_key, self.api_key, self._leeway_s)
-        cdn = Cdn(self.world, self.faults, self.secret_key.encode(), self.now_s)
+        cdn = Cdn(self.world, self.faults, self.secret_key.encode(), self.now_s, self.film)
         door = Door(self.world, self.faults, keys, self.now_s)
         desk = Desk(self.world, self.now_s, self._journal, self.callbacks)
         rooms = (FirstGeneration(door, desk, cdn), SecondGeneration(door, desk, cdn), Account(door))

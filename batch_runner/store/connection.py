@@ -63,7 +63,7 @@ def open_writer(path: Path, first: Callable[[sqlite3.Connection], None] | None =
         StoreError: damaged, foreign, or written by a newer version (which is left untouched).
     """
     _refuse_link(path)
-    if path.exists() and path.with_name(path.name + "-wal").exists():
+    if path.exists() and path.with_name(path.name + "-wal").exists():  # a log without its store means nothing
         # The last writing connection puts the log into the file when it closes, even where it only looked.
         open_reader(path).close()
     with mapped_errors(path):

@@ -1,0 +1,404 @@
+"""What befalls a simulated batch, drawn from a seed: faults, deaths, power cuts, edits, losses, neighbours, clocks."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import json
+import os
+import random
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from sandbox_kit import picture
+from simulated_film import digest
+from simulation import DiskFault, Scenario, Simulation, simulate
+from simulation_audit import audit, audit_always, audit_end
+
+from batch_runner.errors import DiskError, ExitCode, ManifestError, StoreError
+from batch_runner.lifecycle import ExternalId
+from batch_runner.records import SummaryRecord
+from batch_runner.runner import Halt
+from batch_runner.sandbox import FaultPlan, WorldConfig
+
+Line = dict[str, Any]
+
+_RUNS_TO_THE_END = 15
+_LONGEST_RUN_S = 6 * 3600.0
+_PAGE_BYTES = 4096
+_QUIET = {ExitCode.OK, ExitCode.ITEMS_FAILED, ExitCode.BUDGET}
+
+_KINDS: tuple[Line, ...] = (
+    {"model_name": "kling-v2-5-turbo", "duration": "5"},
+    {"model_name": "kling-v2-6", "duration": "10"},
+    {"model_name": "kling-v1", "mode": "pro"},
+    {"model_name": "kling-v3", "duration": 3, "aspect_ratio": "9:16"},
+    {"kind": "image2video", "model_name": "kling-v2-1", "image": "media/start.png"},
+)
+
+_DISK_FAULTS: tuple[tuple[str, int, int], ...] = (
+    ("open", errno.ENOSPC, 30),
+    ("open", errno.EIO, 30),
+    ("write", errno.ENOSPC, 20),
+    ("fsync", errno.EIO, 15),
+    ("fsync folder", errno.EIO, 15),
+    ("link", errno.ENOSPC, 5),
+    ("link", errno.EPERM, 5),
+    ("replace", errno.EIO, 5),
+    ("unlink", errno.EIO, 15),
+    ("mkdir", errno.ENOSPC, 2),
+    ("store", errno.ENOSPC, 80),
+    ("store", errno.EIO, 80),
+    ("committed", errno.EIO, 80),
+)
+"""Call, errno, and how many such calls a run may make."""
+
+
+def scenario_of(seed: int) -> Scenario:
+    """A random account, random faults of its answers."""
+    dice = random.Random(f"scenario {seed}")
+    slots = dice.randint(1, 5)
+
+    def rate(most: float) -> float:
+        return dice.choice([0.0, 0.0, dice.random() * most])
+
+    world = WorldConfig(
+        seed=seed,
+        max_concurrent=max(1, slots + dice.choice([0, 0, 0, -1, 2])),
+        rpm=60,
+        speed=dice.choice([5.0, 30.0]),
+        failure_rate=rate(0.3),
+        moderation_create_rate=rate(0.2),
+        moderation_late_rate=rate(0.2),
+        visible_after_s=dice.choice([0.0, 0.0, 2.0, 10.0]),
+        repeat_policy=dice.choice(["refuse", "same", "second"]),
+        newest_first=dice.random() < 0.7,
+        link_ttl_s=dice.choice([2_592_000.0, 3.0]),
+    )
+    faults = FaultPlan(
+        seed=seed,
+        lost_answer=rate(0.5),
+        reset_before=rate(0.3),
+        server_error_before=rate(0.3),
+        server_error_after=rate(0.3),
+        html_200=rate(0.3),
+        rate_429=rate(0.05),
+        read_error=rate(0.3),
+        slow=rate(0.1),
+        slow_s=dice.choice([5.0, 100.0]),
+        cut_download=rate(0.4),
+        html_download=rate(0.3),
+        range_ignored=rate(0.5),
+        etag_changed=rate(0.3),
+        expired_link=rate(0.3),
+    )
+    return Scenario(seed, dice.randint(1, 8), slots, 60, world, faults)
+
+
+class Story:
+    """One batch through everything its seed has in store.
+
+    Attributes:
+        tally: what befell it, counted.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.tally: Counter[str] = Counter()
+        self._simulation = simulation
+        self._dice = random.Random(f"story {simulation.scenario.seed}")
+        self._lines = [_line(number, self._dice) for number in range(simulation.scenario.items)]
+        self._removed: list[Line] = []
+        self._versions: list[tuple[list[Line], list[Line]]] = [(list(self._lines), [])]
+        self._budget: int | None = self._dice.randint(3, 30) if self._dice.random() < 0.3 else None
+        self._attempts = self._dice.choice([1, 1, 1, 3])
+        media = simulation.folder / "media"
+        media.mkdir()
+        (media / "start.png").write_bytes(_start_picture())
+        self._write()
+
+    async def tell(self) -> None:
+        """All of it; the promises are asked for after every run."""
+        neighbours = asyncio.ensure_future(self._neighbours()) if self._dice.random() < 0.3 else None
+        for _ in range(self._dice.choice([0, 1, 2, 3, 5])):
+            self._between_runs()
+            await self._hurt_run()
+        if neighbours is not None:
+            neighbours.cancel()
+            await asyncio.gather(neighbours, return_exceptions=True)
+        await self._end()
+
+    # --- between two runs -----------------------------------------------------------------------------------
+
+    def _between_runs(self) -> None:
+        for share, what in (
+            (0.15, self._lose_store),
+            (0.05, self._harm_store),
+            (0.25, self._edit),
+            (0.1, self._jump),
+            (0.1, self._change_budget),
+        ):
+            if self._dice.random() < share:
+                what()
+
+    def _lose_store(self) -> None:
+        """All of it is gone, or the log beside it stays behind."""
+        output_dir = self._simulation.output_dir
+        if not (output_dir / "state.db").exists():
+            return
+        for path in output_dir.glob("state.db" if self._dice.random() < 0.2 else "state.db*"):
+            path.unlink()
+        self._simulation.has_lost = True
+        self._simulation.is_damaged = False
+        self.tally["lost stores"] += 1
+
+    def _harm_store(self) -> None:
+        """Cut off, emptied, or with other bytes in its middle; what a log could mend is taken away."""
+        path = self._simulation.output_dir / "state.db"
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        for log in self._simulation.output_dir.glob("state.db-*"):
+            log.unlink()
+        at = self._dice.randrange(len(content) // _PAGE_BYTES + 1) * _PAGE_BYTES
+        noise = self._dice.randbytes(min(_PAGE_BYTES, len(content) - at))
+        path.write_bytes(self._dice.choice([content[:at], b"", content[:at] + noise + content[at + len(noise) :]]))
+        self._simulation.is_damaged = True
+        self._simulation.has_lost = True
+        self.tally["harmed stores"] += 1
+
+    def _jump(self) -> None:
+        """Somebody sets the machine's clock."""
+        self._simulation.machine_clock.offset_s += self._dice.choice([-86_400.0, -3600.0, -90.0, 30.0, 600.0, 86_400.0])
+        self.tally["clock jumps"] += 1
+
+    def _change_budget(self) -> None:
+        before, self._budget = self._budget, self._dice.choice([None, self._dice.randint(1, 40)])
+        if self._budget is not None and (before is None or self._budget < before):
+            self._simulation.budget_was_lowered = True
+        self.tally["changed budgets"] += 1
+
+    # --- the manifest ---------------------------------------------------------------------------------------
+
+    def _edit(self) -> None:
+        change = self._dice.choice([self._edit_line, self._add_line, self._remove_line, self._put_back, self._reorder])
+        change()
+        self._versions.append((list(self._lines), list(self._removed)))
+        self._write()
+
+    def _edit_line(self) -> None:
+        if self._lines:
+            at = self._dice.randrange(len(self._lines))
+            take = self._dice.randrange(1000)
+            self._lines[at] = {**self._lines[at], "prompt": f"scene of {self._lines[at]['id']}, take {take}"}
+            self.tally["edited lines"] += 1
+
+    def _add_line(self) -> None:
+        number = len(self._lines) + len(self._removed)
+        self._lines.insert(self._dice.randint(0, len(self._lines)), _line(number, self._dice))
+        self.tally["added lines"] += 1
+
+    def _remove_line(self) -> None:
+        if self._lines:
+            self._removed.append(self._lines.pop(self._dice.randrange(len(self._lines))))
+            self.tally["removed lines"] += 1
+
+    def _put_back(self) -> None:
+        self._lines += self._removed
+        self._removed = []
+
+    def _reorder(self) -> None:
+        self._dice.shuffle(self._lines)
+        self.tally["reordered manifests"] += 1
+
+    def _write(self) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in self._lines)
+        self._simulation.manifest.write_text(text, encoding="utf-8")
+
+    def _take_back(self) -> None:
+        """The way out that the program names: the manifest as it was before."""
+        assert len(self._versions) > 1, "an edit that was never made is refused"
+        self._versions.pop()
+        self._lines, self._removed = (list(lines) for lines in self._versions[-1])
+        self._write()
+        self.tally["edits refused"] += 1
+
+    # --- runs -----------------------------------------------------------------------------------------------
+
+    async def _hurt_run(self) -> None:
+        dice, kind = self._dice, self._dice.random()
+        if kind < 0.45:
+            await self._run(die_at=int(2 ** dice.uniform(0, 9)))
+        elif kind < 0.6:
+            await self._run(die_at=int(2 ** dice.uniform(0, 9)), power_cut=dice.choice(["worst", "mixed", "mixed"]))
+        elif kind < 0.8:
+            call, number, most = dice.choice(_DISK_FAULTS)
+            await self._run(fault=DiskFault(call, dice.randint(1, most), number, lasts=dice.random() < 0.5))
+        elif kind < 0.9:
+            await self._stopped_run()
+        else:
+            await self._run(retry_failed=dice.random() < 0.5)
+
+    async def _stopped_run(self) -> None:
+        halt = Halt()
+        timer = asyncio.get_running_loop().call_later(self._dice.expovariate(1 / 30), halt.leave)
+        await self._run(halt=halt)
+        timer.cancel()
+        self.tally["stops"] += 1
+
+    async def _run(self, **options: Any) -> SummaryRecord | None:
+        """One start of the program, and everything that can be asked after it; None unless it ended by itself."""
+        simulation, loop = self._simulation, asyncio.get_running_loop()
+        options |= {"budget": {} if self._budget is None else {"video": self._budget}, "max_attempts": self._attempts}
+        jump = loop.call_later(self._dice.expovariate(1 / 20), self._jump) if self._dice.random() < 0.05 else None
+        began_s, requests = loop.time(), len(simulation.world.request_stamps)
+        outside = self._outside()
+        self.tally["runs"] += 1
+        summary = error = None
+        try:
+            summary = await simulation.run(**options)
+        except (ManifestError, DiskError) as caught:
+            error = caught
+        finally:
+            if jump is not None:
+                jump.cancel()
+        assert loop.time() - began_s < _LONGEST_RUN_S, "promise 8: a run ends"
+        assert self._outside() == outside, "promise 10: nothing outside the output folder is made or changed"
+        if isinstance(error, ManifestError):
+            assert simulation.has_lost or len(simulation.world.request_stamps) == requests, "told before any request"
+            self._take_back()
+        elif error is not None:
+            self._take_disk_error(error, is_expected=options.get("fault") is not None)
+        audit_always(simulation)
+        if summary is not None:
+            simulation.is_damaged = False  # what was harmed was no part of it, or there was nothing left to harm
+            audit(simulation, summary)
+        return summary
+
+    def _outside(self) -> dict[str, bytes]:
+        folder, output_dir = self._simulation.folder, self._simulation.output_dir
+        paths = (path for path in folder.rglob("*") if output_dir not in path.parents and path.is_file())
+        return {str(path): path.read_bytes() for path in paths}
+
+    def _take_disk_error(self, error: DiskError, *, is_expected: bool) -> None:
+        assert is_expected or self._simulation.is_damaged, f"disk trouble out of nowhere: {error}"
+        self.tally["runs ended by the disk"] += 1
+        if self._simulation.is_damaged and isinstance(error, StoreError):
+            self._lose_store()
+
+    async def _end(self) -> None:
+        """No more harm but that of the network: within some runs the batch is quiet, and then costs nothing more."""
+        simulation = self._simulation
+        if (
+            self._simulation.has_lost or self._dice.random() < 0.5
+        ):  # what a lost store knew of removed lines is not in the account
+            self._put_back()
+            self._write()
+        summary = None
+        for _ in range(_RUNS_TO_THE_END):
+            summary = await self._run()
+            if summary is not None and summary.exit_code in _QUIET:
+                break
+        assert summary is not None, "an edit could not be taken back"
+        assert summary.exit_code in _QUIET, summary
+        assert summary.exit_code != ExitCode.BUDGET or self._budget is not None, "promise 11"
+        audit_end(simulation, summary)
+        if summary.exit_code != ExitCode.BUDGET:
+            before, requests = simulation.tree(), len(simulation.world.request_stamps)
+            assert await self._run() == summary, "promise 6"
+            assert simulation.tree() == before, "promise 6"
+            assert len(simulation.world.request_stamps) == requests, "promise 6"
+
+    async def _neighbours(self) -> None:
+        """Other programs on the account: tasks of theirs hold slots, requests of theirs count."""
+        dice, world = random.Random(f"neighbours {self._simulation.scenario.seed}"), self._simulation.world
+        self._simulation.shares_rate = dice.random() < 0.3
+        for number in count():
+            await asyncio.sleep(dice.expovariate(1 / 20))
+            now_s = self._simulation.clock.wall_s()
+            other = str(ExternalId.of("another", "item-0", number + 1, "0" * 64))
+            name = dice.choice([{}, {"external_task_id": f"somebody-{number}"}, {"external_task_id": other}])
+            world.create("text2video", {"prompt": "theirs", **name}, now_s)
+            self.tally["neighbours' tasks"] += 1
+            if self._simulation.shares_rate:
+                for _ in range(dice.randint(1, 8)):
+                    world.throttle(now_s)
+
+
+def _line(number: int, dice: random.Random) -> Line:
+    line = {"id": f"item-{number}", "prompt": f"scene {number}", **dice.choice(_KINDS)}
+    if dice.random() < 0.1:
+        line["priority"] = dice.randrange(3)
+    return line
+
+
+@cache
+def _start_picture() -> bytes:
+    return base64.b64decode(picture(320, 320))
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a seed came to.
+
+    Attributes:
+        tally: what befell the batch, by name.
+        trace: a digest over every request, every task and the ledger: a replay has the same.
+    """
+
+    tally: Counter[str]
+    trace: str
+
+
+def play_seed(seed: int) -> Played:
+    """Play one seed in a folder that is gone afterwards.
+
+    Raises:
+        BrokenPromiseError: with the command that replays it.
+    """
+
+    async def work(simulation: Simulation) -> Played:
+        story = Story(simulation)
+        await story.tell()
+        return Played(_tally(story, simulation), _trace(simulation))
+
+    with tempfile.TemporaryDirectory(dir=_memory(), prefix="simulation-") as folder:
+        try:
+            played: Played = simulate(scenario_of(seed), Path(folder), work)
+        except Exception as error:
+            raise BrokenPromiseError(seed, error) from error
+        return played
+
+
+class BrokenPromiseError(AssertionError):
+    """A seed showed a violation, or a fault of the program."""
+
+    def __init__(self, seed: int, error: Exception) -> None:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        super().__init__(f"seed {seed}: {what}; replay: python benchmarks/simulation_sweep.py {seed} 1")
+
+
+def _tally(story: Story, simulation: Simulation) -> Counter[str]:
+    faults = Counter({f"answer {fault}": number for fault, number in simulation.sandbox.faults.injected.items()})
+    disk = Counter({f"disk {name}": number for name, number in simulation.failed.items()})
+    cuts = simulation.machine_clock.boots - 1
+    deaths = Counter({"kills": simulation.died - cuts, "power cuts": cuts, "batches": 1})
+    return story.tally + faults + disk + deaths
+
+
+def _trace(simulation: Simulation) -> str:
+    world = simulation.world
+    tasks = [(task.task_id, task.created_at_s) for task in world.tasks]
+    told = repr((world.request_stamps, tasks, sorted(world.refusals.items()), simulation.ledger()))
+    return digest(told.encode())
+
+
+@cache
+def _memory() -> str | None:
+    """A folder in memory, where the machine has one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
