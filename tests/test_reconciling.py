@@ -29,8 +29,7 @@ Work = Callable[[Simulation], Coroutine[Any, Any, None]]
 
 def play(folder: Path, work: Work, *prompts: str, **scenario: Any) -> None:
     lines = tuple(json.dumps({"id": f"i{n}", "prompt": prompt}) for n, prompt in enumerate(prompts or ("a", "b")))
-    world = WorldConfig(max_concurrent=3, rpm=60)
-    simulate(Scenario(lines=lines, world=world, **scenario), folder, work)
+    simulate(Scenario(**{"lines": lines, "world": WorldConfig(max_concurrent=3, rpm=60), **scenario}), folder, work)
 
 
 async def reconciled(simulation: Simulation, **options: object) -> Answer:
@@ -62,20 +61,34 @@ def rows_of(simulation: Simulation) -> list[Deduction]:
     return [Deduction(task.task_id, task.ended_at_s, "", "", task.credits, None, Pack.VIDEO) for task in done]
 
 
-def test_a_quiet_folder_and_its_account_add_up(tmp_path: Path) -> None:
+@pytest.fixture
+def no_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that lists no deductions."""
+
+    async def broken(*_: object, **__: object) -> None:
+        raise Trouble("the service is busy")
+
+    monkeypatch.setattr(KlingClient, "deductions", broken)
+
+
+def test_a_quiet_folder_and_its_account_add_up_to_the_task(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
-        await simulation.run()
+        summary = await simulation.run()
+        assert summary is not None
         asked = len(simulation.world.request_stamps)
         answer = await reconciled(simulation)
         assert answer.exit_code is ExitCode.OK
         (row,) = answer.data["packs"]
-        assert (row["finding"], row["consumed"], row["least"], row["most"]) == ("adds_up", "2", "2", "2")
+        assert (row["finding"], row["consumed"], row["deducted"], row["others"]) == ("adds_up", "3", "3", "0")
+        assert (row["least"], row["most"]) == ("3", "3")
         assert any("adds up" in line for line in answer.lines)
-        assert any("Sandbox-Video" in line and "2 of 100000 credits used" in line for line in answer.lines)
+        assert any("Sandbox-Video" in line and "3 of 100000 credits used" in line for line in answer.lines)
         stamps = simulation.world.request_stamps[asked:]
+        assert len(stamps) == 3
         assert all(later - earlier >= 1 for earlier, later in pairwise(stamps)), "politely"
 
-    play(tmp_path, work)
+    world = WorldConfig(max_concurrent=3, rpm=60, charged_failures=1.0)
+    play(tmp_path, work, "a", "b", "[sandbox:fail]", world=world)
 
 
 def test_use_by_others_is_told_and_nobodys_fault(tmp_path: Path) -> None:
@@ -85,12 +98,30 @@ def test_use_by_others_is_told_and_nobodys_fault(tmp_path: Path) -> None:
         await asyncio.sleep(DAY_S)
         answer = await reconciled(simulation)
         assert answer.exit_code is ExitCode.OK
+        (row,) = answer.data["packs"]
+        assert (row["finding"], row["deducted"], row["others"]) == ("adds_up", "2", "1")
+        assert any("1 were deducted for tasks that are not in this ledger" in line for line in answer.lines)
+
+    play(tmp_path, work)
+
+
+@pytest.mark.usefixtures("no_listing")
+def test_totals_alone_do_not_tell_who_used_more(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await simulation.run()
+        assert (await reconciled(simulation)).data["packs"][0]["finding"] == "adds_up"
+        simulation.world.create("text2video", {"prompt": "somebody else's"}, simulation.clock.wall_s())
+        await asyncio.sleep(DAY_S)
+        answer = await reconciled(simulation)
+        assert answer.exit_code is ExitCode.OK
         assert answer.data["packs"][0]["finding"] == "cannot_tell"
+        assert any("lists no deductions (the service is busy)" in line for line in answer.lines)
         assert any("used at least 1 more: other programs" in line for line in answer.lines)
 
     play(tmp_path, work)
 
 
+@pytest.mark.usefixtures("no_listing")
 def test_an_account_that_took_less_than_the_ledger_says_is_exit_5_once_it_cannot_be_the_lag(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,21 +191,6 @@ def test_a_failed_task_that_the_account_charged_behind_our_back_is_found(
         assert any("the ledger has no charge, the account 1" in line for line in answer.lines)
 
     play(tmp_path, work, "[sandbox:fail]")
-
-
-def test_a_list_that_breaks_off_leaves_the_totals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(*_: object, **__: object) -> None:
-        raise Trouble("the service is busy")
-
-    monkeypatch.setattr(KlingClient, "deductions", broken)
-
-    async def work(simulation: Simulation) -> None:
-        await simulation.run()
-        answer = await reconciled(simulation)
-        assert answer.data["packs"][0]["finding"] == "adds_up"
-        assert any("lists no deductions (the service is busy)" in line for line in answer.lines)
-
-    play(tmp_path, work)
 
 
 def test_without_keys_without_an_answer_or_with_a_run_going_on_it_says_so(tmp_path: Path) -> None:
