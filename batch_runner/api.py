@@ -290,7 +290,14 @@ class _Launch:
         journal_path = settings.output_dir / SANDBOX_JOURNAL
         async with (
             open_callbacks(callbacks, clock, self.observer) as hints,
-            open_service(settings, self.limits, keys, clock, journal_path=journal_path) as service,
+            open_service(
+                settings,
+                self.limits,
+                keys,
+                clock,
+                journal_path=journal_path,
+                webhook_secrets=[callbacks.secret_text] if callbacks else [],
+            ) as service,
         ):
             monitor = await request_monitor(service, store, self.limits, clock, rng, self.observer)
             links = LinkPolicy(allow_local=service.is_local)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -88,9 +88,17 @@ async def request_monitor(
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, limits: Limits, keys: Keys | None, clock: Clock, *, journal_path: Path | None
+    settings: Settings,
+    limits: Limits,
+    keys: Keys | None,
+    clock: Clock,
+    *,
+    journal_path: Path | None,
+    webhook_secrets: Sequence[str] = (),
 ) -> AsyncIterator[Service]:
     """The service that a run talks to, for the length of a block: the real API with keys, else the sandbox.
+
+    The sandbox signs its calls with ``webhook_secrets``.
 
     Raises:
         DiskError: the sandbox's journal cannot be used.
@@ -105,7 +113,9 @@ async def open_service(
         max_concurrent=limits.max_concurrent,
         rpm=limits.rpm or None,
     )
-    async with Sandbox(config, clock=clock, price=sandbox_price, journal_path=journal_path) as sandbox:
+    async with Sandbox(
+        config, clock=clock, price=sandbox_price, journal_path=journal_path, webhook_secrets=webhook_secrets
+    ) as sandbox:
         credentials = Credentials.from_keys(sandbox.access_key, sandbox.secret_key, sandbox.api_key)
         yield Service(sandbox.base_url, credentials, is_local=True)
 

@@ -154,6 +154,7 @@ class Scenario:
     options: Mapping[str, object] = field(default_factory=dict)
     lines: tuple[str, ...] | None = None
     threads: bool = False
+    webhook_secrets: tuple[str, ...] = ()
 
 
 class MachineClock:
@@ -394,7 +395,14 @@ def simulate(scenario: Scenario, folder: Path, work: Callable[[Simulation], Any]
 
     async def main() -> Any:
         clock = VirtualClock(asyncio.get_running_loop())
-        sandbox = Sandbox(scenario.world, clock=clock, price=sandbox_price, fault_plan=scenario.faults, film=small_film)
+        sandbox = Sandbox(
+            scenario.world,
+            clock=clock,
+            price=sandbox_price,
+            fault_plan=scenario.faults,
+            film=small_film,
+            webhook_secrets=scenario.webhook_secrets,
+        )
         async with sandbox:
             simulation = Simulation(scenario, folder, sandbox, clock)
             with _mortal(simulation):

@@ -15,6 +15,7 @@ import pytest
 from doors_kit import free_port
 from simulation import Scenario, Simulation, audit, simulate
 
+from batch_runner import run_sync
 from batch_runner.callbacks import callbacks_of
 from batch_runner.errors import AccountError, UsageError
 from batch_runner.events import ItemSubmitted, Notice
@@ -24,7 +25,9 @@ from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig
 from batch_runner.settings import resolve
 
 TEXT = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
-RPM = 12
+OTHER = "whsec_Zm9yZ2VkIGJ5IHNvbWVib2R5IGVsc2UgZW50aXJlbHk="
+NO_FAULTS = FaultPlan()
+RPM = 20
 """So few that the pauses between two questions are long, and being called makes a difference."""
 
 
@@ -79,7 +82,7 @@ def play(
     work: Callable[[Simulation], Awaitable[Any]],
     *,
     items: int = 6,
-    faults: FaultPlan = FaultPlan(),  # noqa: B008 - frozen
+    faults: FaultPlan = NO_FAULTS,
 ) -> Any:
     tmp_path.mkdir(exist_ok=True)
     world = WorldConfig(max_concurrent=3, rpm=RPM, failure_rate=0.2, seed=3)
@@ -149,26 +152,71 @@ async def lies(caller: Caller) -> None:
         await asyncio.sleep(0.5)
 
 
-@pytest.mark.parametrize("payload_of", [legacy, newer])
-def test_a_called_run_knows_sooner_and_asks_no_more(
-    tmp_path: Path, payload_of: Callable[[SandboxTask], dict[str, Any]]
-) -> None:
+MODELS = {"older": "kling-v2-5-turbo", "newer": "kling-2.5-turbo"}
+
+
+def clips(model_name: str, count: int = 6) -> tuple[str, ...]:
+    rows = [{"id": f"i{number}", "prompt": f"scene {number}", "model_name": model_name} for number in range(count)]
+    return tuple(map(json.dumps, rows))
+
+
+def simulated(tmp_path: Path, model_name: str, faults: FaultPlan = NO_FAULTS, **options: Any) -> tuple[float, Any]:
+    """A run that the simulated service itself calls if it is asked to: its lag behind the tasks, and its summary."""
+
     async def work(simulation: Simulation) -> tuple[float, SummaryRecord]:
-        async with called(simulation, lambda caller: caller.tell_ends(payload_of, times=2)) as (options, caller):
-            summary = await done(simulation, **options)
-        assert set(caller.answers) == {200}
+        environ = {"KLING_API_KEY": simulation.sandbox.api_key, "KLING_WEBHOOK_SECRET": TEXT}
+        summary = await done(simulation, environ=environ, **options)
+        outcomes = simulation.sandbox.callbacks.outcomes
+        assert bool(outcomes["answered"]) is bool(options)
+        assert outcomes["unanswered"] == 0
         return sum(lags_s(simulation)), summary
 
-    async def alone(simulation: Simulation) -> tuple[float, SummaryRecord]:
-        summary = await done(simulation)
-        return sum(lags_s(simulation)), summary
+    tmp_path.mkdir()
+    world = WorldConfig(max_concurrent=3, rpm=RPM, failure_rate=0.2, seed=3)
+    scenario = Scenario(
+        slots=3, rpm=RPM, world=world, lines=clips(model_name), faults=faults, webhook_secrets=(OTHER, TEXT)
+    )
+    found: tuple[float, Any] = simulate(scenario, tmp_path, work)
+    return found
 
-    lag_s, summary = play(tmp_path / "called", work)
-    lag_alone_s, summary_alone = play(tmp_path / "alone", alone)
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_called_run_knows_sooner_and_asks_no_more(tmp_path: Path, model: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}/calls"
+    lag_s, summary = simulated(tmp_path / "called", MODELS[model], callback_url=url)
+    lag_alone_s, summary_alone = simulated(tmp_path / "alone", MODELS[model])
     assert lag_s < lag_alone_s / 2
     assert summary.wall_s < summary_alone.wall_s
     assert summary.requests.poll <= summary_alone.requests.poll
     assert summary.credits == summary_alone.credits
+
+
+@pytest.mark.parametrize("fault", ["callback_lost", "callback_twice", "callback_late"])
+@pytest.mark.parametrize("model", MODELS)
+def test_calls_that_are_lost_doubled_or_late_change_no_outcome(tmp_path: Path, model: str, fault: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}/calls"
+    faults = FaultPlan(**{fault: 0.7})  # type: ignore[arg-type]  # a share by its name
+    _, summary = simulated(tmp_path / "called", MODELS[model], faults, callback_url=url)
+    _, summary_alone = simulated(tmp_path / "alone", MODELS[model])
+    assert (summary.items, summary.credits) == (summary_alone.items, summary_alone.credits)
+
+
+def test_the_embedded_service_calls_a_run_that_asks_for_it(tmp_path: Path) -> None:
+    manifest = tmp_path / "films.jsonl"
+    manifest.write_text("\n".join(clips("kling-3.0-turbo", 2)), encoding="utf-8")
+    events: list[Any] = []
+    summary = run_sync(
+        manifest,
+        observer=events.append,
+        output_dir=str(tmp_path / "outputs"),
+        sandbox=True,
+        sandbox_speed=200,
+        callback_url=f"http://127.0.0.1:{free_port()}/calls",
+    )
+    assert summary.exit_code == 0
+    told = "\n".join(event.text for event in events if isinstance(event, Notice))
+    assert "listening at http://127.0.0.1:" in told
+    assert "not signed" not in told
 
 
 def test_calls_that_bring_no_news_cost_no_question(tmp_path: Path) -> None:
@@ -195,13 +243,11 @@ def test_calls_are_not_believed(tmp_path: Path) -> None:
 
 
 def test_calls_that_nobody_signed_have_no_effect_and_are_told(tmp_path: Path) -> None:
-    forged = "whsec_Zm9yZ2VkIGJ5IHNvbWVib2R5IGVsc2UgZW50aXJlbHk="
-
     async def work(simulation: Simulation) -> float:
-        async with called(simulation, lambda caller: caller.tell_ends(legacy), forged) as (options, caller):
+        async with called(simulation, lambda caller: caller.tell_ends(legacy), OTHER) as (options, caller):
             summary = await done(simulation, **options)
         assert set(caller.answers) == {401}
-        assert f"{len(caller.answers)} calls were not signed" in notices(simulation)
+        assert "calls were not signed with the webhook secret" in notices(simulation)
         return summary.wall_s
 
     async def alone(simulation: Simulation) -> float:

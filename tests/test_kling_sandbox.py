@@ -12,12 +12,12 @@ import aiohttp
 import pytest
 from kling_stub import OpenGate
 from products_kit import CLIP, LINK, SIMPLE
-from sandbox_kit import Client, serving
+from sandbox_kit import START_S, Client, serving
 
 from batch_runner import catalog
-from batch_runner.kling import Credentials, KlingClient, TokenSource, open_session
-from batch_runner.model import Accepted, Generation, Route, Task, TaskStatus
-from batch_runner.sandbox import SandboxTask
+from batch_runner.kling import Credentials, KlingClient, TokenSource, account_concurrency, open_session
+from batch_runner.model import Accepted, Generation, Pack, Route, Task, TaskStatus
+from batch_runner.sandbox import SandboxTask, WorldConfig
 from batch_runner.sandbox.results import results
 from batch_runner.virtual_time import VirtualClock, run_virtual
 
@@ -244,5 +244,30 @@ def test_tasks_of_both_generations_are_found_by_name_and_by_searching() -> None:
         assert [asset.suffix for asset in picture.assets] == [".png", ".png"]
         assert picture.charged == older.charged
         assert await stage.client.find(catalog.route("text2video", "kling-3.0-turbo"), "404") is None
+
+    play(act)
+
+
+def test_the_account_tells_what_it_took_from_which_pack() -> None:
+    async def act(stage: Stage) -> None:
+        made = [await stage.make("text2video", SIMPLE["text2video"]), await stage.make("images", SIMPLE["images"])]
+        now_s = VirtualClock(asyncio.get_running_loop(), START_S).wall_s()
+        deductions, cursor = [], None
+        while True:
+            rows, cursor = await stage.client.deductions(
+                cursor, start_ms=int(START_S * 1000), end_ms=int(now_s * 1000), limit=1
+            )
+            deductions += rows
+            if cursor is None:
+                break
+        taken = {row.task_id: (row.amount, row.pack) for row in deductions}
+        assert taken == {
+            made[0].task_id: (made[0].charged, Pack.VIDEO),
+            made[1].task_id: (made[1].charged, Pack.IMAGE),
+        }
+        packs = await stage.client.packs(int((now_s - 86_400) * 1000), int(now_s * 1000))
+        assert {pack.pack for pack in packs} == set(Pack)
+        assert all(pack.is_active(now_s) for pack in packs)
+        assert account_concurrency(packs, Pack.VIDEO, now_s) == WorldConfig().max_concurrent
 
     play(act)

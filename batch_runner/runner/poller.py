@@ -134,7 +134,9 @@ class Poller:
         self._pages: dict[str, PageSize] = defaultdict(PageSize)
         self._something = asyncio.Event()
         self._backoff = Backoff(2.0, 30.0, context.rng)
-        self.completions = CompletionRate()
+        self._completions = CompletionRate()
+        self._hinted_ends: set[str] = set()
+        self._are_calls_coming = False
 
     def add(self, watch: Watch) -> None:
         """Begin to look for a task of this attempt; what is answered at once has none."""
@@ -148,6 +150,12 @@ class Poller:
         self._watches.pop(watch.external_task_id, None)
         if not self._watches:
             self._something.clear()
+
+    def ended(self, watch: Watch) -> None:
+        """This attempt's task has ended, and its end was taken note of; whether a call had told of it counts."""
+        self._completions.record(_now_s())
+        self._are_calls_coming = watch.external_task_id in self._hinted_ends
+        self._hinted_ends.discard(watch.external_task_id)
 
     async def run(self) -> None:
         """Poll until cancelled; waiting costs nothing while nothing is watched."""
@@ -175,13 +183,15 @@ class Poller:
         if hints is None:
             await self._pause(interval_s)
             return
+        if self._are_calls_coming:  # half the requests are kept for the looks that calls will be worth
+            interval_s = min(2 * interval_s, MAX_INTERVAL_S)
         due_s = _now_s() + interval_s
         latest_s = due_s + MAX_INTERVAL_S
         while due_s > _now_s() and await hints.wait(due_s - _now_s()):
             for list_path in self._hinted(hints.take()):
                 await self._look(list_path)
                 due_s = min(due_s + interval_s, latest_s)
-                await asyncio.sleep(max(interval_s / 2, MIN_INTERVAL_S))  # calls of one moment need but one look
+                await asyncio.sleep(MIN_INTERVAL_S)  # calls of one moment need but one look
 
     def _hinted(self, tasks: Sequence[Task]) -> list[str]:
         """Where to look after the service told of these tasks: where it may have news that we lack."""
@@ -189,12 +199,17 @@ class Poller:
         paths = set()
         for task in tasks:
             watch = self._watches.get(task.external_task_id or "") or by_task_id.get(task.task_id)
-            if watch and not watch.has_task and (task.status.is_terminal or watch.task_id is None):
+            if watch is None or watch.has_task:
+                continue
+            self._are_calls_coming = True
+            if task.status.is_terminal:
+                self._hinted_ends.add(watch.external_task_id)
+            if task.status.is_terminal or watch.task_id is None:
                 paths.add(watch.route.list_path or "")
         return sorted(paths)
 
     def _interval_s(self) -> float:
-        return poll_interval_s(self._rpm, self.completions.per_s(_now_s()))
+        return poll_interval_s(self._rpm, self._completions.per_s(_now_s()))
 
     async def _look(self, list_path: str) -> None:
         context = self._context

@@ -388,7 +388,7 @@ class Courier:
         return task
 
     async def _end(self, event: Event, task: Task) -> None:
-        self.poller.completions.record(asyncio.get_running_loop().time())
+        self.poller.ended(self._watch)
         if event is Event.FAIL:
             reason = failure_of(task.message).reason
             facts = Facts(task_id=task.task_id, charged=task.charged, reason=reason, error_message=task.message)
