@@ -244,3 +244,65 @@ def test_under_all_faults_the_books_still_hold() -> None:
             assert len(world.request_stamps) == 100
 
     run_virtual(main)
+
+
+NEW = "/text-to-video/kling-3.0"
+
+
+@pytest.mark.parametrize("word", ["lost_answer", "server_error_after", "html_200", "slow"])
+def test_a_create_of_the_second_generation_can_be_done_and_not_told(word: str) -> None:
+    async def main() -> None:
+        async with serving(faults=script("create", word, slow_s=45)) as client:
+            body = {"prompt": "a", "options": {"external_task_id": "mine"}}
+            try:
+                reply = await client.ask("POST", NEW, json=body)
+            except aiohttp.ServerDisconnectedError:
+                assert word == "lost_answer"
+            else:
+                told = {"server_error_after": (500, 5000), "html_200": (200, None), "slow": (200, 0)}
+                assert (reply.status, reply.json and reply.code) == told[word]
+            [task] = (await client.ask("GET", "/tasks?external_task_ids=mine")).data
+            assert task["external_id"] == "mine"
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("word", ["reset_before", "server_error_before", "rate_429"])
+def test_a_create_of_the_second_generation_can_be_prevented(word: str) -> None:
+    async def main() -> None:
+        async with serving(faults=script("create", word)) as client:
+            body = {"prompt": "a", "options": {"external_task_id": "mine"}}
+            if word == "reset_before":
+                with pytest.raises(aiohttp.ClientOSError):
+                    await client.ask("POST", NEW, json=body)
+            else:
+                assert (await client.ask("POST", NEW, json=body)).status in {500, 429}
+            assert client.sandbox.world.tasks == []
+            assert (await client.ask("GET", "/tasks?external_task_ids=mine")).data == []
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/tasks?task_ids=1", "query"),
+        ("POST", "/tasks", "list"),
+        ("GET", "/v1/images/generations", "list"),
+        ("GET", "/v1/general/presets-voices", "list"),
+        ("GET", "/v1/audio/text-to-audio/1", "query"),
+        ("POST", "/v1/audio/tts", "create"),
+        ("POST", "/v1/general/delete-voices", "create"),
+        ("POST", "/account/billing/package", "account"),
+    ],
+)
+def test_every_route_belongs_to_a_class_of_requests(method: str, path: str, name: str) -> None:
+    async def main() -> None:
+        async with serving(WorldConfig(rpm=2), faults=script(name, "server_error_before")) as client:
+            assert (await client.ask(method, path, json={})).code == 5000
+            assert client.sandbox.faults.injected == {Fault.SERVER_ERROR_BEFORE: 1}
+            for _ in range(2):
+                assert (await client.ask(method, path, json={})).code not in {5000, 1302}
+            assert (await client.ask(method, path, json={})).code == 1302
+
+    run_virtual(main)

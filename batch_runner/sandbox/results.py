@@ -8,7 +8,7 @@ from typing import Any
 
 from batch_runner.sandbox.clips import SIZES, ClipWish, render
 from batch_runner.sandbox.products import PRODUCTS
-from batch_runner.sandbox.products.images import MASKS
+from batch_runner.sandbox.products.looks import MASKS
 from batch_runner.sandbox.products.selection import DONE
 from batch_runner.sandbox.sounds import SoundWish, mp3_length_s, render_sound
 from batch_runner.sandbox.stills import PictureWish, render_picture

@@ -61,7 +61,7 @@ class SecondGeneration:
         if len(ids) > _MOST_IDS:
             return world.deny(TOO_MANY_IDS)
         is_external = names[0] == "external_task_ids"
-        found = [world.find_any(each, now_s, is_external=is_external) for each in dict.fromkeys(ids)]
+        found = [world.shelf.find_any(each, now_s, is_external=is_external) for each in dict.fromkeys(ids)]
         return self._told(request, [task for task in found if task is not None])
 
     async def _search(self, request: web.Request) -> Answer:
@@ -75,7 +75,7 @@ class SecondGeneration:
         search = read_search(body, now_s)
         if isinstance(search, Denied):
             return world.deny(search)
-        tasks, before = world.search(search, limit, now_s)
+        tasks, before = world.shelf.search(search, limit, now_s)
         return {
             "result": self._told(request, tasks),
             "count": len(tasks),

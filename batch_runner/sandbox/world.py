@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 
-from batch_runner.model import Generation, Pack
+from batch_runner.model import Pack
 from batch_runner.sandbox.codes import (
     AGAINST_POLICY,
     NO_CREDITS,
@@ -24,9 +23,10 @@ from batch_runner.sandbox.codes import (
 from batch_runner.sandbox.config import PackConfig, RepeatPolicy, WorldConfig
 from batch_runner.sandbox.fate import AT_ONCE, decide, refused_by_policy
 from batch_runner.sandbox.issued import Issued, KnownNow
+from batch_runner.sandbox.kept import digest, kept
 from batch_runner.sandbox.products import PRODUCTS, Order, Product, Request
 from batch_runner.sandbox.purses import Deduction, PackState, Purses
-from batch_runner.sandbox.search import Search
+from batch_runner.sandbox.shelf import Shelf
 from batch_runner.sandbox.task import SandboxTask
 
 __all__ = ["PackConfig", "PackState", "PriceOf", "RepeatPolicy", "World", "WorldConfig"]
@@ -42,28 +42,6 @@ PriceOf = Callable[[str, Mapping[str, Any], Mapping[str, Decimal], Mapping[str, 
 """
 
 WINDOW_S = 60.0
-_DIGESTED = frozenset(
-    {
-        "image",
-        "images",
-        "image_tail",
-        "static_mask",
-        "mask",
-        "image_url",
-        "video_url",
-        "subject_image",
-        "scene_image",
-        "style_image",
-        "human_image",
-        "cloth_image",
-        "element_frontal_image",
-        "frontal_image",
-        "sound_file",
-        "audio_file",
-        "audio_url",
-        "voice_url",
-    }
-)
 _SMALLEST_ID, _IDS = 10**17, 9 * 10**17
 
 
@@ -71,8 +49,7 @@ class World:
     """One account of the simulated service, and the books a test compares a client's with.
 
     Attributes:
-        tasks: every task ever made, oldest first.
-        tasks_by_external_id: the same by the caller's id, where it gave one.
+        shelf: the tasks, to look for one.
         peak_in_flight: the most slots ever held at once, of all currencies together.
         peak_slots: the most slots ever held at once of each currency.
         refusals: how often each code was answered.
@@ -81,22 +58,28 @@ class World:
 
     def __init__(self, config: WorldConfig, price_of: PriceOf) -> None:
         self.config = config
-        self.tasks: list[SandboxTask] = []
-        self.tasks_by_external_id: dict[str, list[SandboxTask]] = defaultdict(list)
+        self.shelf = Shelf(config)
         self.peak_in_flight = 0
         self.peak_slots: Counter[Pack] = Counter()
         self.refusals: Counter[int] = Counter()
         self.request_stamps: list[float] = []
         self._price_of = price_of
-        self._by_id: dict[str, SandboxTask] = {}
-        self._searchable: list[SandboxTask] = []
-        self._by_kind: dict[str, list[SandboxTask]] = defaultdict(list)
-        self._running: list[tuple[float, str]] = []
+        self._running: list[tuple[float, int, SandboxTask]] = []
         self._held_slots: Counter[Pack] = Counter()
         self._purses = Purses(config)
         self._issued = Issued(config.purge_after_s)
         self._window: deque[float] = deque()
         self._answers = 0
+
+    @property
+    def tasks(self) -> list[SandboxTask]:
+        """Every task and every call that was answered at once, oldest first."""
+        return self.shelf.tasks
+
+    @property
+    def tasks_by_external_id(self) -> Mapping[str, list[SandboxTask]]:
+        """Those to which the caller gave an id, by it."""
+        return self.shelf.by_external_id
 
     def stamp(self, now_s: float) -> None:
         """Note that a request arrived."""
@@ -189,7 +172,7 @@ class World:
             task_id=self._new_id(key, now_s),
             external_task_id=request.external_task_id,
             kind=product.kind,
-            body=_kept(request.body),
+            body=kept(request.body),
             created_at_s=now_s,
             started_at_s=started_at_s,
             ended_at_s=started_at_s + fate.working_s,
@@ -197,7 +180,7 @@ class World:
             credits=credits_due,
             aspect=order.aspect,
             length_s=order.length_s,
-            look=_digest(f"{request.prompt}\n{key}"),
+            look=digest(f"{request.prompt}\n{key}"),
             watermark=request.watermark,
             generation=product.generation,
             model_name=order.inherited.get("model_name", request.model_name),
@@ -212,30 +195,23 @@ class World:
 
     def _new_id(self, key: str, now_s: float) -> str:
         salt = f"{self.config.seed}:{now_s}:{len(self.tasks)}:{key}"
-        digest = hashlib.sha256(salt.encode()).digest()
-        return str(_SMALLEST_ID + int.from_bytes(digest[:8], "big") % _IDS)
+        drawn = hashlib.sha256(salt.encode()).digest()
+        return str(_SMALLEST_ID + int.from_bytes(drawn[:8], "big") % _IDS)
 
     def knows(self, task: SandboxTask) -> bool:
         """Whether the task was added before."""
-        return task.task_id in self._by_id
+        return self.shelf.get(task.task_id) is not None
 
     def add(self, task: SandboxTask) -> None:
         """Take a prepared task, or one from a journal, into the world; a known one changes nothing."""
         if self.knows(task):
             return
         self._settle(task.created_at_s)
-        self.tasks.append(task)
-        self._by_id[task.task_id] = task
-        if task.generation is Generation.V1:
-            self._by_kind[task.kind].append(task)
-        if not PRODUCTS[task.kind].is_sync:
-            self._searchable.append(task)
-        if task.external_task_id is not None:
-            self.tasks_by_external_id[task.external_task_id].append(task)
+        self.shelf.add(task)
         self._issued.add(task)
         self._purses.open_at(task.created_at_s)
         self._purses.hold(task)
-        heapq.heappush(self._running, (task.ended_at_s, task.task_id))
+        heapq.heappush(self._running, (task.ended_at_s, len(self.tasks), task))
         self._held_slots[task.pack] += task.slots
         self.peak_slots[task.pack] = max(self.peak_slots[task.pack], self._held_slots[task.pack])
         self.peak_in_flight = max(self.peak_in_flight, self._held_slots.total())
@@ -243,7 +219,7 @@ class World:
     def _settle(self, now_s: float) -> None:
         """Let go of the slots of tasks that have ended by now, and charge what they made."""
         while self._running and self._running[0][0] <= now_s:
-            task = self._by_id[heapq.heappop(self._running)[1]]
+            task = heapq.heappop(self._running)[-1]
             self._held_slots[task.pack] -= task.slots
             self._purses.settle(task)
 
@@ -254,58 +230,16 @@ class World:
         return replace(task, facts={**task.facts, "is_deleted": True})
 
     def find(self, kind: str, any_id: str, now_s: float) -> SandboxTask | None:
-        """A visible task of that product by the service's id or the caller's (of several, the newest).
-
-        Tasks of the second generation are not asked for here, but by ``find_any``.
-        """
-        own = self._by_id.get(any_id)
-        candidates = [own] if own else self.tasks_by_external_id.get(any_id, [])
-        own_kind = [task for task in candidates if task.kind == kind and task.generation is Generation.V1]
-        return self._newest_visible(own_kind, now_s)
-
-    def find_any(self, some_id: str, now_s: float, *, is_external: bool) -> SandboxTask | None:
-        """A visible task of any product and generation by one kind of id (of several, the newest)."""
-        own = self._by_id.get(some_id)
-        candidates = self.tasks_by_external_id.get(some_id, []) if is_external else [own] if own else []
-        return self._newest_visible([task for task in candidates if not PRODUCTS[task.kind].is_sync], now_s)
-
-    def _newest_visible(self, tasks: Sequence[SandboxTask], now_s: float) -> SandboxTask | None:
-        return next((task for task in reversed(tasks) if self._visible(task, now_s)), None)
-
-    def search(self, search: Search, limit: int, now_s: float) -> tuple[list[SandboxTask], int | None]:
-        """Visible tasks of all products, newest first, and where the next search has to begin, if there are more."""
-        found: list[SandboxTask] = []
-        place = len(self._searchable) if search.before is None else min(search.before, len(self._searchable))
-        while place > 0:
-            task = self._searchable[place - 1]
-            if self._visible(task, now_s) and search.fits(task, now_s):
-                if len(found) == limit:
-                    return found, place
-                found.append(task)
-            place -= 1
-        return found, None
+        """See ``Shelf.find``."""
+        return self.shelf.find(kind, any_id, now_s)
 
     def page(self, kind: str, page_num: int, page_size: int, now_s: float) -> Sequence[SandboxTask]:
-        """One page of the visible tasks of a product; pages count from 1."""
-        first = (page_num - 1) * page_size
-        return list(islice(self._listed(kind, now_s), first, first + page_size))
-
-    def _listed(self, kind: str, now_s: float) -> Iterator[SandboxTask]:
-        made = self._by_kind[kind]
-        ordered = reversed(made) if self.config.newest_first else iter(made)
-        return (task for task in ordered if self._visible(task, now_s))
-
-    def _visible(self, task: SandboxTask, now_s: float) -> bool:
-        return now_s >= task.created_at_s + self.config.visible_after_s and not self._purged(task, now_s)
-
-    def _purged(self, task: SandboxTask, now_s: float) -> bool:
-        return now_s >= task.ended_at_s + self.config.purge_after_s
+        """See ``Shelf.page``."""
+        return self.shelf.page(kind, page_num, page_size, now_s)
 
     def finished(self, task_id: str, now_s: float) -> SandboxTask | None:
-        """The task whose file can be fetched: ended well, and not yet purged."""
-        task = self._by_id.get(task_id)
-        ready = task is not None and task.will_succeed and now_s >= task.ended_at_s
-        return task if task is not None and ready and not self._purged(task, now_s) else None
+        """See ``Shelf.finished``."""
+        return self.shelf.finished(task_id, now_s)
 
     def packs(self, now_s: float) -> Sequence[PackState]:
         """The account's packs; the name tells the slots, as the vendor's names do."""
@@ -337,10 +271,6 @@ class World:
         return most
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def _order(request: Request) -> Order | Denied:
     """What the request asks for, or the first refusal."""
     for rule in request.product.rules:
@@ -348,16 +278,3 @@ def _order(request: Request) -> Order | Denied:
         if denied is not None:
             return denied
     return request.product.order(request)
-
-
-def _kept(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The request as it is remembered: media as digests, and nobody's callback address."""
-    return {field: _without_media(field, value) for field, value in body.items() if field != "callback_url"}
-
-
-def _without_media(field: str, value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_media(name, inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_media(field, inner) for inner in value]
-    return _digest(value) if isinstance(value, str) and field in _DIGESTED else value

@@ -1,4 +1,4 @@
-"""Pictures: from texts and pictures, extended, tried on, seen from other sides, and looked at."""
+"""Pictures made from texts and pictures."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from batch_runner.model import Pack
-from batch_runner.sandbox.codes import Code, Denied, empty, invalid
+from batch_runner.sandbox.codes import Denied, empty, invalid
 from batch_runner.sandbox.products import clauses, media
-from batch_runner.sandbox.products.models import FITTERS, OMNI_PAINTERS, PAINTERS, Painter
+from batch_runner.sandbox.products.models import OMNI_PAINTERS, PAINTERS, Painter
 from batch_runner.sandbox.products.product import Order, Pace, Product, Request
 
-_PICTURE_S = 32
+PICTURE_S = 32
 _MOST_IMAGES = 9
 _MOST_REFERENCES = 10
 _LARGEST_GROWTH = 3
 _USUAL_SERIES = 4
 _SIDES = ("up", "down", "left", "right")
-_SHOT_SIDES = 3
-MASKS = ("object_seg", "head_seg", "face_seg", "cloth_seg")
-"""What is looked for in a picture."""
 _ALL_ASPECTS = Painter().aspects
 _N = clauses.whole("n", 1, _MOST_IMAGES)
 
@@ -174,29 +171,7 @@ def _nearest(ratio: float) -> str:
     return min(_ALL_ASPECTS, key=distance)
 
 
-def _fitted(request: Request) -> Order | Denied:
-    picture = media.pictures(request, "human_image", "cloth_image")
-    if isinstance(picture, Denied):
-        return picture
-    return Order(request.median_s(0), "3:4", trouble=picture.trouble)
-
-
-def _turned(request: Request) -> Order | Denied:
-    picture = media.pictures(request, "element_frontal_image")
-    if isinstance(picture, Denied):
-        return picture
-    return Order(request.median_s(0), "1:1", count=_SHOT_SIDES, trouble=picture.trouble)
-
-
-def _looked_at(request: Request) -> Order | Denied:
-    picture = media.pictures(request, "image")
-    if isinstance(picture, Denied):
-        return picture
-    # There is no task that could fail later: a bad picture is refused at once.
-    return Denied(Code.BAD_VALUE, picture.trouble) if picture.trouble else Order(0, picture.aspect, count=len(MASKS))
-
-
-_OF_PICTURES = {"": Pace(_PICTURE_S)}
+_OF_PICTURES = {"": Pace(PICTURE_S)}
 
 PRODUCTS = (
     Product(
@@ -275,37 +250,5 @@ PRODUCTS = (
         pace=_OF_PICTURES,
         pack=Pack.IMAGE,
         makes="images",
-    ),
-    Product(
-        kind="virtual-try-on",
-        path="/v1/images/kolors-virtual-try-on",
-        rules=(clauses.model, clauses.needed("human_image", "cloth_image"), clauses.own_words),
-        order=_fitted,
-        pace={"": Pace(19)},
-        models=FITTERS,
-        default_model="kolors-virtual-try-on-v1",
-        pack=Pack.TRY_ON,
-        makes="images",
-        texts=(),
-    ),
-    Product(
-        kind="ai-multi-shot",
-        path="/v1/general/ai-multi-shot",
-        rules=(clauses.needed("element_frontal_image"), clauses.own_words),
-        order=_turned,
-        pace=_OF_PICTURES,
-        pack=Pack.IMAGE,
-        makes="shots",
-        texts=(),
-    ),
-    Product(
-        kind="image-recognize",
-        path="/v1/videos/image-recognize",
-        rules=(clauses.needed("image"),),
-        order=_looked_at,
-        pace={"": Pace(0)},
-        makes="masks",
-        texts=(),
-        is_sync=True,
     ),
 )
