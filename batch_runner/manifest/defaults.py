@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from batch_runner import catalog
+from batch_runner.catalog import FieldRow
 from batch_runner.catalog.problems import json_type, label, nearest
 from batch_runner.errors import Problem
-from batch_runner.manifest.own_words import OF_ONE_ITEM, OWN_WORDS
+from batch_runner.manifest.own_words import OF_ONE_ITEM, OWN_WORDS, WORDS
 
 WORD: Final = "defaults"
 
@@ -65,10 +67,7 @@ class Defaults:
     def _fitting(self, kind: str, record: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults that such a line has a place for, whether it sets them itself or not."""
         rows = catalog.field_rows(kind, {**self._fields, **record})
-        places = {*rows, *OWN_WORDS} - (set() if "prompt" in rows else _PROMPTS)
-        if not _may_make(kind, self._fields.get("model_name")):
-            places.discard("model_name")
-        return {name: value for name, value in self._fields.items() if name in places}
+        return {name: value for name, value in self._fields.items() if _has_place(kind, name, value, rows)}
 
     def used(self, variables: Iterable[str]) -> None:
         """A line's text has taken these variables."""
@@ -86,11 +85,17 @@ class Defaults:
         return [Problem(self.line, f"{WORD}.{name}", what, "leave it out") for name in sorted(self._untaken)]
 
 
-def _may_make(kind: str, model: object) -> bool:
-    """Whether a default model is for this product: it makes it, or nobody here knows what it makes."""
-    if not isinstance(model, str) or model in catalog.models(kind):
-        return True
-    return not any(model in catalog.models(other) for other in catalog.kinds())
+def _has_place(kind: str, name: str, value: object, rows: Mapping[str, FieldRow]) -> bool:
+    """Whether a line of this kind, which has these fields, can take such a default."""
+    if name == "model_name":
+        return name in rows and (not isinstance(value, str) or _may_make(kind, value))
+    return name in rows or (name in WORDS and (name != "prompt_file" or "prompt" in rows))
+
+
+@lru_cache(maxsize=256)
+def _may_make(kind: str, model: str) -> bool:
+    """Whether the model is for this product: it makes it, or nobody here knows what it makes."""
+    return model in catalog.models(kind) or not any(model in catalog.models(other) for other in catalog.kinds())
 
 
 def _trouble(name: str) -> tuple[str, str] | None:
