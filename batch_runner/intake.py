@@ -10,6 +10,7 @@ from batch_runner.errors import UsageError
 from batch_runner.folder import STDIN, batch_name
 from batch_runner.manifest import Format, Manifest, Source, format_of
 from batch_runner.media import inspect
+from batch_runner.service import limits_of
 from batch_runner.settings import Settings
 
 MAX_STDIN_BYTES: Final = 256 * 1024 * 1024
@@ -23,10 +24,12 @@ def manifest_of(path: Path, settings: Settings) -> Manifest:
         UsageError: standard input has no name, is not there, or is too long.
     """
     format_ = None if settings.format is None else Format(settings.format)
+    slots = limits_of(settings).max_concurrent
     if path != STDIN:
-        return Manifest(Source(path, format_ or format_of(path)), inspect)
+        return Manifest(Source(path, format_ or format_of(path)), inspect, slots)
     batch_name(path, settings)  # without a name for it, nobody needs to wait for what comes
-    return Manifest(Source(path, format_ or Format.JSONL, _read(getattr(sys.stdin, "buffer", None))), inspect)
+    content = _read(getattr(sys.stdin, "buffer", None))
+    return Manifest(Source(path, format_ or Format.JSONL, content), inspect, slots)
 
 
 def _read(stdin: BinaryIO | None) -> bytes:

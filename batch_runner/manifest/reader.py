@@ -26,9 +26,16 @@ MAX_PROBLEMS: Final = 100
 
 
 class Manifest:
-    """A manifest. Nothing is read before it is asked for; every question reads its text anew."""
+    """A manifest. Nothing is read before it is asked for; every question reads its text anew.
 
-    def __init__(self, source: Path | Source, inspect: Inspect) -> None:
+    Args:
+        source: the file, or text that was read already.
+        inspect: looks at the local files that lines name.
+        most_slots: a task that needs more slots at once than this could never be submitted; None for no limit.
+    """
+
+    def __init__(self, source: Path | Source, inspect: Inspect, most_slots: int | None = None) -> None:
+        self._most_slots = most_slots
         self._source = source if isinstance(source, Source) else Source(source, format_of(source))
         self._media = MediaReader(self._source.folder, inspect)
         self._index: Registry | None = None
@@ -74,9 +81,17 @@ class Manifest:
     def _outcomes(self) -> Iterator[Made | list[Problem]]:
         """What became of each line that is not blank, and of the manifest as a whole."""
         registry = Registry()
-        yield from self._read(registry, lambda id_: registry.facts(id_) or self._facts_of(id_))
+        for outcome in self._read(registry, lambda id_: registry.facts(id_) or self._facts_of(id_)):
+            yield self._too_wide(outcome.item) or outcome if isinstance(outcome, Made) else outcome
         if late := list(self._late(registry)):
             yield late
+
+    def _too_wide(self, item: Item) -> list[Problem]:
+        if self._most_slots is None or item.slots <= self._most_slots:
+            return []
+        what = f"makes {item.slots} pictures at once, each of which takes a slot, and there are only {self._most_slots}"
+        return [Problem(item.line, "n", what, "ask for fewer, or raise --max-concurrent where the account allows it",
+                        "concurrency rules of the vendor, 2026-09")]  # fmt: skip
 
     def _read(self, registry: Registry, facts_of: Callable[[str], Facts | None]) -> Iterator[Made | list[Problem]]:
         """What became of each line, while its items are kept in the registry."""

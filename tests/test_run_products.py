@@ -1,0 +1,230 @@
+"""Runs of more than text to video: calls answered at once, chains, several slots, the second API generation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulation import Scenario, Simulation, simulate
+
+from batch_runner.errors import ExitCode, ManifestError
+from batch_runner.events import Notice
+from batch_runner.records import SummaryRecord
+from batch_runner.sandbox import FaultPlan, WorldConfig
+from batch_runner.sandbox.config import RepeatPolicy
+
+SAY: Mapping[str, object] = {
+    "id": "say",
+    "kind": "tts",
+    "text": "a fox",
+    "voice_id": "genshin_vindi2",
+    "voice_language": "en",
+}
+PICTURE: Mapping[str, object] = {"id": "hero", "kind": "images", "model_name": "kling-v2-1", "prompt": "a fox"}
+WALK: Mapping[str, object] = {
+    "id": "walk",
+    "kind": "image2video",
+    "model_name": "kling-v1-6",
+    "image": {"item": "hero"},
+    "prompt": "it walks",
+}
+TURBO: Mapping[str, object] = {"id": "turbo", "model_name": "kling-3.0-turbo", "prompt": "a fox", "duration": 3}
+
+
+def scenario(*items: Mapping[str, object], slots: int = 3, faults: FaultPlan | None = None, **world: Any) -> Scenario:
+    config = WorldConfig(**{"max_concurrent": slots, "rpm": 60, **world})
+    return Scenario(
+        slots=slots, world=config, faults=faults or FaultPlan(), lines=tuple(json.dumps(item) for item in items)
+    )
+
+
+async def run(simulation: Simulation, **options: Any) -> SummaryRecord:
+    """A run with an API key, which both generations take; checked against the account's books."""
+    environ = {"KLING_API_KEY": simulation.sandbox.api_key}
+    summary = await simulation.run(environ=environ, **options)
+    assert summary is not None
+    world = simulation.world
+    assert world.peak_in_flight <= simulation.scenario.slots
+    assert not world.refusals[1302]
+    assert not world.refusals[1303]
+    if not summary.items.pending and not summary.items.unknown:
+        consumed = sum((row.consumed for row in summary.credits.values()), Decimal(0))
+        assert consumed == world.charged_total(simulation.clock.wall_s())
+        assert not any(row.held for row in summary.credits.values())
+    return summary
+
+
+def rows(simulation: Simulation) -> dict[str, tuple[str, str | None]]:
+    return {row["id"]: (row["status"], row["reason"]) for row in simulation.results()}
+
+
+def names(simulation: Simulation) -> list[str]:
+    return sorted(path.name for path in (simulation.output_dir / "batch").iterdir() if path.suffix[1:] in _MEDIA)
+
+
+_MEDIA = {"mp4", "png", "mp3", "wav"}
+
+
+@pytest.mark.parametrize("fault", ["lost_answer", "server_error_after", "html_200"])
+def test_a_call_whose_answer_is_lost_is_not_repeated_without_the_users_word(tmp_path: Path, fault: str) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert (summary.exit_code, rows(simulation)["say"]) == (ExitCode.UNRESOLVED, ("unknown", "unresolved"))
+        assert summary.credits["video"].held == Decimal("0.05")
+        told = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
+        assert any("--repeat-lost" in text for text in told)
+        again = await run(simulation)
+        assert (again.exit_code, again.requests.submit) == (ExitCode.UNRESOLVED, 0)
+        repeated = await run(simulation, repeat_lost=True)
+        assert repeated.exit_code == ExitCode.OK
+        assert names(simulation) == ["say.mp3"]
+        assert [entry["entry"] for entry in simulation.ledger()] == ["hold", "charge", "hold", "charge"]
+        assert (await run(simulation, repeat_lost=True)).requests.total == repeated.requests.total
+
+    simulate(scenario(SAY, faults=FaultPlan(script={"create": [fault]})), tmp_path, work)
+
+
+def test_a_call_that_never_arrived_is_made_again_by_itself(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert simulation.ledger()[-1]["entry"] == "charge"
+
+    simulate(scenario(SAY, faults=FaultPlan(script={"create": ["rate_429"]})), tmp_path, work)
+
+
+def test_a_call_is_never_made_twice_whenever_the_run_dies(tmp_path: Path) -> None:
+    moment = died = 0
+    fates = set()
+    while died == moment:
+        moment += 1
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+
+        async def work(simulation: Simulation, moment: int = moment) -> int:
+            await simulation.run(die_at=moment)
+            simulation.whole_files()
+            summary = await run(simulation)
+            assert len(simulation.world.tasks) <= 1, moment
+            fates.add((summary.exit_code, summary.items.succeeded, len(simulation.world.tasks)))
+            assert (await run(simulation)).exit_code == summary.exit_code
+            return simulation.died
+
+        died += simulate(scenario(SAY), folder, work)
+    assert moment > 15
+    # Finished; or its answer was lost with the run; or paid, and its links were lost with the run.
+    assert fates == {(0, 1, 1), (8, 0, 0), (8, 0, 1), (3, 0, 1)}
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_a_lost_store_makes_no_call_again(tmp_path: Path, *, has_file: bool) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        if not has_file:
+            (simulation.output_dir / "batch" / "say.mp3").unlink()
+        summary = await run(simulation)
+        assert summary.exit_code == (ExitCode.OK if has_file else ExitCode.UNRESOLVED)
+        assert len(simulation.world.tasks) == 1
+        assert summary.requests.submit == 0
+
+    simulate(scenario(SAY), tmp_path, work)
+
+
+def test_a_chain_of_products_runs_in_its_own_order(tmp_path: Path) -> None:
+    longer = {"id": "longer", "kind": "video-extend", "video_id": {"item": "walk"}}
+    face = {"id": "face", "kind": "identify-face", "video_id": {"item": "walk"}}
+
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert summary.exit_code == ExitCode.OK, rows(simulation)
+        kinds = [task.kind for task in simulation.world.tasks]
+        assert kinds.index("images") < kinds.index("image2video") < kinds.index("video-extend")
+        assert names(simulation) == ["hero.png", "longer.mp4", "walk.mp4"]
+        found = json.loads((simulation.output_dir / "batch" / "face.json").read_text(encoding="utf-8"))
+        assert found["face_data"][0]["face_id"]
+        before, requests = simulation.tree(), len(simulation.world.request_stamps)
+        await run(simulation)
+        assert simulation.tree() == before, "promise 6"
+        assert len(simulation.world.request_stamps) == requests
+
+    simulate(scenario(longer, face, WALK, PICTURE), tmp_path, work)
+
+
+def test_what_hangs_on_a_failed_item_is_not_submitted_until_it_succeeds(tmp_path: Path) -> None:
+    bad = {**PICTURE, "prompt": "a fox [sandbox:fail]"}
+
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert summary.exit_code == ExitCode.ITEMS_FAILED
+        assert rows(simulation)["walk"] == ("failed", "source")
+        assert {row["id"]: row["attempts"] for row in simulation.results()}["walk"] == 0
+        assert len(simulation.world.tasks) == 1
+        simulation.manifest.write_text("".join(json.dumps(item) + "\n" for item in (PICTURE, WALK)), encoding="utf-8")
+        mended = await run(simulation)
+        assert mended.exit_code == ExitCode.OK, rows(simulation)
+
+    simulate(scenario(bad, WALK), tmp_path, work)
+
+
+def test_a_task_of_several_images_never_finds_the_account_full(tmp_path: Path) -> None:
+    many = [{**PICTURE, "id": f"p{number}", "n": count} for number, count in enumerate((3, 1, 4, 2, 4, 1))]
+
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len(names(simulation)) == 15
+        assert simulation.world.peak_in_flight == 4
+
+    simulate(scenario(*many, slots=4), tmp_path, work)
+
+
+def test_more_images_than_slots_are_a_problem_before_anything_is_sent(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        with pytest.raises(ManifestError, match=r"line 1, n: .*9 .*4"):
+            await run(simulation)
+        assert not simulation.world.request_stamps
+
+    simulate(scenario({**PICTURE, "n": 9}, slots=4), tmp_path, work)
+
+
+@pytest.mark.parametrize("repeat", ["refuse", "same", "second"])
+@pytest.mark.parametrize("fault", ["lost_answer", "server_error_before", "server_error_after", "html_200"])
+def test_the_second_generation_never_pays_twice_either(tmp_path: Path, repeat: RepeatPolicy, fault: str) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+        assert names(simulation) == ["turbo.mp4"]
+
+    faults = FaultPlan(script={"create": [fault]})
+    simulate(scenario(TURBO, faults=faults, repeat_policy=repeat, visible_after_s=3.0), tmp_path, work)
+
+
+def test_a_lost_store_finds_the_tasks_of_the_second_generation_again(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        environ = {"KLING_API_KEY": simulation.sandbox.api_key}
+        await simulation.run(environ=environ, max_runtime_s=10.0)
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        summary = await run(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 2
+
+    other = {"id": "other", "model_name": "kling-v1", "prompt": "a fox"}
+    simulate(scenario(TURBO, other, repeat_policy="second"), tmp_path, work)
+
+
+def test_many_tasks_of_the_second_generation_are_asked_for_in_few_requests(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert summary.items.succeeded == 30
+        assert summary.requests.poll < 150
+
+    items = [{**TURBO, "id": f"t{number}"} for number in range(30)]
+    simulate(scenario(*items, slots=30), tmp_path, work)
