@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from simulation import Scenario, Simulation, simulate
+from simulation_audit import audit_always
 
 from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.events import Notice
@@ -107,7 +108,7 @@ def test_a_call_is_never_made_twice_whenever_the_run_dies(tmp_path: Path) -> Non
 
         async def work(simulation: Simulation, moment: int = moment) -> int:
             await simulation.run(die_at=moment)
-            simulation.whole_files()
+            audit_always(simulation)
             summary = await run(simulation)
             assert len(simulation.world.tasks) <= 1, moment
             fates.add((summary.exit_code, summary.items.succeeded, len(simulation.world.tasks)))
