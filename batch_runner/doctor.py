@@ -30,6 +30,7 @@ _CLOCK_WORRY_S = 5.0
 """``nbf`` allows our clock to be 5 s fast (kling-api 2.1)."""
 _YEAR_9999_S = 253_000_000_000
 _PACK_WINDOW_S = 90 * 86_400
+_REACH_OF_A_PAIR = "the models of the first API generation; those of the new standard need KLING_API_KEY"
 _LIBRARIES = ("aiohttp", "PyJWT", "aiofiles", "tqdm")
 
 
@@ -89,8 +90,9 @@ async def _account(findings: _Findings, settings: Settings, environ: Mapping[str
     async with open_service(settings, limits_of(settings), keys, clock, journal_path=None) as service:
         findings.add("address", service.base_url + (" (SIMULATED)" if settings.sandbox else ""))
         await _clock(findings, service.base_url, clock)
-        async with _client(service.base_url, TokenSource(service.credentials, clock)) as client:
-            await _packs(findings, client, clock)
+        tokens = TokenSource(service.credentials, clock)
+        async with _client(service.base_url, tokens) as client:
+            await _packs(findings, client, clock, reach="every model" if tokens.has_api_key else _REACH_OF_A_PAIR)
 
 
 @asynccontextmanager
@@ -122,14 +124,14 @@ async def _clock(findings: _Findings, base_url: str, clock: Clock) -> None:
         findings.add("clock", f"{text}; the runner allows for it, but set the clock right" if late else text)
 
 
-async def _packs(findings: _Findings, client: KlingClient, clock: Clock) -> None:
+async def _packs(findings: _Findings, client: KlingClient, clock: Clock, *, reach: str) -> None:
     now_ms = int(clock.wall_s() * 1000)
     try:
         packs = await client.packs(now_ms - _PACK_WINDOW_S * 1000, now_ms)
     except Trouble as trouble:
         findings.add("account", f"packs cannot be read now: {trouble}", bad=ExitCode.STOPPED)
         return
-    findings.add("keys", "accepted")
+    findings.add("keys", f"accepted; they reach {reach}")
     if not packs:
         findings.add("packs", "none in the last 90 days; buy one in the console", bad=ExitCode.ACCOUNT)
     for pack in packs:
@@ -137,4 +139,5 @@ async def _packs(findings: _Findings, client: KlingClient, clock: Clock) -> None
         says_when = pack.expires_at_s is not None and pack.expires_at_s < _YEAR_9999_S
         until = iso_utc(pack.expires_at_s) if says_when and pack.expires_at_s is not None else "not said"
         left = f"{remaining or 'unknown'} of {total or 'unknown'} credits left"
-        findings.add(f"pack {pack.name}", f"{pack.status}, {left}, valid until {until}")
+        at_a_time = "" if pack.concurrency is None else f", {pack.concurrency} tasks at a time"
+        findings.add(f"pack {pack.name}", f"{pack.status}, {left}, valid until {until}{at_a_time}")

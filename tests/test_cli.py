@@ -548,7 +548,10 @@ def test_plan_prices_and_sends_and_writes_nothing(folder: Path, trap: Trap) -> N
 def test_doctor(folder: Path) -> None:
     well = run_here("doctor", "--sandbox", "--json")
     assert well.code == 0
-    assert well.json["keys"] == {"ok": True, "text": "accepted"}
+    assert well.json["keys"] == {"ok": True, "text": "accepted; they reach every model"}
+    packs = [finding["text"] for name, finding in well.json.items() if name.startswith("pack ")]
+    assert len(packs) == 3
+    assert all(text.endswith(" tasks at a time") for text in packs)
     ill = run_here("doctor")
     assert ill.code == 5
     assert "KLING_ACCESS_KEY" in ill.out
@@ -560,6 +563,11 @@ def test_doctor_says_what_is_wrong_with_keys_and_network(monkeypatch: pytest.Mon
     monkeypatch.setenv("KLING_SECRET_KEY", "another-secret-key-of-enough-bytes")
     with served_sandbox() as sandbox:
         refused_keys = run_here("doctor", "--base-url", sandbox.base_url)
+        monkeypatch.setenv("KLING_ACCESS_KEY", sandbox.access_key)
+        monkeypatch.setenv("KLING_SECRET_KEY", sandbox.secret_key)
+        pair = run_here("doctor", "--base-url", sandbox.base_url)
+    assert pair.code == 0
+    assert "need KLING_API_KEY" in pair.out
     assert refused_keys.code == 5
     assert "another-secret-key" not in refused_keys.out
     gone = run_here("doctor", "--base-url", "http://127.0.0.1:9", "--json")
