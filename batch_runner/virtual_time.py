@@ -17,7 +17,7 @@ from typing import Any, TypeVar, TypeVarTuple
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-_SETTLE_S = 0.0001
+SETTLE_S = 0.0001
 """Real seconds a quiet selector is given before the clock jumps: loopback delivery is not always instant."""
 _IDLE_S = 0.01
 """Real seconds between two looks while there is no timer to jump to."""
@@ -61,7 +61,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     ``settle_s``: real seconds a quiet loop is given before the clock jumps; 0 where there are no sockets to wait for.
     """
 
-    def __init__(self, settle_s: float = _SETTLE_S) -> None:
+    def __init__(self, settle_s: float = SETTLE_S) -> None:
         self._jumping = _JumpingSelector(settle_s)
         super().__init__(self._jumping)
 
@@ -100,7 +100,7 @@ class VirtualClock:
         return self._loop.time()
 
 
-def run_virtual(main: Callable[[], Coroutine[Any, Any, T]], settle_s: float = _SETTLE_S) -> T:
+def run_virtual(main: Callable[[], Coroutine[Any, Any, T]], settle_s: float = SETTLE_S) -> T:
     """Run ``main()`` to its end on a fresh virtual-time loop and close it."""
     with asyncio.Runner(loop_factory=partial(VirtualTimeLoop, settle_s)) as runner:
         return runner.run(main())

@@ -39,7 +39,7 @@ from batch_runner.sandbox.results import files
 from batch_runner.service import sandbox_price
 from batch_runner.settings import resolve
 from batch_runner.store import SqliteStore
-from batch_runner.virtual_time import VirtualClock, VirtualTimeLoop
+from batch_runner.virtual_time import SETTLE_S, VirtualClock, VirtualTimeLoop
 
 __all__ = ["DiskFault", "Life", "MachineClock", "Scenario", "Simulation", "audit", "simulate"]
 
@@ -155,6 +155,7 @@ class Scenario:
     lines: tuple[str, ...] | None = None
     threads: bool = False
     webhook_secrets: tuple[str, ...] = ()
+    settle_s: float = SETTLE_S
 
 
 class MachineClock:
@@ -343,7 +344,8 @@ class Simulation:
 
     def tree(self) -> dict[str, bytes]:
         """Every file below the output folder, and its bytes."""
-        return {str(path): path.read_bytes() for path in sorted(self.output_dir.rglob("*")) if path.is_file()}
+        tree = Tree.read(self.output_dir)
+        return {name: tree.content[inode] for name, inode in tree.names.items()}
 
 
 _KINDS: tuple[dict[str, object], ...] = (
@@ -408,6 +410,6 @@ def simulate(scenario: Scenario, folder: Path, work: Callable[[Simulation], Any]
             with _mortal(simulation):
                 return await work(simulation)
 
-    loop_of = VirtualTimeLoop if scenario.threads else partial(SeededLoop, scenario.seed)
+    loop_of = VirtualTimeLoop if scenario.threads else partial(SeededLoop, scenario.seed, scenario.settle_s)
     with asyncio.Runner(loop_factory=loop_of) as runner:
         return runner.run(main())

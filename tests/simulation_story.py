@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_kit import picture
+from seeded_loop import prompt_settle_s
 from simulated_film import digest
 from simulation import DiskFault, Scenario, Simulation, simulate
 from simulation_audit import audit, audit_always, audit_end
@@ -72,7 +73,7 @@ def scenario_of(seed: int) -> Scenario:
         seed=seed,
         max_concurrent=max(1, slots + dice.choice([0, 0, 0, -1, 2])),
         rpm=60,
-        speed=dice.choice([5.0, 30.0]),
+        speed=dice.choice([15.0, 60.0]),
         failure_rate=rate(0.3),
         moderation_create_rate=rate(0.2),
         moderation_late_rate=rate(0.2),
@@ -88,6 +89,8 @@ def scenario_of(seed: int) -> Scenario:
         server_error_before=rate(0.3),
         server_error_after=rate(0.3),
         html_200=rate(0.3),
+        cut_answer=rate(0.1),
+        other_answer=rate(0.1),
         rate_429=rate(0.05),
         read_error=rate(0.3),
         slow=rate(0.1),
@@ -98,7 +101,7 @@ def scenario_of(seed: int) -> Scenario:
         etag_changed=rate(0.3),
         expired_link=rate(0.3),
     )
-    return Scenario(seed, dice.randint(1, 8), slots, 60, world, faults)
+    return Scenario(seed, dice.randint(1, 8), slots, 60, world, faults, settle_s=prompt_settle_s())
 
 
 class Story:

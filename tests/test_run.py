@@ -24,7 +24,10 @@ from batch_runner.sandbox.world import World
 Work = Callable[[Simulation], Coroutine[Any, Any, None]]
 
 
-LOSSES = ["lost_answer", "reset_before", "server_error_before", "server_error_after", "html_200"]
+LOSSES = [
+    *("lost_answer", "reset_before", "server_error_before", "server_error_after", "html_200", "cut_answer"),
+    "other_answer",
+]
 SPOILS = ["cut_download", "html_download", "range_ignored", "etag_changed", "expired_link", "reset_before", "slow"]
 
 

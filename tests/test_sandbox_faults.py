@@ -66,8 +66,8 @@ def test_every_fault_has_a_place() -> None:
 @pytest.mark.parametrize("kind", [RequestClass.CREATE, RequestClass.QUERY, RequestClass.DOWNLOAD])
 def test_every_rate_reaches_its_requests(kind: RequestClass) -> None:
     rates = {
-        RequestClass.CREATE: "lost_answer reset_before server_error_before server_error_after html_200",
-        RequestClass.QUERY: "rate_429 slow",
+        RequestClass.CREATE: "lost_answer reset_before server_error_before server_error_after html_200 cut_answer",
+        RequestClass.QUERY: "rate_429 slow cut_answer other_answer",
         RequestClass.DOWNLOAD: "cut_download html_download range_ignored etag_changed expired_link slow",
     }
     for name in rates[kind].split():
@@ -82,6 +82,27 @@ def test_a_lost_answer_leaves_a_task() -> None:
                 await client.create("a")
             assert (await client.query("a")).code == 0
             assert client.sandbox.faults.injected == {Fault.LOST_ANSWER: 1}
+
+    run_virtual(main)
+
+
+def test_a_cut_answer_leaves_a_task_and_half_a_body() -> None:
+    async def main() -> None:
+        async with serving(faults=script("create", "cut_answer")) as client:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await client.create("a")
+            assert (await client.query("a")).code == 0
+
+    run_virtual(main)
+
+
+def test_another_answer_is_about_another_task() -> None:
+    async def main() -> None:
+        async with serving(faults=script("create", "other_answer", "", "other_answer")) as client:
+            assert (await client.create("a")).status == 500
+            first = (await client.create("b")).data
+            assert (await client.create("c")).data == first
+            assert len(client.sandbox.world.tasks) == 3
 
     run_virtual(main)
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 
 from batch_runner.sandbox.codes import BROKEN, UNREADABLE, Code, Denied, invalid
 from batch_runner.sandbox.faults import Fault, Faults, RequestClass
-from batch_runner.sandbox.interference import hang_up, page, reset, soft_limit
+from batch_runner.sandbox.interference import cut, hang_up, page, reset, soft_limit
 from batch_runner.sandbox.keys import Keys
 from batch_runner.sandbox.world import World
 
@@ -43,6 +43,7 @@ class Door:
     faults: Faults
     keys: Keys
     now: Callable[[], float]
+    _earlier: dict[RequestClass, Answer] = field(default_factory=dict)
 
     def guarded(self, request_class: RequestClass, answering: Answering, *, needs_api_key: bool = False) -> Handler:
         """A handler around which the request is counted and faults happen."""
@@ -54,6 +55,10 @@ class Door:
             if prevented is not None:
                 return prevented
             answer = self._refused(request, needs_api_key=needs_api_key) or await answering(request)
+            if fault is Fault.OTHER_ANSWER:
+                return self.envelope(self._earlier.get(request_class, BROKEN))
+            if not isinstance(answer, Denied):
+                self._earlier[request_class] = answer
             return await self._after(request, fault, answer)
 
         return handler
@@ -68,7 +73,7 @@ class Door:
                 return soft_limit()
         return None
 
-    async def _after(self, request: web.Request, fault: Fault | None, answer: Answer) -> web.Response:
+    async def _after(self, request: web.Request, fault: Fault | None, answer: Answer) -> web.StreamResponse:
         match fault:
             case Fault.LOST_ANSWER:
                 return hang_up(request)
@@ -76,6 +81,8 @@ class Door:
                 return self.envelope(BROKEN)
             case Fault.HTML_200:
                 return page()
+            case Fault.CUT_ANSWER:
+                return await cut(request, self.envelope(answer))
             case Fault.SLOW:
                 await asyncio.sleep(self.faults.plan.slow_s)
         return self.envelope(answer)

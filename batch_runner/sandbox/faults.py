@@ -40,6 +40,10 @@ class Fault(StrEnum):
     """The service acts and answers 500/5000."""
     HTML_200 = "html_200"
     """The service acts; somebody on the way answers 200 with a page of HTML."""
+    CUT_ANSWER = "cut_answer"
+    """The service acts; the body of its answer ends half-way."""
+    OTHER_ANSWER = "other_answer"
+    """The service acts; the answer is what an earlier request of the class got, or 500/5000 where there was none."""
     CUT_DOWNLOAD = "cut_download"
     """The body ends half-way."""
     HTML_DOWNLOAD = "html_download"
@@ -67,6 +71,8 @@ _API = frozenset(
         Fault.LOST_ANSWER,
         Fault.SERVER_ERROR_AFTER,
         Fault.HTML_200,
+        Fault.CUT_ANSWER,
+        Fault.OTHER_ANSWER,
     }
 )
 _CALLBACK = frozenset({Fault.CALLBACK_LOST, Fault.CALLBACK_TWICE, Fault.CALLBACK_LATE})
@@ -102,6 +108,7 @@ class FaultPlan:
         seed: decides the draws.
         lost_answer, reset_before, server_error_before, server_error_after, html_200: shares of creates.
         read_error: share of queries and lists that meet a 5xx or a reset, half of each.
+        cut_answer, other_answer: shares of creates, queries and lists.
         rate_429: share of all API requests.
         slow: share of all requests but callbacks.
         slow_s: how long a slow one takes.
@@ -118,6 +125,8 @@ class FaultPlan:
     server_error_after: float = 0.0
     html_200: float = 0.0
     read_error: float = 0.0
+    cut_answer: float = 0.0
+    other_answer: float = 0.0
     rate_429: float = 0.0
     slow: float = 0.0
     slow_s: float = 30.0
@@ -146,18 +155,20 @@ class FaultPlan:
         return common + self._api_rates(request_class)
 
     def _api_rates(self, request_class: RequestClass) -> list[tuple[Fault, float]]:
+        if request_class is RequestClass.ACCOUNT:
+            return []
+        mangled = [(Fault.CUT_ANSWER, self.cut_answer), (Fault.OTHER_ANSWER, self.other_answer)]
         if request_class is RequestClass.CREATE:
             return [
+                *mangled,
                 (Fault.LOST_ANSWER, self.lost_answer),
                 (Fault.RESET_BEFORE, self.reset_before),
                 (Fault.SERVER_ERROR_BEFORE, self.server_error_before),
                 (Fault.SERVER_ERROR_AFTER, self.server_error_after),
                 (Fault.HTML_200, self.html_200),
             ]
-        if request_class is RequestClass.ACCOUNT:
-            return []
         half = self.read_error / 2
-        return [(Fault.SERVER_ERROR_BEFORE, half), (Fault.RESET_BEFORE, half)]
+        return [*mangled, (Fault.SERVER_ERROR_BEFORE, half), (Fault.RESET_BEFORE, half)]
 
 
 class Faults:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PAGE = (
@@ -29,6 +29,18 @@ def reset(request: web.BaseRequest) -> web.Response:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         transport.abort()
     return web.Response()
+
+
+async def cut(request: web.Request, answer: web.Response) -> web.StreamResponse:
+    """Send the first half of an answer and close the connection."""
+    body = answer.body
+    assert isinstance(body, bytes)
+    response = web.StreamResponse(status=answer.status, headers={hdrs.CONTENT_TYPE: "application/json"})
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    hang_up(request)
+    return response
 
 
 def page() -> web.Response:
