@@ -69,8 +69,23 @@ class PageSize:
         self._floor = min(2 * self._floor, MAX_PAGE_SIZE)
 
 
+def task_age_s(wall_age_s: float, held_ago_s: float | None) -> float:
+    """How old a task of an earlier run is.
+
+    Args:
+        wall_age_s: since its acceptance by the wall clock, which somebody may have set since.
+        held_ago_s: since its hold, which came before, by the clock that nobody sets; None after another boot.
+    """
+    if held_ago_s is None:
+        return max(0.0, wall_age_s)
+    return min(wall_age_s, held_ago_s) if wall_age_s >= 0 else held_ago_s
+
+
 class Patience:
     """How long trouble is borne before a run gives up until later.
+
+    Between two troubles no more than half of the limit counts: a process that was stopped, or a machine that slept,
+    has not been trying.
 
     Args:
         limit_s: seconds of unbroken trouble.
@@ -80,20 +95,22 @@ class Patience:
     def __init__(self, limit_s: float, first_limit_s: float) -> None:
         self._limit_s = limit_s
         self._first_limit_s = first_limit_s
-        self._since_s: float | None = None
+        self._last_s: float | None = None
+        self._borne_s = 0.0
         self._went_well = False
 
     def well(self) -> None:
         """Something went well: the trouble is over."""
-        self._since_s = None
+        self._last_s, self._borne_s = None, 0.0
         self._went_well = True
 
     def trouble(self, now_s: float) -> bool:
         """Trouble at ``now_s``; True when patience is at its end."""
-        if self._since_s is None:
-            self._since_s = now_s
         limit_s = self._limit_s if self._went_well else self._first_limit_s
-        return now_s - self._since_s >= limit_s
+        if self._last_s is not None:
+            self._borne_s += min(now_s - self._last_s, limit_s / 2)
+        self._last_s = now_s
+        return self._borne_s >= limit_s
 
 
 def settle_left_s(now_s: float, last_sent_at_s: float, settle_s: float) -> float:

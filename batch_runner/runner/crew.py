@@ -40,12 +40,13 @@ class Crew:
     async def take_up(self, *, with_gone_assets: bool) -> None:
         """Go on with what earlier runs left: their tasks hold slots from the first moment."""
         states = [*sorted(LIVE), *([State.ASSET_GONE] if with_gone_assets else [])]
+        held_ago_s = await self._context.store.held_ago_s(self._context.batch)
         for attempt in await self._context.store.in_states(self._context.batch, states):
             if attempt.state in SLOT_HOLDING:
                 self._context.limiter.adopt(attempt.slots)
             if attempt.state is not State.READY:
                 self._context.room.expect(attempt)
-            self._start(attempt)
+            self._start(attempt, held_ago_s.get(attempt.attempt_id))
         self._tell()
 
     async def feed(self) -> None:
@@ -117,13 +118,15 @@ class Crew:
     def _tell(self) -> None:
         self._context.observer(InFlight(self._context.limiter.active_count))
 
-    def _start(self, attempt: Attempt) -> None:
+    def _start(self, attempt: Attempt, held_ago_s: float | None = None) -> None:
         task = self._group.create_task(self._work(attempt), name=f"attempt {attempt.attempt_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._busy[attempt.attempt_id] = attempt
         if attempt.state in SLOT_HOLDING:
-            self._couriers[attempt.attempt_id] = Courier(self._context, self._poller, attempt, self._prepare)
+            self._couriers[attempt.attempt_id] = Courier(
+                self._context, self._poller, attempt, self._prepare, held_ago_s
+            )
 
     async def _work(self, attempt: Attempt) -> None:
         try:

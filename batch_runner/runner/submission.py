@@ -29,6 +29,7 @@ from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
 from batch_runner.runner.poller import Poller, Watch, is_of_another
 from batch_runner.runner.sources import UnusableSourceError
+from batch_runner.schedule import task_age_s
 from batch_runner.store import Attempt, Facts
 
 Prepare = Callable[[Context, Attempt], Coroutine[Any, Any, dict[str, Any]]]
@@ -48,7 +49,11 @@ _LOST_TEXT = (
     " paid and makes it again"
 )
 _SETTLE_LIMIT = 12
-"""After so many settle times without a clear word the run no longer waits for this attempt alone."""
+_UNCLEAR_LOOKS = 6
+"""After so many settle times and questions without a clear word the run no longer waits for this attempt alone; the
+questions count too, for a process that stood still has asked nothing meanwhile."""
+_LAST_LOOK_S = 60.0
+"""So long a task whose deadline has passed is given to be seen once more before it is called overdue."""
 
 
 @dataclass(slots=True)
@@ -64,6 +69,7 @@ class Courier:
     poller: Poller
     attempt: Attempt
     prepare: Prepare
+    held_ago_s: float | None = None
     is_stuck: bool = False
     is_sending: bool = False
     task: Task | None = None
@@ -73,6 +79,7 @@ class Courier:
     _was_unknown: bool = False
     _asked_at_s: float = float("-inf")
     _since_s: float = 0.0
+    _asks: int = 0
     _odd: Refusal | None = None
     _backoff: Backoff = field(init=False)
     _route: Route = field(init=False)
@@ -81,8 +88,8 @@ class Courier:
         self._watch = Watch(self.attempt, self.context.policy.settle_s)
         self._was_unknown = self.attempt.state in {State.SENDING, State.UNKNOWN}
         now_s, submitted_at = asyncio.get_running_loop().time(), self.attempt.submitted_at
-        age_s = 0.0 if submitted_at is None else max(0.0, self.context.clock.wall_s() - submitted_at)
-        self._since_s = now_s - age_s
+        wall_age_s = 0.0 if submitted_at is None else self.context.clock.wall_s() - submitted_at
+        self._since_s = now_s - task_age_s(wall_age_s, self.held_ago_s)
         self._backoff = Backoff(2.0, 60.0, self.context.rng)
         self._route = catalog.route(self.attempt.kind, self.attempt.model)
 
@@ -153,6 +160,7 @@ class Courier:
         await self._record(Event.SEND)
         self.poller.add(self._watch)
         self._is_known_absent = False
+        self._asks = 0
         self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
         try:
@@ -257,7 +265,7 @@ class Courier:
             await self._take_task(task)
         elif self._is_settled():
             await self._absent()
-        elif asyncio.get_running_loop().time() - self._watch.sent_at_s > _SETTLE_LIMIT * self.context.policy.settle_s:
+        elif self._asks >= _UNCLEAR_LOOKS and _now_s() - self._watch.sent_at_s > self._settle_limit_s():
             self._stuck("the account does not tell the fate of its submission; the next run takes it up")
 
     def _settle_wait_s(self) -> float:
@@ -279,8 +287,12 @@ class Courier:
         is_listed = watch.late_lists or watch.vain_lists >= _ANSWERS_INSTEAD
         return self._is_known_absent and bool(is_listed) and watch.late_answers >= needed
 
+    def _settle_limit_s(self) -> float:
+        return _SETTLE_LIMIT * self.context.policy.settle_s
+
     async def _ask_by_external_id(self) -> Task | None:
         began_s = self._asked_at_s = _now_s()
+        self._asks += 1
         self._is_known_absent = False
         try:
             task = await self.context.client.find(self._route, self.attempt.external_task_id, by_external_id=True)
@@ -332,15 +344,16 @@ class Courier:
     # --- following a task ---------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        left_s = self._overdue_at_s() - asyncio.get_running_loop().time()
-        task = await self._watch.next_task(left_s if left_s > 0 else None)
+        left_s = self._overdue_at_s() - _now_s()
+        task = await self._watch.next_task(left_s if left_s > 0 else None if self.is_stuck else _LAST_LOOK_S)
         if task is not None:
             await self._take_task(task)
         elif self._watch.is_mistaken:
             await self._mistaken()
         elif self._watch.absent_looks >= _VANISHED_LOOKS and not self._watch.settle_left_s(_now_s()):
             await self._vanished()
-        is_overdue = asyncio.get_running_loop().time() >= self._overdue_at_s()
+        # Only what a look after the deadline shows unfinished is overdue: the process may have stood still till then.
+        is_overdue = (task is not None or left_s <= 0) and _now_s() >= self._overdue_at_s()
         if is_overdue and self.attempt.state is State.IN_FLIGHT and not self.is_stuck:
             await self.context.store.mark(self.attempt, "overdue")
             self._stuck("its task is overdue; it is asked for as long as this run lasts, and by the next one")

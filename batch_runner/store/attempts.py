@@ -56,6 +56,16 @@ def in_states(db: sqlite3.Connection, batch_id: int, states: Sequence[State]) ->
     return [_attempt(row) for row in rows]
 
 
+def hold_uptimes_s(db: sqlite3.Connection, batch_id: int, epoch: str) -> dict[int, float]:
+    """When the newest hold of each live attempt was made, on the uptime clock of ``epoch``; others are left out."""
+    rows = db.execute(
+        "SELECT a.attempt_id, max(e.uptime_s) AS uptime_s FROM entries e JOIN attempts a USING (attempt_id)"
+        " WHERE e.batch_id = ? AND e.entry = 'hold' AND e.epoch = ? AND a.held <> '0' GROUP BY a.attempt_id",
+        (batch_id, epoch),
+    )
+    return {row["attempt_id"]: row["uptime_s"] for row in rows}
+
+
 def claim_next(db: sqlite3.Connection, batch_id: int, terms: Terms, slots: int) -> Claim:
     """Take the next queued item that fits the budget: mint its attempt and hold its credits.
 

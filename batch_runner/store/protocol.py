@@ -70,6 +70,9 @@ class Store(Protocol):
     async def in_states(self, batch: Batch, states: Sequence[State]) -> list[Attempt]:
         """The batch's attempts in these states."""
 
+    async def held_ago_s(self, batch: Batch) -> dict[int, float]:
+        """How long ago the holds that are open were made, by attempt; those of another boot are left out."""
+
     async def apply(
         self, attempt: Attempt, event: Event, budgets: Mapping[str, Decimal], facts: Facts = Facts()
     ) -> Attempt:

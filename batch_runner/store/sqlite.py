@@ -223,6 +223,12 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(attempts.in_states, batch.batch_id, states)
 
+    async def held_ago_s(self, batch: Batch) -> dict[int, float]:
+        """See ``Store``."""
+        now_s = self._clock.uptime_s()
+        held = await self._do(attempts.hold_uptimes_s, batch.batch_id, self._clock.epoch())
+        return {attempt_id: max(0.0, now_s - uptime_s) for attempt_id, uptime_s in held.items()}
+
     async def apply(
         self, attempt: Attempt, event: Event, budgets: Mapping[str, Decimal], facts: Facts = Facts()
     ) -> Attempt:
