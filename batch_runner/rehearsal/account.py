@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from batch_runner.kling import AccountPack
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import MINUTE_S, RateLimitMonitor
 from batch_runner.model import Accepted, Asset, CreateOutcome, Route, Task, TaskStatus
@@ -96,6 +97,10 @@ class ThinAirAccount:
         """A running task."""
         rows = await self._look([task_or_external_id])
         return rows[0] if rows else None
+
+    async def packs(self, start_ms: int, end_ms: int) -> list[AccountPack]:  # noqa: ARG002 - thin air sells nothing
+        """None."""
+        return []
 
     async def tasks(self, cursor: str | None = None, *, limit: int = 100) -> tuple[list[Task], str | None]:  # noqa: ARG002 - a new account
         """Nothing: the account is new."""

@@ -15,6 +15,7 @@ from batch_runner.budgets import RollingBudget
 from batch_runner.clock import Clock
 from batch_runner.errors import StoppedError
 from batch_runner.events import Balance, InFlight, Notice, Observer
+from batch_runner.kling import AccountPack
 from batch_runner.lifecycle import Event
 from batch_runner.limits import RateLimitMonitor, TaskLimiter
 from batch_runner.model import CreateOutcome, Route, Task
@@ -46,6 +47,9 @@ class TaskClient(Protocol):
 
     async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:
         """See ``KlingClient.find_many``."""
+
+    async def packs(self, start_ms: int, end_ms: int) -> list[AccountPack]:
+        """See ``KlingClient.packs``."""
 
     async def tasks(self, cursor: str | None = None, *, limit: int = 100) -> tuple[list[Task], str | None]:
         """See ``KlingClient.tasks``."""

@@ -23,7 +23,10 @@ from batch_runner.runner.derived import write_derived
 from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.sources import body_to_send
+from batch_runner.runner.supply import told_within
 from batch_runner.store import Batch, Facts, RunRow, Store
+
+_SUPPLY_TIMEOUT_S = 20.0
 
 
 async def has_work(store: Store, batch: Batch, *, retry_failed: bool) -> bool:
@@ -117,8 +120,11 @@ class Run:
         if not await self._search_account():
             return
         poller = Poller(context, self._rpm)
-        work = work_through(context, poller, self._collector, body_to_send, with_gone_assets=self._retry_failed)
-        self._shortages = await work
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(told_within(context, _SUPPLY_TIMEOUT_S), name="supply")
+            work = work_through(context, poller, self._collector, body_to_send, with_gone_assets=self._retry_failed)
+            self._shortages = await work
+            telling.cancel()
 
     async def _give_up_lost(self) -> None:
         """At the user's word, count calls whose answers were lost as paid, and let them be made again."""

@@ -11,7 +11,7 @@ from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
-from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, RunRow, Source, Stamp, StoredFile
+from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, LeftRow, RunRow, Source, Stamp, StoredFile
 
 
 class Store(Protocol):
@@ -96,6 +96,9 @@ class Store(Protocol):
 
     async def balances(self, batch: Batch, pack: str) -> Balances:
         """The pack's balances in this batch."""
+
+    async def left(self, batch: Batch) -> list[LeftRow]:
+        """What waits to be submitted, alike items together."""
 
     async def counts(self, batch: Batch) -> ItemCounts:
         """How many items stand where."""

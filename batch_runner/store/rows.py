@@ -167,6 +167,18 @@ class StandingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftRow:
+    """Items that wait to be submitted and are alike in everything that counts: their price, each, and how many."""
+
+    kind: str
+    model: str
+    pack: Pack
+    credits: Decimal
+    slots: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """One run of a batch, as its summary tells it."""
 

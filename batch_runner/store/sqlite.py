@@ -37,6 +37,7 @@ from batch_runner.store.rows import (
     Claim,
     Facts,
     FoundTask,
+    LeftRow,
     Moment,
     RunRow,
     Source,
@@ -254,6 +255,10 @@ class SqliteStore:
     async def balances(self, batch: Batch, pack: str) -> Balances:
         """See ``Store``."""
         return await self._do(entries.balances, batch.batch_id, pack)
+
+    async def left(self, batch: Batch) -> list[LeftRow]:
+        """See ``Store``."""
+        return await self._do(views.left, batch.batch_id)
 
     async def counts(self, batch: Batch) -> ItemCounts:
         """See ``Store``."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from batch_runner.clock import iso_utc
 from batch_runner.lifecycle import LIVE, State, item_status
-from batch_runner.model import Realm
+from batch_runner.model import Pack, Realm
 from batch_runner.records import (
     CreditsRecord,
     ErrorRecord,
@@ -23,7 +23,7 @@ from batch_runner.records import (
 )
 from batch_runner.store import attempts
 from batch_runner.store.entries import balances
-from batch_runner.store.rows import Batch, RunRow, Source, Stamp, StandingRow
+from batch_runner.store.rows import Batch, LeftRow, RunRow, Source, Stamp, StandingRow
 
 _ITEMS = """
 SELECT i.*, a.attempt_id, a.state, a.number, a.task_id, a.external_task_id, a.submitted_at,
@@ -147,6 +147,19 @@ def standings(db: sqlite3.Connection, batch_id: int) -> dict[str, StandingRow]:
     )
     live = {state.value for state in LIVE}
     return {row["item_id"]: StandingRow(_status(row), row["state"] in live, row["fingerprint"]) for row in rows}
+
+
+def left(db: sqlite3.Connection, batch_id: int) -> list[LeftRow]:
+    """What is queued, alike items together."""
+    rows = db.execute(
+        "SELECT kind, model, pack, credits, slots, count(*) AS count FROM items"
+        " WHERE batch_id = ? AND status = 'queued' AND in_manifest = 1 GROUP BY kind, model, pack, credits, slots",
+        (batch_id,),
+    )
+    return [
+        LeftRow(row["kind"], row["model"], Pack(row["pack"]), Decimal(row["credits"]), row["slots"], row["count"])
+        for row in rows
+    ]
 
 
 def counts(db: sqlite3.Connection, batch_id: int) -> ItemCounts:
