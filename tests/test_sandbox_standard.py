@@ -487,7 +487,10 @@ def test_every_task_of_the_first_generation_is_told_in_the_new_form(kind: str) -
             assert types == expected.get(kind, ["video"])
             for row in task["outputs"]:
                 for name in [name for name in row if name.endswith("url")]:
-                    assert (await client.fetch(row[name])).status == 200
+                    reply = await client.fetch(row[name])
+                    played = play(reply.body)
+                    assert played.pictures + played.samples > 0, name
+                    assert reply.headers["Content-Type"].partition("/")[0] in {"video", "image", "audio"}
             packages = {"virtual-try-on": "try_on", **dict.fromkeys(("images", "expand", "ai-multi-shot"), "image")}
             assert task["billing"][0]["package_type"] == packages.get(kind, task["billing"][0]["package_type"])
 
