@@ -49,6 +49,8 @@ class Route:
         create_path: where it is created, below the base address.
         list_path: where its tasks are listed and asked for, or None: what is not answered at once is lost.
         result_key: where a finished task of the first generation lists its files.
+        has_external_id: whether an id of ours for a task is documented: where it is not, a submission whose answer
+            was lost is looked for, but not repeated.
         places: where a canonical field goes in a body of the second generation, in the order of the contents; every
             field of the product but ``model_name``, which stands in the path, has one of these places:
 
@@ -67,6 +69,7 @@ class Route:
     list_path: str | None
     result_key: str
     places: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
+    has_external_id: bool = True
 
     @property
     def is_sync(self) -> bool:

@@ -229,3 +229,50 @@ def test_many_tasks_of_the_second_generation_are_asked_for_in_few_requests(tmp_p
 
     items = [{**TURBO, "id": f"t{number}"} for number in range(30)]
     simulate(scenario(*items, slots=30), tmp_path, work)
+
+
+def test_a_submission_without_an_id_of_ours_is_not_repeated_by_itself(tmp_path: Path) -> None:
+    """Old lip-sync: nothing documents that the service knows our id for it, so absence proves nothing."""
+    talk = {
+        "id": "talk",
+        "kind": "lip-sync",
+        "input": {
+            "mode": "text2video",
+            "video_id": {"item": "clip"},
+            "text": "hello",
+            "voice_id": "genshin_vindi2",
+            "voice_language": "en",
+        },
+        "seconds": 5,
+    }
+    clip = {"id": "clip", "model_name": "kling-v1-6", "prompt": "a fox"}
+
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert (summary.exit_code, summary.items.unknown) == (ExitCode.UNRESOLVED, 1)
+        creates = summary.requests.submit
+        assert creates == 2, "the clip, and the lip-sync once"
+        assert (await run(simulation)).requests.submit == 0
+        environ = {"KLING_API_KEY": simulation.sandbox.api_key}
+        repeated = await simulation.run(environ=environ, repeat_lost=True)
+        assert repeated is not None
+        assert repeated.exit_code == ExitCode.OK
+        assert repeated.credits["video"].consumed == Decimal(3), "given up counts as paid: 2 + 0.5 + 0.5"
+
+    faults = FaultPlan(script={"create": ["", "reset_before"]})
+    simulate(scenario(clip, talk, faults=faults), tmp_path, work)
+
+
+def test_paid_tasks_of_lines_that_are_gone_are_told_when_the_store_is_lost_too(tmp_path: Path) -> None:
+    kept, gone = ({"id": name, "prompt": name} for name in ("kept", "gone"))
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).items.succeeded == 2
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        simulation.manifest.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+        await simulation.run()
+        told = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
+        assert any("1 tasks of this batch" in text and "put the lines back" in text for text in told)
+
+    simulate(scenario(kept, gone), tmp_path, work)

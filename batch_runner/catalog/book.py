@@ -72,7 +72,8 @@ class Book:
         path = row.create_path.replace("{model}", quote(model, safe=""))
         if row.generation is Generation.V2:
             return Route(row.generation, path, _V2_TASKS, "", self._places)
-        return Route(row.generation, path, None if row.sync else path, row.result_key)
+        list_path = None if row.sync else path
+        return Route(row.generation, path, list_path, row.result_key, has_external_id=row.external_id)
 
     def model_of(self, body: Body) -> str:
         """The model that a canonical body means."""

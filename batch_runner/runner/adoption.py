@@ -49,6 +49,10 @@ async def adopt_from_account(context: Context) -> None:
     for route in routes.values():
         found += await _tasks_of_batch(context, route)
     count = await context.store.adopt(context.batch, found, context.budgets)
+    strays = await context.store.without_line(context.batch, found)
+    if strays:
+        text = f"{strays} tasks of this batch on the account belong to lines that are not in the manifest any more"
+        context.notice(f"{text}; put the lines back to have their files", urgent=True)
     if count:
         context.notice(f"{count} tasks of this batch were found on the account and are taken up, not paid again")
 

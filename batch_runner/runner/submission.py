@@ -44,10 +44,8 @@ _ANSWERS_INSTEAD = 2
 _VANISHED_LOOKS = 4
 _EXISTS_LOOKS = 12
 _FULL_LOOKS = 3
-_LOST_TEXT = (
-    "its answer was lost, and such a call cannot be asked for again; it may have been paid: --repeat-lost counts it as"
-    " paid and makes it again"
-)
+_REPEAT_TEXT = "it may have been paid: --repeat-lost counts it as paid and makes it again"
+_LOST_TEXT = f"its answer was lost, and such a call cannot be asked for again; {_REPEAT_TEXT}"
 _SETTLE_LIMIT = 12
 _UNCLEAR_LOOKS = 6
 """After so many settle times and questions without a clear word the run no longer waits for this attempt alone; the
@@ -316,7 +314,11 @@ class Courier:
 
     async def _absent(self) -> None:
         """The account definitely has no such task: send the same id again, within reason."""
-        if self._odd is not None:
+        if not self._route.has_external_id:
+            self._stuck(f"its answer was lost, and Kling knows no id of ours for it; {_REPEAT_TEXT}")
+            self._watch.absent_looks = self._watch.late_lists = self._watch.vain_lists = 0
+            await asyncio.sleep(self.context.policy.settle_s)
+        elif self._odd is not None:
             await self._refused_by(self._odd)
         elif self.context.halt.is_set or self._watch.exists or self._sends >= self.context.policy.max_sends:
             self._stuck("the fate of its submission cannot be settled now; the next run takes it up")

@@ -58,6 +58,12 @@ def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], ter
     return count
 
 
+def without_line(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> int:
+    """How many of these tasks live or were paid for, and belong to no line that this store has ever seen."""
+    query = "SELECT 1 FROM items WHERE batch_id = ? AND digest = ?"
+    return sum(_is_live(task) and db.execute(query, (batch_id, task.name.item)).fetchone() is None for task in found)
+
+
 def _is_live(found: FoundTask) -> bool:
     return found.task.status is not TaskStatus.FAILED
 

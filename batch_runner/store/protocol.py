@@ -45,6 +45,9 @@ class Store(Protocol):
             ManifestError: a found task was made from another text than its line has now; nothing is changed.
         """
 
+    async def without_line(self, batch: Batch, found: Sequence[FoundTask]) -> int:
+        """How many of the tasks found live or were paid for, and belong to no line that this store has ever seen."""
+
     async def unlooked_calls(self, batch: Batch) -> list[tuple[str, str]]:
         """Id and product of items that a lost store may have paid for and no account can tell of."""
 

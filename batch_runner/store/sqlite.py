@@ -195,6 +195,10 @@ class SqliteStore:
 
         return await self._do(take_up)
 
+    async def without_line(self, batch: Batch, found: Sequence[FoundTask]) -> int:
+        """See ``Store``."""
+        return await self._do(adoption.without_line, batch.batch_id, found)
+
     async def unlooked_calls(self, batch: Batch) -> list[tuple[str, str]]:
         """See ``Store``."""
         return await self._do(adoption.unlooked_calls, batch.batch_id)
