@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import os
 import signal
+import stat
 import sys
 import traceback
 from collections.abc import Sequence
@@ -43,7 +45,17 @@ _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
 
 def entry() -> None:
     """The console script."""
+    _occupy_closed_streams()
     sys.exit(main(sys.argv[1:]))
+
+
+def _occupy_closed_streams() -> None:
+    """Else the next socket or file would get a closed stream's number, and with it whatever is said to the stream."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
 
 
 def main(argv: Sequence[str]) -> int:
@@ -269,11 +281,16 @@ def _say(text: str, end: str = "\n") -> None:
         print(text, end=end, flush=True)
     except UnicodeEncodeError:
         print(text.encode("ascii", "backslashreplace").decode("ascii"), end=end, flush=True)
-    except BrokenPipeError:
-        _abandon_output()
     except OSError as error:
+        has_left = isinstance(error, BrokenPipeError) or _is_hung_up(error)
         _abandon_output()
-        raise DiskError(f"standard output cannot be written: {error.strerror or error}") from None
+        if not has_left:
+            raise DiskError(f"standard output cannot be written: {error.strerror or error}") from None
+
+
+def _is_hung_up(error: OSError) -> bool:
+    """Whether standard output was a terminal that is closed now."""
+    return error.errno == errno.EIO and stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode)
 
 
 def _abandon_output() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from batch_runner import cli
 from batch_runner.clock import SystemClock
-from batch_runner.sandbox import Sandbox, WorldConfig
+from batch_runner.sandbox import FaultPlan, Sandbox, WorldConfig
 from batch_runner.service import sandbox_price
 
 ROOT = Path(__file__).parents[1]
@@ -107,13 +107,24 @@ def free_port() -> int:
 
 
 @contextmanager
-def served_sandbox(*, speed: float = 500, access_key: str = "a" * 32, secret_key: str = "s" * 32) -> Iterator[Sandbox]:
+def served_sandbox(
+    *,
+    speed: float = 500,
+    access_key: str = "a" * 32,
+    secret_key: str = "s" * 32,
+    faults: FaultPlan | None = None,
+    config: WorldConfig | None = None,
+) -> Iterator[Sandbox]:
     """A simulated service in a thread of its own, for programs that are handed its address."""
     ready, done = threading.Event(), threading.Event()
-    config = WorldConfig(speed=speed, max_concurrent=20)
     sandbox = Sandbox(
-        config, clock=SystemClock(), price=sandbox_price, access_key=access_key, secret_key=secret_key
-    )  # fmt: skip
+        config or WorldConfig(speed=speed, max_concurrent=20),
+        clock=SystemClock(),
+        price=sandbox_price,
+        fault_plan=faults,
+        access_key=access_key,
+        secret_key=secret_key,
+    )
 
     async def serve() -> None:
         async with sandbox:
