@@ -124,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--expand", action="store_true",
                                  help="print the items as JSON Lines instead, with nothing left out")  # fmt: skip
             command.add_argument("--items", action="store_true", help="show every item, however many there are")
+            command.add_argument("--account", action="store_true",
+                                 help="ask the account for its packs too (needs keys; sends no more)")  # fmt: skip
             command.add_argument("--what-if", action="append", default=[], metavar="SETTING",
                                  help="rehearse with max_concurrent=N, rpm=N or tier=NAME too; repeatable")  # fmt: skip
         if name == "verify":
@@ -226,10 +228,8 @@ def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
 
 def _plan(namespace: argparse.Namespace, settings: Settings) -> int:
     if not namespace.expand:
-        return _print_answer(
-            planning.plan(namespace.manifest, settings, planning.Questions(tuple(namespace.what_if), namespace.items)),
-            settings,
-        )
+        questions = planning.Questions(tuple(namespace.what_if), namespace.items, namespace.account)
+        return _print_answer(planning.plan(namespace.manifest, settings, questions, os.environ), settings)
     if settings.json:
         raise UsageError("--expand prints one JSON object a line, --json a single one: leave one of them out")
     for line in planning.expanded(namespace.manifest, settings):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +17,9 @@ from batch_runner.answer import Answer
 from batch_runner.clock import Clock, SystemClock, iso_utc
 from batch_runner.download import free_bytes
 from batch_runner.errors import AccountError, ExitCode
-from batch_runner.kling import KlingClient, TokenSource, Trouble, open_session
-from batch_runner.limits import RateLimitMonitor
+from batch_runner.kling import KlingClient, TokenSource, Trouble
 from batch_runner.records import credits_text
-from batch_runner.service import limits_of, open_service
+from batch_runner.service import limits_of, open_client, open_service
 from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys
 
 _LITTLE_DISK_BYTES = 2_000_000_000
@@ -90,16 +87,9 @@ async def _account(findings: _Findings, settings: Settings, environ: Mapping[str
     async with open_service(settings, limits_of(settings), keys, clock, journal_path=None) as service:
         findings.add("address", service.base_url + (" (SIMULATED)" if settings.sandbox else ""))
         await _clock(findings, service.base_url, clock)
-        tokens = TokenSource(service.credentials, clock)
-        async with _client(service.base_url, tokens) as client:
-            await _packs(findings, client, clock, reach="every model" if tokens.has_api_key else _REACH_OF_A_PAIR)
-
-
-@asynccontextmanager
-async def _client(base_url: str, tokens: TokenSource) -> AsyncIterator[KlingClient]:
-    async with open_session(base_url) as session:
-        gate = RateLimitMonitor(0, rng=random.Random())  # noqa: S311 - jitter, not cryptography
-        yield KlingClient(session, base_url, tokens, gate)
+        has_api_key = TokenSource(service.credentials, clock).has_api_key
+        async with open_client(service, clock) as client:
+            await _packs(findings, client, clock, reach="every model" if has_api_key else _REACH_OF_A_PAIR)
 
 
 async def _clock(findings: _Findings, base_url: str, clock: Clock) -> None:

@@ -19,7 +19,7 @@ from batch_runner.catalog import PriceBook
 from batch_runner.clock import Clock
 from batch_runner.errors import AccountError, UsageError
 from batch_runner.events import Notice, Observer
-from batch_runner.kling import NEEDS_API_KEY, Credentials
+from batch_runner.kling import NEEDS_API_KEY, Credentials, KlingClient, TokenSource, open_session
 from batch_runner.limits import MINUTE_S, RateLimitMonitor
 from batch_runner.model import NOTHING, Item, Realm
 from batch_runner.sandbox import Sandbox, WorldConfig
@@ -118,6 +118,14 @@ async def open_service(
     ) as sandbox:
         credentials = Credentials.from_keys(sandbox.access_key, sandbox.secret_key, sandbox.api_key)
         yield Service(sandbox.base_url, credentials, is_local=True)
+
+
+@asynccontextmanager
+async def open_client(service: Service, clock: Clock) -> AsyncIterator[KlingClient]:
+    """A client for a question or two about the account, outside of any run."""
+    async with open_session(service.base_url) as session:
+        gate = RateLimitMonitor(0, rng=random.Random())  # noqa: S311 - jitter, not cryptography
+        yield KlingClient(session, service.base_url, TokenSource(service.credentials, clock), gate)
 
 
 def check_keys(items: Iterable[Item], keys: Keys) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doors_kit import KEYS, served_sandbox
 from simulation import Scenario, Simulation, simulate
 from store_kit import item
 
 from batch_runner import catalog
-from batch_runner.errors import UsageError
+from batch_runner.errors import AccountError, UsageError
 from batch_runner.planning import Questions, plan, timing
 from batch_runner.planning.app import app_need, plan_cost
 from batch_runner.planning.purchase import Offer, cheapest, offers, single_purchases
@@ -175,3 +176,20 @@ def test_a_large_batch_is_rehearsed_by_a_selection(tmp_path: Path, monkeypatch: 
     data = planned(tmp_path, *numbered(150), tier="pro")
     assert data["time"]["rehearsed_share"] == pytest.approx(2 / 3, abs=0.01)
     assert data["time"]["median_s"] == pytest.approx(150 * 319 / 5, rel=0.25)
+
+
+def test_the_accounts_packs_beside_the_plan_when_asked_for(tmp_path: Path) -> None:
+    manifest = tmp_path / "batch.jsonl"
+    manifest.write_text('{"prompt": "x"}\n', encoding="utf-8")
+    with served_sandbox() as sandbox:
+        settings = resolve({"output_dir": str(tmp_path / "outputs"), "base_url": sandbox.base_url}, {}, None)
+        quiet = plan(manifest, settings)
+        assert not sandbox.world.request_stamps, "a plan sends nothing unasked"
+        assert "account" not in quiet.data
+        answer = plan(manifest, settings, Questions(with_account=True), KEYS)
+        assert len(sandbox.world.request_stamps) == 1
+    packs = {row["pack"]: row for row in answer.data["account"]}
+    assert packs["video"]["max_concurrent"]
+    assert any("packs of the account" in line for line in answer.lines)
+    with pytest.raises(AccountError, match="keys"):
+        plan(manifest, settings, Questions(with_account=True))

@@ -14,8 +14,9 @@ from batch_runner.answer import Answer
 from batch_runner.errors import UsageError
 from batch_runner.folder import batch_name
 from batch_runner.intake import manifest_of
-from batch_runner.model import Item
+from batch_runner.model import NOTHING, Item
 from batch_runner.planning import pages
+from batch_runner.planning.account import account_data, account_lines, account_packs
 from batch_runner.planning.app import app_credits, app_need, plan_cost
 from batch_runner.planning.pages import Planned, Planning
 from batch_runner.planning.purchase import cheapest, offers, single_purchases
@@ -24,6 +25,7 @@ from batch_runner.planning.standing import Past, past_of
 from batch_runner.planning.timing import Timing, timing
 from batch_runner.service import Limits, limits_of, price_book_of
 from batch_runner.settings import Settings
+from batch_runner.store import LeftRow
 
 _WHAT_IF = ("max_concurrent", "rpm", "tier")
 
@@ -35,24 +37,39 @@ class Questions:
     Attributes:
         what_if: settings to rehearse with, such as ``max_concurrent=10``; several stand for themselves each.
         with_items: whether every item is shown, however many there are.
+        with_account: whether the account is asked for its packs, which is the only thing that is sent then.
     """
 
     what_if: tuple[str, ...] = ()
     with_items: bool = False
+    with_account: bool = False
 
 
-def plan(manifest: Path, settings: Settings, questions: Questions = Questions()) -> Answer:
-    """What a manifest costs and takes; nothing is sent and nothing is written.
+def plan(
+    manifest: Path, settings: Settings, questions: Questions = Questions(), environ: Mapping[str, str] = NOTHING
+) -> Answer:
+    """What a manifest costs and takes; nothing is written, and nothing is sent unless the account is asked for.
 
     Raises:
         ManifestError: the manifest has problems.
         UsageError: a question is none.
+        AccountError, StoppedError: the account was to be asked, and does not answer.
     """
     settings_if = {text: _settings_if(settings, text) for text in questions.what_if}
     checked = manifest_of(manifest, settings)
     checked.check()
     planning = _planning(manifest, list(checked.items()), settings, settings_if)
-    return Answer(pages.lines(planning, with_items=questions.with_items), pages.data(planning))
+    lines, data = pages.lines(planning, with_items=questions.with_items), pages.data(planning)
+    if questions.with_account:
+        packs = account_packs(settings, environ)
+        lines += ["", *account_lines(packs, _left_rows(planning), limits_of(settings).max_concurrent)]
+        data["account"] = account_data(packs)
+    return Answer(lines, data)
+
+
+def _left_rows(planning: Planning) -> list[LeftRow]:
+    items = (each.item for each in planning.planned if each.standing.is_left)
+    return [LeftRow(item.kind, item.model, item.price.pack, item.price.credits, item.slots, 1) for item in items]
 
 
 def expanded(manifest: Path, settings: Settings) -> Iterator[str]:

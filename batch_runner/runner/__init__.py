@@ -9,8 +9,10 @@ from batch_runner.runner.hints import Hints
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.room import DiskRoom, FreeBytes
 from batch_runner.runner.run import Run, exit_code, has_work, record_idle
+from batch_runner.runner.supply import PACKS_WINDOW_S, supply_warnings
 
 __all__ = [
+    "PACKS_WINDOW_S",
     "Collecting",
     "Collector",
     "Context",
@@ -26,6 +28,7 @@ __all__ = [
     "exit_code",
     "has_work",
     "record_idle",
+    "supply_warnings",
     "work_through",
     "write_derived",
     "write_files",

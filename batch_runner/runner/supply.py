@@ -16,8 +16,8 @@ from batch_runner.records import credits_text
 from batch_runner.runner.context import Context
 from batch_runner.store import LeftRow
 
-_WINDOW_S = 90 * 86_400
-"""Packs bought this long ago and later are asked for; none is valid for longer than 180 days, most for 30."""
+PACKS_WINDOW_S = 200 * 86_400
+"""Packs bought this long ago and later are asked for: none that is sold is valid for longer than 180 days."""
 _YEAR_9999_S = 253_000_000_000
 
 
@@ -31,7 +31,7 @@ async def tell_supply(context: Context) -> None:
         return
     now_s = context.clock.wall_s()
     try:
-        packs = await context.client.packs(int((now_s - _WINDOW_S) * 1000), int(now_s * 1000))
+        packs = await context.client.packs(int((now_s - PACKS_WINDOW_S) * 1000), int(now_s * 1000))
     except (Trouble, AccountError) as error:
         context.notice(f"the account does not tell its packs now ({error}); whether they last is not known")
         return
