@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -15,10 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from simulated_sqlite import CANNOT_DELETE, CANNOT_SYNC, CANNOT_WRITE, FULL, OK, watched
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_STORE_NAMES = ("state.db", ".lock")
-"""What SQLite and the lock care for themselves; the sweep over a traced run judges them."""
+_BLOCK_BYTES = 4096
 
 
 class Dead(BaseException):
@@ -78,13 +79,23 @@ def _bytes_of(path: str) -> bytes:
 
 
 class Durable:
-    """What has reached the disk below a folder: bytes by fsync of their file, names by fsync of their folder."""
+    """What has reached the disk below a folder: bytes by fsync of their file, names by fsync of their folder.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        trusted: beginnings of names that are taken to be durable as they are.
+
+    Attributes:
+        is_kept: whether anybody will ask; keeping account costs time.
+    """
+
+    def __init__(self, root: Path, trusted: tuple[str, ...] = ("state.db", ".lock")) -> None:
         self._root = root
+        self._trusted = trusted
         self._content: dict[int, bytes] = {}
         self._names: dict[str, dict[str, int]] = {}
         self._lost_numbers = count(-1, -1)
+        self.is_kept = True
 
     def created(self, inode: int) -> None:
         """A new file has nothing on the disk; a removed one that had its number before may still be there."""
@@ -94,10 +105,19 @@ class Durable:
         """An fsync succeeded."""
         found, path = os.fstat(descriptor), f"/proc/self/fd/{descriptor}"
         if stat.S_ISDIR(found.st_mode):
-            folder = Path(path).readlink()
-            self._names[str(folder)] = _names_in(folder)
-        else:
+            self.folder_synced(Path(path).readlink())
+        elif self.is_kept:
             self._content[found.st_ino] = _bytes_of(path)
+
+    def file_synced(self, path: str) -> None:
+        """The same of a file by its name."""
+        if self.is_kept:
+            self._content[Path(path).stat().st_ino] = _bytes_of(path)
+
+    def folder_synced(self, folder: Path) -> None:
+        """The names in a folder are durable."""
+        if self.is_kept:
+            self._names[str(folder)] = _names_in(folder)
 
     def rewritten(self, numbers: Mapping[int, int]) -> None:
         """The same files were written anew and have other numbers now."""
@@ -132,23 +152,33 @@ class Durable:
         known = self._names.get(str(self._root / folder), {})
         current = {Path(name).name: inode for name, inode in now.names.items() if str(Path(name).parent) == folder}
         for name in sorted(known.keys() | current.keys()):
-            is_now = name.startswith(_STORE_NAMES) or known.get(name) == current.get(name) or _survives(dice)
+            if name.endswith("-shm") and not self._trusted:  # it is shared memory, which nobody brings to the disk
+                continue
+            is_now = name.startswith(self._trusted or "\0") or known.get(name) == current.get(name) or _survives(dice)
             inode = (current if is_now else known).get(name)
             if inode is not None and (inode in now.content or inode in self._content):
                 yield name, inode
 
     def _bytes_left(self, now: Tree, name: str, inode: int, dice: random.Random | None) -> bytes:
         known, current = self._content.get(inode, b""), now.content.get(inode)
-        if current is None or name.startswith(_STORE_NAMES):
+        if current is None or (self._trusted and Path(name).name.startswith(self._trusted)):
             return known if current is None else current
-        if current != known and dice is not None and _survives(dice):
-            return current[: dice.choice((0, len(current) // 2, len(current)))]
-        return known
+        return known if dice is None or current == known else _mixed(known, current, dice)
 
 
 def _names_in(folder: Path) -> dict[str, int]:
     """Each name and the number of its file; a folder's number may be one that a file had before, so it has none."""
     return {each.name: 0 if each.is_dir() else each.lstat().st_ino for each in folder.iterdir()}
+
+
+def _mixed(known: bytes, current: bytes, dice: random.Random) -> bytes:
+    """Each block as the disk had it or as it was to be, at the old or the new length; where it had none, zeros."""
+    length = dice.choice((len(known), len(current)))
+    blocks = (
+        dice.choice((known, current))[at : at + _BLOCK_BYTES].ljust(_BLOCK_BYTES, b"\0")
+        for at in range(0, length, _BLOCK_BYTES)
+    )
+    return b"".join(blocks)[:length]
 
 
 def _survives(dice: random.Random | None) -> bool:
@@ -158,9 +188,10 @@ def _survives(dice: random.Random | None) -> bool:
 class SimulatedDisk:
     """Stands between the program and the files below one folder, and keeps account of what is durable."""
 
-    def __init__(self, root: Path, durable: Durable) -> None:
+    def __init__(self, root: Path, durable: Durable, *, watches_sqlite: bool) -> None:
         self._root = f"{root}/"
         self._durable = durable
+        self._watches_sqlite = watches_sqlite
 
     @contextmanager
     def between(self) -> Iterator[None]:
@@ -172,7 +203,11 @@ class SimulatedDisk:
                 patch.setattr(os, name, self._at_path(name, getattr(os, name)))
             patch.setattr(os, "open", self._opening(os.open))
             patch.setattr(os, "fsync", self._syncing(os.fsync))
-            yield
+            if not self._watches_sqlite:
+                yield
+                return
+            with watched(lambda: self):
+                yield
 
     def _concerns(self, path: Any) -> Machine | None:
         machine = MACHINE.get()
@@ -229,6 +264,35 @@ class SimulatedDisk:
             self._durable.synced(descriptor)
 
         return call
+
+    # --- what SQLite does (simulated_sqlite.Watcher) ------------------------------------------------------------
+
+    def write(self, path: str) -> int:
+        return self._ask(path, "db write", CANNOT_WRITE)
+
+    def sync(self, path: str) -> int:
+        return self._ask(path, "db sync", CANNOT_SYNC)
+
+    def delete(self, path: str) -> int:
+        return self._ask(path, "db delete", CANNOT_DELETE)
+
+    def synced(self, path: str) -> None:
+        if self._concerns(path) is not None:
+            self._durable.file_synced(path)
+
+    def folder_synced(self, path: str) -> None:
+        if self._concerns(path) is not None:
+            self._durable.folder_synced(Path(path).parent)
+
+    def _ask(self, path: str, name: str, wrong: int) -> int:
+        machine = self._concerns(path)
+        if machine is None or path.endswith("-shm"):
+            return OK
+        try:
+            number = machine.disk_call(name)
+        except Dead:  # it cannot pass through SQLite, and need not: what is on the disk was kept at that moment
+            return wrong
+        return FULL if number == errno.ENOSPC else wrong if number else OK
 
 
 def _fill_up(real_open: Callable[..., int], descriptor: int) -> None:

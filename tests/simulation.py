@@ -24,6 +24,7 @@ import pytest
 from seeded_loop import SeededLoop
 from simulated_disk import MACHINE, Dead, Durable, SimulatedDisk, Tree
 from simulated_film import digest, small_film
+from simulated_sqlite import can_watch
 from simulation_audit import audit
 
 from batch_runner import api
@@ -143,7 +144,11 @@ class MortalStore(SqliteStore):
 
 @dataclass(frozen=True)
 class Scenario:
-    """One simulated batch; with ``threads``, executor jobs run in real ones, as they come."""
+    """One simulated batch.
+
+    With ``threads``, executor jobs run in real ones, as they come. With ``watches_sqlite`` a run can also die, and
+    calls can fail, inside a transaction, and a power cut takes from ``state.db`` too what was not fsynced.
+    """
 
     seed: int = 0
     items: int = 6
@@ -156,6 +161,7 @@ class Scenario:
     threads: bool = False
     webhook_secrets: tuple[str, ...] = ()
     settle_s: float = SETTLE_S
+    watches_sqlite: bool = False
 
 
 class MachineClock:
@@ -210,7 +216,8 @@ class Simulation:
         self.world = sandbox.world
         self.clock = clock
         self.machine_clock = MachineClock(clock)
-        self.durable = Durable(self.output_dir)
+        trusted = () if scenario.watches_sqlite and can_watch() else ("state.db", ".lock")
+        self.durable = Durable(self.output_dir, trusted)
         self.events: list[Any] = []
         self._digests: dict[str, str] = {}
         self.died = 0
@@ -376,7 +383,9 @@ def _mortal(simulation: Simulation) -> Iterator[None]:
         if simulation.life is not None:
             simulation.life.pass_moment()
 
-    with pytest.MonkeyPatch.context() as patch, SimulatedDisk(simulation.output_dir, simulation.durable).between():
+    watches_sqlite = simulation.scenario.watches_sqlite
+    disk = SimulatedDisk(simulation.output_dir, simulation.durable, watches_sqlite=watches_sqlite)
+    with pytest.MonkeyPatch.context() as patch, disk.between():
         patch.setattr(api, "SqliteStore", MortalStore)
         patch.setattr(world, "add", add)
         patch.setattr(world, "stamp", stamp)

@@ -151,7 +151,7 @@ def audit_store(simulation: Simulation) -> None:
     with tempfile.TemporaryDirectory(dir=simulation.folder.parent) as scratch:
         for path in simulation.output_dir.glob("state.db*"):
             shutil.copy(path, scratch)
-        if not _has_schema(Path(scratch) / "state.db"):
+        if not _is_begun(Path(scratch) / "state.db"):
             return
         with StoreReader.open(Path(scratch) / "state.db") as reader:
             assert not reader.ledger_faults(), "promise 4"
@@ -160,10 +160,9 @@ def audit_store(simulation: Simulation) -> None:
                 _audit_entries([entry.as_json() for entry in reader.ledger(batch)], simulation)
 
 
-def _has_schema(path: Path) -> bool:
-    """Whether the store was begun at all before its program died."""
-    wal = path.with_name(path.name + "-wal")
-    return path.stat().st_size > 0 or (wal.exists() and wal.stat().st_size > 0)
+def _is_begun(path: Path) -> bool:
+    """Whether the store was made before its program died; a journal beside it undoes the making."""
+    return path.stat().st_size > 0 and not path.with_name(path.name + "-journal").exists()
 
 
 def _audit_entries(entries: Sequence[Mapping[str, Any]], simulation: Simulation) -> tuple[Decimal, Decimal]:

@@ -57,6 +57,10 @@ _DISK_FAULTS: tuple[tuple[str, int, int], ...] = (
     ("store", errno.ENOSPC, 80),
     ("store", errno.EIO, 80),
     ("committed", errno.EIO, 80),
+    ("db write", errno.ENOSPC, 600),
+    ("db write", errno.EIO, 600),
+    ("db sync", errno.EIO, 200),
+    ("db delete", errno.EIO, 2),
 )
 """Call, errno, and how many such calls a run may make."""
 
@@ -101,7 +105,7 @@ def scenario_of(seed: int) -> Scenario:
         etag_changed=rate(0.3),
         expired_link=rate(0.3),
     )
-    return Scenario(seed, dice.randint(1, 8), slots, 60, world, faults, settle_s=prompt_settle_s())
+    return Scenario(seed, dice.randint(1, 8), slots, 60, world, faults, settle_s=prompt_settle_s(), watches_sqlite=True)
 
 
 class Story:
@@ -119,6 +123,7 @@ class Story:
         self._removed: list[Line] = []
         self._versions: list[tuple[list[Line], list[Line]]] = [(list(self._lines), [])]
         self._budget: int | None = self._dice.randint(3, 30) if self._dice.random() < 0.3 else None
+        simulation.durable.is_kept = self._dice.random() < 0.4
         self._attempts = self._dice.choice([1, 1, 1, 3])
         media = simulation.folder / "media"
         media.mkdir()
@@ -235,10 +240,9 @@ class Story:
 
     async def _hurt_run(self) -> None:
         dice, kind = self._dice, self._dice.random()
-        if kind < 0.45:
-            await self._run(die_at=int(2 ** dice.uniform(0, 9)))
-        elif kind < 0.6:
-            await self._run(die_at=int(2 ** dice.uniform(0, 9)), power_cut=dice.choice(["worst", "mixed", "mixed"]))
+        if kind < 0.6:
+            cut = dice.choice(["worst", "mixed", None]) if self._simulation.durable.is_kept else None
+            await self._run(die_at=int(2 ** dice.uniform(0, 11)), power_cut=cut)
         elif kind < 0.8:
             call, number, most = dice.choice(_DISK_FAULTS)
             await self._run(fault=DiskFault(call, dice.randint(1, most), number, lasts=dice.random() < 0.5))
@@ -297,13 +301,12 @@ class Story:
     async def _end(self) -> None:
         """No more harm but that of the network: within some runs the batch is quiet, and then costs nothing more."""
         simulation = self._simulation
-        if (
-            self._simulation.has_lost or self._dice.random() < 0.5
-        ):  # what a lost store knew of removed lines is not in the account
-            self._put_back()
-            self._write()
+        is_whole = self._dice.random() < 0.5
         summary = None
         for _ in range(_RUNS_TO_THE_END):
+            if simulation.has_lost or is_whole:  # the account cannot name the removed lines that a lost store knew
+                self._put_back()
+                self._write()
             summary = await self._run()
             if summary is not None and summary.exit_code in _QUIET:
                 break

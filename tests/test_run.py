@@ -690,6 +690,23 @@ def test_a_dead_cdn_does_not_let_a_batch_buy_what_it_cannot_fetch(tmp_path: Path
     play(tmp_path, work, *prompts, scenario=Scenario(slots=4, rpm=0, faults=faults), rpm=None, speed=60.0)
 
 
+def test_a_lost_store_does_not_believe_one_list_of_the_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stale page of somebody on the way once lacked a paid task, and it was paid again."""
+    shown = World.page
+
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        stale = iter([True])
+        monkeypatch.setattr(World, "page", lambda *args: [] if next(stale, False) else shown(*args))
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
+        assert next(stale, None) is None, "the page was stale"
+
+    play(tmp_path, work, "a", "b", repeat_policy="second")
+
+
 @pytest.mark.parametrize("is_emptied", [False, True])
 def test_a_lost_store_waits_for_tasks_that_are_not_visible_yet(tmp_path: Path, is_emptied: bool) -> None:  # noqa: FBT001 - a parameter of the test
     async def work(simulation: Simulation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from decimal import Decimal
 from pathlib import Path
 
@@ -380,6 +381,18 @@ def test_a_damaged_store_is_told_and_not_guessed_at(tmp_path: Path, content: byt
     with pytest.raises(StoreError, match=r"state\.db"):
         with_store(path, loaded_only)
     assert path.read_bytes() == content
+
+
+def test_a_store_whose_making_was_cut_off_is_made_anew(tmp_path: Path) -> None:
+    """After a power cut the journal of its very first write can be there again, beside the log that came next."""
+    path = tmp_path / "state.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    undo_all = bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", 0, 1, 0, 512, 4096)
+    (tmp_path / "state.db-journal").write_bytes(undo_all.ljust(512, b"\0"))
+    (tmp_path / "state.db-wal").touch()
+    with_store(path, loaded_only)
 
 
 def test_a_log_that_its_store_was_deleted_from_means_nothing(tmp_path: Path) -> None:

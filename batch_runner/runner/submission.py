@@ -155,6 +155,8 @@ class Courier:
             self.context.trouble(str(trouble))
             await self.context.halt.unless(asyncio.sleep(self._backoff.next_s()))
             return
+        if not await self._is_new():
+            return
         await self._record(Event.SEND)
         self.poller.add(self._watch)
         self._is_known_absent = False
@@ -168,6 +170,24 @@ class Courier:
         finally:
             self.is_sending = False
             self.context.changed.set()
+
+    async def _is_new(self) -> bool:
+        """Whether it may be sent: where a store was lost, one list of the account is not believed on what is missing.
+
+        A list may come from somebody's memory on the way; what it does not show is asked for by its id. False when the
+        task was found and taken up, or when nobody could tell and it is to be asked again.
+        """
+        is_in_doubt = self.context.lost_at_s > float("-inf") and not self._route.is_sync
+        if not is_in_doubt or self._sends or self._is_known_absent:
+            return True
+        self.poller.add(self._watch)
+        task = await self._ask_by_external_id()
+        if task is not None:
+            await self._accepted(task, adopted=True)
+            await self._take_task(task)
+        else:
+            self.poller.remove(self._watch)
+        return task is None and self._is_known_absent
 
     async def _take_outcome(self, outcome: CreateOutcome, admission: int) -> None:
         match outcome:

@@ -63,7 +63,9 @@ def open_writer(path: Path, first: Callable[[sqlite3.Connection], None] | None =
         StoreError: damaged, foreign, or written by a newer version (which is left untouched).
     """
     _refuse_link(path)
-    if path.exists() and path.with_name(path.name + "-wal").exists():  # a log without its store means nothing
+    beside = {suffix for suffix in ("-wal", "-journal") if path.with_name(path.name + suffix).exists()}
+    # A log without its store means nothing; a journal is from the making of a store, and has to be undone by writing.
+    if path.exists() and beside == {"-wal"}:
         # The last writing connection puts the log into the file when it closes, even where it only looked.
         open_reader(path).close()
     with mapped_errors(path):
