@@ -18,6 +18,8 @@ _LARGEST_GROWTH = 3
 _USUAL_SERIES = 4
 _SIDES = ("up", "down", "left", "right")
 _ALL_ASPECTS = Painter().aspects
+_OF_ITS_OWN_CHOICE = "16:9"
+"""The shape of a picture whose shape is left to the service, and which has no other to go by."""
 _N = clauses.whole("n", 1, _MOST_IMAGES)
 
 
@@ -117,7 +119,10 @@ def _omni(request: Request) -> Order | Denied:
     if isinstance(picture, Denied):
         return picture
     wish = request.given("aspect_ratio")
-    aspect = picture.aspect if wish in (None, "auto") else str(wish)
+    if wish in (None, "auto"):
+        aspect = picture.aspect if request.given("image_list") else _OF_ITS_OWN_CHOICE
+    else:
+        aspect = str(wish)
     count = _series_count(request) if _is_series(request) else request.count
     is_series = _is_series(request)
     return Order(
