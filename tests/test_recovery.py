@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -272,3 +274,27 @@ def test_an_accepted_task_is_given_the_settle_time_to_become_visible(tmp_path: P
         assert summary.exit_code == ExitCode.OK
 
     play(tmp_path, work, "a", scenario=Scenario(slots=1), visible_after_s=40.0)
+
+
+@pytest.mark.parametrize("line_count", [4, 1], ids=["lowered", "removed"])
+def test_attempts_that_a_killed_run_never_sent_keep_to_the_next_runs_limit_and_lines(
+    tmp_path: Path, line_count: int
+) -> None:
+    """They waited at a full account; the next run may submit one at a time, or three lines are gone."""
+
+    async def work(simulation: Simulation) -> None:
+        for number in range(4):
+            body = {"prompt": "theirs", "external_task_id": f"foreign-{number}"}
+            simulation.world.create("text2video", body, simulation.clock.wall_s())
+        assert await simulation.run(die_after_s=12) is None
+        assert not simulation.tasks
+        await asyncio.sleep(3000)
+        simulation.manifest.write_text("\n".join(prompts[:line_count]), encoding="utf-8")
+        summary = await done(simulation, max_concurrent=1)
+        tasks = sorted(simulation.tasks, key=lambda task: task.created_at_s)
+        assert (summary.exit_code, summary.items.succeeded, len(tasks)) == (ExitCode.OK, line_count, line_count)
+        assert all(task.ended_at_s <= later.created_at_s for task, later in pairwise(tasks))
+
+    prompts = lines(*"abcd", model_name="kling-v2-5-turbo")
+    account = WorldConfig(max_concurrent=4, rpm=RPM)
+    simulate(Scenario(slots=4, rpm=RPM, world=account, lines=prompts), tmp_path, work)

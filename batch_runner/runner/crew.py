@@ -10,7 +10,7 @@ from batch_runner.budgets import Shortage
 from batch_runner.errors import BatchRunnerError, StoppedError
 from batch_runner.events import InFlight
 from batch_runner.kling import failure_of
-from batch_runner.lifecycle import LIVE, SLOT_HOLDING, State
+from batch_runner.lifecycle import LIVE, SLOT_HOLDING, Event, State
 from batch_runner.runner.context import Collecting, Context
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.submission import Courier, Prepare
@@ -39,15 +39,24 @@ class Crew:
 
     async def take_up(self, *, with_gone_assets: bool) -> None:
         """Go on with what earlier runs left: their tasks hold slots from the first moment."""
-        states = [*sorted(LIVE), *([State.ASSET_GONE] if with_gone_assets else [])]
+        states = [*sorted(LIVE - {State.READY}), *([State.ASSET_GONE] if with_gone_assets else [])]
         held_ago_s = await self._context.store.held_ago_s(self._context.batch)
         for attempt in await self._context.store.in_states(self._context.batch, states):
             if attempt.state in SLOT_HOLDING:
                 self._context.limiter.adopt(attempt.slots)
-            if attempt.state is not State.READY:
-                self._context.room.expect(attempt)
+            self._context.room.expect(attempt)
             self._start(attempt, held_ago_s.get(attempt.attempt_id))
+        for attempt in await self._context.store.in_states(self._context.batch, [State.READY]):
+            await self._take_up_unsent(attempt, held_ago_s.get(attempt.attempt_id))
         self._tell()
+
+    async def _take_up_unsent(self, attempt: Attempt, held_ago_s: float | None) -> None:
+        """Nothing was sent for it: without its line, or a slot under this run's limit, its hold is given back."""
+        if attempt.in_manifest and attempt.slots <= self._context.limiter.free:
+            self._context.limiter.adopt(attempt.slots)
+            self._start(attempt, held_ago_s)
+        else:
+            await self._context.apply(attempt, Event.WITHDRAW)
 
     async def feed(self) -> None:
         """Submit until the queue is empty, nothing fits the budget, or submitting is over; then wait for the rest."""
