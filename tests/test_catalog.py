@@ -118,6 +118,40 @@ def test_longer_and_finer_clips_take_longer() -> None:
     assert seconds(model_name="kling-v2-5-turbo") < seconds(model_name="kling-v2-5-turbo", mode="pro")
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "wall_s"),
+    [
+        ("lip-sync", {"input": {}}, 455),
+        ("video-extend", {"video_id": "1"}, 320),
+        ("effects", {}, 320),
+        ("images", {}, 24),
+        ("images", {"model_name": "kling-v2-1"}, 32),
+        ("omni-image", {}, 32),
+        ("virtual-try-on", {}, 19),
+        ("elements", {}, 5),
+        ("voices", {}, 9),
+        ("avatar", {}, 600),
+        ("text2video", {"model_name": "kling-3.0-turbo", "duration": "3"}, 28),
+        ("omni-video", {"model_name": "kling-3.0-omni", "duration": "3"}, 83),
+        ("omni-video", {"model_name": "kling-v3-omni", "duration": "15"}, 240),
+        ("motion-control", {"model_name": "kling-3.0", "character_orientation": "video"}, 135),
+    ],
+)
+def test_times_are_those_that_were_measured(kind: str, body: dict[str, Any], wall_s: float) -> None:
+    assert catalog.expected_duration_s(kind, body) == wall_s
+
+
+def test_every_product_and_model_has_a_time() -> None:
+    def seconds(kind: str, model: str) -> float:
+        body = {"model_name": model} if model else {}
+        return catalog.expected_duration_s(kind, body | {"mode": "std"} if kind == "motion-control" else body)
+
+    slowest = 455.0
+    all_models = ((kind, model) for kind in catalog.kinds() for model in catalog.models(kind) or ("",))
+    guessed = {kind for kind, model in all_models if seconds(kind, model) == slowest}
+    assert guessed == {"lip-sync", "advanced-lip-sync"}
+
+
 def test_products_say_where_and_how() -> None:
     assert catalog.kinds()[:2] == (T, I)
     text, image = catalog.product(T), catalog.product(I)
@@ -428,7 +462,7 @@ def edited(name: str, old: str, new: str) -> dict[str, str]:
         ("products/edits", "# Videos", 'default_kind = "avatar"\n# Videos', "default_kind: stands in two files"),
         ("tiers", 'default = "polite"', 'default = "rude"', "no such name: rude"),
         ("tiers", "max_concurrent = 1", "max_concurrent = 0", "tiers.toml: tier.1.max_concurrent"),
-        ("wall_times", "points = [[5, 135]", "points = [[5]", "wall_times.toml: wall_time.0.points.0"),
+        ("wall_times", "points = [[5, 135]", "points = [[5]", "wall_times.toml: wall_time.13.points.0"),
         ("rules/clips", "[[rule]]", "[[rule", "rules/clips.toml: "),
         ("prices/books", 'default = "api"', 'default = "appi"', "no such name: appi"),
         ("prices/books", "buffer_pct = 20", "buffer_pct = -1", "prices/books.toml: book.1.buffer_pct"),

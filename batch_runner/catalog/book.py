@@ -23,6 +23,8 @@ from batch_runner.model import NOTHING, Generation, Pack, Route
 _NOTHING: frozenset[str] = frozenset()
 _SLOWEST_KNOWN_S = 455.0
 """Mean of the slowest job anybody measured (lip-sync, 2025): stands in where no row fits."""
+_USUAL_CLIP_S = 5
+"""Stands in for a length that follows from a source."""
 _V2_TASKS: Final = "/tasks"
 """Where every task of the second generation is asked for (kling-api 3.20)."""
 
@@ -139,11 +141,11 @@ class Book:
     def expected_duration_s(self, body: Body) -> float:
         """Mean wall seconds from submission to the end of the task."""
         shape = self._capabilities.shape(body)
-        if shape is None or shape.clip_s is None:
+        if shape is None:
             return _SLOWEST_KNOWN_S
         asked = (self.product.kind, shape.model, shape.mode, shape.features)
         row = next((row for row in self._wall_times if row.covers(*asked)), None)
-        return row.at(shape.clip_s) if row else _SLOWEST_KNOWN_S
+        return row.at(shape.clip_s or _USUAL_CLIP_S) if row else _SLOWEST_KNOWN_S
 
     def expected_bytes(self, body: Body) -> int:
         """Bytes to keep free on the disk for the files of a task of this body."""

@@ -139,12 +139,14 @@ class PricesFile(Row):
 
 
 class WallTimeRow(_Selector):
-    """Mean wall seconds by clip seconds, as points on a line."""
+    """Mean wall seconds by clip seconds, as points on a line; a single point stands for any length."""
 
-    points: tuple[tuple[float, float], ...] = Field(min_length=2)
+    points: tuple[tuple[float, float], ...] = Field(min_length=1)
 
     def at(self, clip_s: float) -> float:
         """The line through the points around (or nearest to) this length."""
+        if len(self.points) == 1:
+            return self.points[0][1]
         upper = next((i for i, (x, _) in enumerate(self.points) if i and x >= clip_s), len(self.points) - 1)
         (x0, y0), (x1, y1) = self.points[upper - 1], self.points[upper]
         return y0 + (y1 - y0) * (clip_s - x0) / (x1 - x0)
