@@ -276,3 +276,28 @@ def test_paid_tasks_of_lines_that_are_gone_are_told_when_the_store_is_lost_too(t
         assert any("1 tasks of this batch" in text and "put the lines back" in text for text in told)
 
     simulate(scenario(kept, gone), tmp_path, work)
+
+
+def test_a_source_that_the_account_may_not_ask_for_leaves_no_hold(tmp_path: Path) -> None:
+    """Its link is asked for before anything is submitted, and the keys are refused by then."""
+    walk = {"id": "walk", "kind": "text2video", "model_name": "kling-v1-6", "prompt": "it walks", "duration": 5}
+    moved = {
+        "id": "moved",
+        "kind": "motion-control",
+        "model_name": "kling-v2-6",
+        "mode": "std",
+        "seconds": 5,
+        "image_url": "https://example.com/a.png",
+        "character_orientation": "image",
+        "video_url": {"item": "walk"},
+    }
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation, budget=["2"])).exit_code == ExitCode.BUDGET
+        summary = await simulation.run(environ={"KLING_API_KEY": "x" * 32})
+        assert summary is not None
+        assert (summary.exit_code, rows(simulation)["moved"]) == (ExitCode.ACCOUNT, ("pending", "account"))
+        assert not summary.credits["video"].held
+        assert (await run(simulation)).exit_code == ExitCode.OK
+
+    simulate(scenario(walk, moved), tmp_path, work)

@@ -155,6 +155,10 @@ class Courier:
             self.context.trouble(str(trouble))
             await self.context.halt.unless(asyncio.sleep(self._backoff.next_s()))
             return
+        except AccountError as error:
+            self.context.notice(str(error), urgent=True)
+            self.context.halt.leave(error)
+            raise HaltedError from None
         if not await self._is_new():
             return
         await self._record(Event.SEND)
