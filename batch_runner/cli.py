@@ -38,6 +38,18 @@ _HELP = {
     "doctor": "keys, clock, disk, versions, account packs",
     "prices": "the price books, packages and plans, with sources",
 }
+_FOLDER = frozenset({"output_dir", "name", "format", "sandbox", "json", "quiet"})
+_ACCOUNT = frozenset({"output_dir", "base_url", "sandbox", "keys_path", "json", "quiet"})
+_SHOWN = {
+    "status": _FOLDER,
+    "ledger": _FOLDER | _ACCOUNT | {"budget", "rolling_budget"},
+    "verify": _FOLDER | _ACCOUNT,
+    "report": _FOLDER,
+    "doctor": _ACCOUNT | {"tier", "max_concurrent", "rpm"},
+    "prices": frozenset({"json"}),
+}
+"""What the help of a command lists; ``run`` and ``plan`` list every option."""
+_ALSO_TAKEN = "The other options of run are taken as well, so that one set of options serves every command."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
 """Ends that the next start of the program mends: ``--quiet`` leaves them to the exit code."""
@@ -135,7 +147,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--reconcile", action="store_true",
                                  help="ask the account and say what does not add up; needs keys")  # fmt: skip
         if name != "sandbox":
-            add_flags(command)
+            add_flags(command, _SHOWN.get(name))
+            command.epilog = _ALSO_TAKEN if name in _SHOWN else None
     return parser
 
 
@@ -219,9 +232,9 @@ def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
                        if getattr(items, word))  # fmt: skip
     _say(f"{summary.batch}{simulated}: {items.total} items: {counts or 'nothing to do'}")
     for pack, row in summary.credits.items():
-        budget = "no budget" if row.budget is None else f"of {credits_text(row.budget)}"
+        budget = ", no budget" if row.budget is None else f" of {credits_text(row.budget)}"
         held = f", {credits_text(row.held)} held" if row.held else ""
-        _say(f"credits ({pack}): {credits_text(row.consumed)} consumed {budget}{held}")
+        _say(f"credits ({pack}): {credits_text(row.consumed)} consumed{budget}{held}")
     _say(inert(f"files: {settings.output_dir / summary.batch}"))
     return summary.exit_code
 

@@ -1,4 +1,4 @@
-"""The rows of the derived files, field by field as contract.md names them. Pure."""
+"""The rows of the derived files, field by field in the order they are written. Pure."""
 
 from __future__ import annotations
 

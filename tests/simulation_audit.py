@@ -1,4 +1,4 @@
-"""The promises of contract.md, asked of what a simulated program left; the sandbox's books are the oracle."""
+"""The promises of the program, asked of what a simulated program left; the sandbox's books are the oracle."""
 
 from __future__ import annotations
 

@@ -612,3 +612,11 @@ def test_somebodys_notes_are_no_journal(folder: Path) -> None:
     (folder / "link.jsonl").symlink_to(folder / "elsewhere")
     assert run_here("sandbox", "--port", "0", "--journal", str(folder / "link.jsonl")).code == 6
     assert not (folder / "elsewhere").exists()
+
+
+def test_the_help_of_a_command_lists_what_matters_to_it_and_every_option_of_run_is_taken() -> None:
+    assert "--max-concurrent" in run_here("run", "--help").out
+    shown = run_here("prices", "--help").out
+    assert "--json" in shown
+    assert "--max-concurrent" not in shown
+    assert run_here("prices", "--max-concurrent", "2", "--repeat-lost").code == 0

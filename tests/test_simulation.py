@@ -1,4 +1,4 @@
-"""The promises of contract.md on the whole program under virtual time."""
+"""The promises of the program, kept as a whole under virtual time."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 
 from batch_runner.model import Generation, Pack, TaskStatus
-from batch_runner.sandbox.fate import RISK_CONTROL
 
 _NOTHING = Decimal(0)
 _SMALLEST_NUMBER, _NUMBERS = 10**14, 7 * 10**14
@@ -83,11 +82,6 @@ class SandboxTask:
     def will_succeed(self) -> bool:
         """Whether it ends, and ends well."""
         return not self.failure and not math.isinf(self.ended_at_s)
-
-    @property
-    def failed_by_policy(self) -> bool:
-        """Whether content policy is what it fails by."""
-        return self.failure == RISK_CONTROL
 
     def status_at(self, now_s: float) -> TaskStatus:
         """Where it stands at a wall time."""

@@ -233,10 +233,14 @@ OPTION_NAMES = frozenset(option.name for option in OPTIONS)
 """The ``dest`` of every flag, by which a parsed namespace's options can be told from the rest."""
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the flags of every option; only flags really given appear in its namespace, as text."""
+def add_flags(parser: argparse.ArgumentParser, shown: frozenset[str] | None = None) -> None:
+    """Give a parser the flags of every option; only flags really given appear in its namespace, as text.
+
+    ``shown`` are the names of the options that its help lists, or None for all; the others are taken all the same.
+    """
     for option in OPTIONS:
-        help_ = option.help.replace("%", "%%")
+        is_shown = shown is None or option.name in shown
+        help_ = option.help.replace("%", "%%") if is_shown else argparse.SUPPRESS
         if option.metavar is None:
             parser.add_argument(
                 option.flag,

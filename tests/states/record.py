@@ -2,7 +2,7 @@
 
 Run it from a checkout of the version that is to be recorded, with that checkout's own tests beside it:
 
-    git worktree add /tmp/released COMMIT && cd /tmp/released
+    git worktree add ../released COMMIT && cd ../released
     python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]'
     PYTHONPATH=tests .venv/bin/python WHERE_THIS_IS/record.py
 

@@ -26,7 +26,6 @@ _SHORTEST_SPEECH_S, _LONGEST_AVATAR_S = 2, 300
 _LEAST_MS = 2000
 _LONGEST_LINE = 120
 _LONGEST_MOVE_S = {"video": 30, "image": 10}
-_FACE_MARGIN_MS = 0
 
 
 def _lip_input(request: Request) -> Denied | None:
