@@ -66,24 +66,33 @@ class DiskFault:
     lasts: bool = False
 
 
+SYNCS = frozenset({"fsync", "fsync folder", "db sync"})
+"""Calls that make something durable."""
+
+
 class Life:
     """One start of the program: counts the moments at which it can die, and ends it at one of them.
 
     Attributes:
         moments: how many there were.
+        syncs: how often a file or a folder was to be synced.
         over: set by the death.
         remains: what was on the disk then.
         failed: disk calls that failed on purpose, by name and errno.
         connections: to ``state.db``; the operating system closes them.
     """
 
-    def __init__(self, die_at: int | None, bury: Callable[[], Tree], fault: DiskFault | None) -> None:
+    def __init__(
+        self, die_at: int | None, bury: Callable[[], Tree], fault: DiskFault | None, die_before_sync: int | None = None
+    ) -> None:
         self.moments = 0
+        self.syncs = 0
         self.over = asyncio.Event()
         self.remains: Tree | None = None
         self.failed: Counter[str] = Counter()
         self.connections: list[sqlite3.Connection] = []
         self._die_at = die_at
+        self._die_before_sync = die_before_sync
         self._bury = bury
         self._fault = fault
         self._calls: Counter[str] = Counter()
@@ -108,6 +117,9 @@ class Life:
 
     def disk_call(self, name: str) -> int:
         """See ``simulated_disk.Machine``."""
+        self.syncs += name in SYNCS
+        if name in SYNCS and self.syncs == self._die_before_sync:
+            self.end()
         self.moment()
         fault = self._fault
         if fault is None or fault.call != name:
@@ -244,13 +256,17 @@ class Simulation:
         die_at: int | None = None,
         *,
         die_after_s: float | None = None,
+        die_before_sync: int | None = None,
         power_cut: PowerCut | None = None,
         fault: DiskFault | None = None,
         environ: Mapping[str, str] | None = None,
         halt: Halt | None = None,
         **options: object,
     ) -> SummaryRecord | None:
-        """One start of the program; None when it died at that moment or time, by SIGKILL or for want of power."""
+        """One start of the program; None when it died by SIGKILL or for want of power.
+
+        It dies at a moment, after some time, or right before it makes something durable for the so many-th time.
+        """
         flags = {
             "output_dir": str(self.output_dir),
             "max_concurrent": self.scenario.slots,
@@ -263,7 +279,7 @@ class Simulation:
         if power_cut is not None:
             dice = random.Random(f"cut {self.scenario.seed} {self.died}") if power_cut == "mixed" else None
             bury = partial(self.durable.after_power_cut, dice)
-        life = self.life = Life(die_at, bury, fault)
+        life = self.life = Life(die_at, bury, fault, die_before_sync)
         timer = None
         if die_after_s is not None:
             timer = asyncio.get_running_loop().call_later(die_after_s, life.end)
