@@ -32,6 +32,7 @@ MUTATIONS = (
         """        await self._record(Event.SEND)
         self.poller.add(self._watch)
         self._is_known_absent = False
+        self._asks = 0
         self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
         try:
@@ -39,6 +40,7 @@ MUTATIONS = (
 """,
         """        self.poller.add(self._watch)
         self._is_known_absent = False
+        self._asks = 0
         self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
         try:
@@ -52,7 +54,7 @@ MUTATIONS = (
         "runner/submission.py",
         "                await self._lost(why, refusal if refusal and refusal.verdict is Verdict.ODD else None)\n",
         "                await self._put_back()\n",
-        "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice",
+        "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice[second-lost_answer]",
     ),
     Mutation(
         "a hold is released while the fate is open",
@@ -66,7 +68,7 @@ MUTATIONS = (
         "schedule.py",
         "    return max(0.0, last_sent_at_s + settle_s - now_s)",
         "    return 0.0 * (last_sent_at_s + settle_s - now_s)",
-        "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice",
+        "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice[second-lost_answer]",
     ),
     Mutation(
         "a look before the settle time is over counts",
@@ -96,6 +98,41 @@ MUTATIONS = (
         "        await _in_thread(publish, part_path, final_path)\n"
         "        await self._context.store.record_file(attempt, file)\n        if await",
         "test_simulation.py::test_a_run_may_die_at_any_moment[refuse]",
+    ),
+    Mutation(
+        "the folder of a new name is not synced",
+        "download/files.py",
+        "    remove(sidecar_of(part_path))\n    sync_folder(final_path.parent)\n",
+        "    remove(sidecar_of(part_path))\n",
+        "test_power_loss.py::test_the_power_is_cut_before_a_sync[1-worst]",
+    ),
+    Mutation(
+        "the folder of a batch is not synced where it stands already",
+        "download/files.py",
+        "    sync_folder(output_dir)  # also",
+        "    output_dir.exists()  # also",
+        "test_simulation.py::test_what_a_killed_run_began_is_durable_when_the_next_one_has_ended",
+    ),
+    Mutation(
+        "transactions are not synced",
+        "store/connection.py",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA synchronous = NORMAL",
+        "test_power_loss.py::test_the_power_is_cut_before_a_sync[1-worst]",
+    ),
+    Mutation(
+        "an answer about another item's task is adopted",
+        "runner/poller.py",
+        "    return task.external_task_id != external_task_id and ExternalId",
+        "    return not external_task_id and ExternalId",
+        "test_recovery.py::test_a_stale_answer_about_a_finished_task_is_noticed_by_its_name",
+    ),
+    Mutation(
+        "one list is believed after a lost store",
+        "runner/submission.py",
+        "        if not await self._is_new():\n            return\n",
+        "",
+        "test_run.py::test_a_lost_store_does_not_believe_one_list_of_the_account",
     ),
     Mutation(
         "a restart forgets the requests of the minute before",

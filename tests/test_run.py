@@ -184,6 +184,18 @@ def test_a_create_without_a_clear_answer_never_pays_twice(tmp_path: Path, fault:
     play(tmp_path, work, "a", "b", scenario=scenario, repeat_policy=repeat, visible_after_s=6.0)
 
 
+def test_an_answer_that_another_submission_got_is_not_adopted(tmp_path: Path) -> None:
+    """One slot: the first task has ended and is no longer followed when its answer comes once more."""
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert len({row["task_id"] for row in simulation.results()}) == len(simulation.world.tasks) == 2
+
+    scenario = Scenario(slots=1, faults=FaultPlan(script={"create": ["", "other_answer"]}))
+    play(tmp_path, work, "a", "b", scenario=scenario)
+
+
 def test_a_fate_that_cannot_be_settled_stays_unknown_and_is_taken_up_later(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         summary = await done(simulation)

@@ -61,7 +61,7 @@ def test_a_run_may_die_at_any_moment(tmp_path: Path, repeat: RepeatPolicy) -> No
 def test_restarts_do_not_reset_the_request_limit(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         for _ in range(8):
-            await simulation.run(die_at=25)
+            assert await simulation.run(die_after_s=1.5) is None
         summary = await simulation.run()
         assert summary is not None
         audit(simulation, summary)
