@@ -20,6 +20,9 @@ SUBMIT = "submit"
 POLL = "poll"
 ACCOUNT = "packs"
 """The kinds of requests; only the first one can make anything."""
+_MESSAGES = frozenset({"task_status_msg", "message"})
+_MESSAGES_DEPTH = 4
+"""So deep in the data of an answer stand the texts about tasks: in a list, in an object of one."""
 
 
 class Gate(Protocol):
@@ -123,9 +126,19 @@ class Exchange:
         except MalformedAnswer:
             envelope = Envelope(code=None, message="", data=None)
         if code_of(envelope.code) == 0 and 200 <= answer.http_status < 300:  # noqa: PLR2004 - HTTP's successes
+            self._clean_messages(envelope.data)
             return envelope
         message = self.text(envelope.message)
         return classify(answer.http_status, envelope.code, message, answer.headers, reading=reading)
+
+    def _clean_messages(self, data: Any, depth: int = _MESSAGES_DEPTH) -> None:
+        """Take our secrets out of the texts about tasks, should they repeat any; addresses stay as they are signed."""
+        if isinstance(data, dict):
+            for name in _MESSAGES & data.keys():
+                data[name] = self._tokens.hide(data[name]) if isinstance(data[name], str) else data[name]
+        within = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+        for value in within if depth else ():
+            self._clean_messages(value, depth - 1)
 
     def text(self, message: Any) -> str:
         """A text of the server's, without our secrets, should it repeat them."""
