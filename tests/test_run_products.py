@@ -301,3 +301,45 @@ def test_a_source_that_the_account_may_not_ask_for_leaves_no_hold(tmp_path: Path
         assert (await run(simulation)).exit_code == ExitCode.OK
 
     simulate(scenario(walk, moved), tmp_path, work)
+
+
+def test_submissions_sent_again_keep_to_a_limit_that_was_lowered(tmp_path: Path) -> None:
+    """Four submissions that never arrived, a kill, and a next run that may have one task at a time."""
+    items = [{"id": f"i{number}", "prompt": "x", "model_name": "kling-v2-5-turbo"} for number in range(4)]
+
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=8.0) is None
+        assert not simulation.world.tasks
+        environ = {"KLING_API_KEY": simulation.sandbox.api_key}
+        summary = await simulation.run(environ=environ, max_concurrent=1)
+        assert summary is not None
+        assert (summary.exit_code, summary.items.succeeded) == (ExitCode.OK, 4)
+        assert simulation.world.peak_in_flight == 1
+
+    faults = FaultPlan(script={"create": ["reset_before"] * 4})
+    simulate(scenario(*items, slots=4, faults=faults), tmp_path, work)
+
+
+def test_a_lost_store_holds_no_more_for_lost_calls_than_the_budget_allows(tmp_path: Path) -> None:
+    calls = [{**SAY, "id": f"say{number}"} for number in range(4)]
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).items.succeeded == 4
+        for path in [*simulation.output_dir.glob("state.db*"), *simulation.output_dir.glob("batch/*.mp3")]:
+            path.unlink()
+        summary = await run(simulation, budget={"video": "0.1"})
+        assert summary.credits["video"].held == Decimal("0.1")
+        assert (summary.items.unknown, summary.items.pending, summary.requests.submit) == (2, 2, 0)
+        assert summary.exit_code == ExitCode.UNRESOLVED
+
+    simulate(scenario(*calls), tmp_path, work)
+
+
+def test_the_users_word_counts_in_the_first_run_after_a_loss(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await run(simulation)
+        for path in [*simulation.output_dir.glob("state.db*"), *simulation.output_dir.glob("batch/*.mp3")]:
+            path.unlink()
+        assert (await run(simulation, repeat_lost=True)).exit_code == ExitCode.OK
+
+    simulate(scenario(SAY), tmp_path, work)

@@ -81,6 +81,8 @@ class TaskLimiter:
         self._turn = asyncio.Lock()
         self._active = 0
         self._unpaid = 0
+        self._empty = 0
+        self._changed = asyncio.Event()
         self._doors: defaultdict[str, _Door] = defaultdict(lambda: _Door(rng))
 
     @property
@@ -135,6 +137,28 @@ class TaskLimiter:
         self._give_back(slots)
         self._doors[lane].task_ended()
 
+    def can_refill(self, slots: int = 1) -> bool:
+        """Whether held slots that are known to be empty could be filled without exceeding the maximum."""
+        return self._active - self._empty + slots <= self._max_concurrent
+
+    async def refill(self, slots: int = 1) -> None:
+        """Wait until held slots, whose task is known not to exist, may be filled by a task again.
+
+        Tasks of earlier runs are adopted whatever the maximum is now, so that more may be held than it allows.
+        """
+        self._empty += slots
+        self._tell()
+        try:
+            while not self.can_refill(slots):
+                await self._changed.wait()
+        finally:
+            self._empty -= slots
+
+    def _tell(self) -> None:
+        """Wake those who wait for a change; the next ones wait for the next."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
     def _give_back(self, slots: int) -> None:
         for _ in range(slots):
             self._active -= 1
@@ -142,6 +166,7 @@ class TaskLimiter:
                 self._unpaid -= 1
             else:
                 self._slots.release()
+        self._tell()
 
     async def submit(self, job: Callable[[], Awaitable[T]]) -> T:
         """Run a job while holding a slot; the slot is free again when the job is over, however it ends."""

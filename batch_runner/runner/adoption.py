@@ -59,8 +59,11 @@ async def adopt_from_account(context: Context) -> None:
 
 async def _recover_call(context: Context, item_id: str, suffix: str) -> None:
     files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, suffix)
-    await context.store.recover_call(context.batch, item_id, files, context.budgets)
-    if not files:
+    attempt = await context.store.recover_call(context.batch, item_id, files, context.budgets)
+    if attempt is None:
+        text = "state.db was lost, and the budget has no room for what it may have cost; raise --budget"
+        context.notice(f"{item_id}: {text}", urgent=True)
+    elif not files:
         text = "state.db was lost, and nobody can tell whether it was paid for; --repeat-lost makes it (again)"
         context.notice(f"{item_id}: {text}", urgent=True)
 
@@ -69,14 +72,18 @@ def _finished_files(context: Context, item_id: str, suffix: str) -> list[StoredF
     """The files of an item under their final names, plain or numbered from 1."""
     folder = context.output_dir / context.batch.name
     paths = [folder / f"{item_id}{suffix}"]
-    if not paths[0].is_file():
+    if not _is_file(paths[0]):
         numbered = (folder / f"{item_id}-{number}{suffix}" for number in count(1))
-        paths = list(takewhile(Path.is_file, numbered))
+        paths = list(takewhile(_is_file, numbered))
     found = []
     for ordinal, path in enumerate(paths):
         size, digest = sha256_of(path)
         found.append(StoredFile(ordinal, path.relative_to(context.output_dir).as_posix(), size, digest, len(paths)))
     return found
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:

@@ -101,7 +101,7 @@ class Crew:
 
     @property
     def _is_moving(self) -> bool:
-        stuck = {key for key, courier in self._couriers.items() if courier.is_stuck}
+        stuck = {key for key, courier in self._couriers.items() if courier.is_idle}
         return any(key not in stuck and not self._context.room.is_held_back(busy) for key, busy in self._busy.items())
 
     @property

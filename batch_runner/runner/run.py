@@ -112,13 +112,13 @@ class Run:
         # Before anything is spent: where the files of this batch go must be a folder of ours.
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, make_batch_folder, context.output_dir, context.batch.name)
-        if context.policy.repeat_lost:
-            await self._give_up_lost()
         if self._retry_failed:
             await context.store.queue_failed(context.batch)
         await self._tell_start()
         if not await self._search_account():
             return
+        if context.policy.repeat_lost:
+            await self._give_up_lost()
         poller = Poller(context, self._rpm)
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(told_within(context, _SUPPLY_TIMEOUT_S), name="supply")

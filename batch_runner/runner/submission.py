@@ -69,6 +69,7 @@ class Courier:
     prepare: Prepare
     held_ago_s: float | None = None
     is_stuck: bool = False
+    _is_waiting: bool = False
     is_sending: bool = False
     task: Task | None = None
     _watch: Watch = field(init=False)
@@ -124,6 +125,11 @@ class Courier:
 
     async def _record(self, event: Event, facts: Facts = Facts()) -> None:
         self.attempt = await self.context.apply(self.attempt, event, facts)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it does not move for now: stuck, or waiting for a slot that only others can free."""
+        return self.is_stuck or (self._is_waiting and not self.context.limiter.can_refill(self.attempt.slots))
 
     def _stuck(self, text: str) -> None:
         if not self.is_stuck:
@@ -353,6 +359,7 @@ class Courier:
 
     async def _send_again(self) -> None:
         try:
+            await self._refill()
             admission = await self.context.halt.unless(self.context.limiter.admitted(self.attempt.pack))
             if self._is_stale():
                 self._is_known_absent = False  # the wait for a slot was long: look once more before sending
@@ -361,6 +368,14 @@ class Courier:
         except HaltedError:
             if self.attempt.state is State.SENDING:
                 await self._record(Event.LOSE_ANSWER)
+
+    async def _refill(self) -> None:
+        """Wait for a slot of this run's limit, which may be lower than that of the run that held this one's."""
+        self._is_waiting = True
+        try:
+            await self.context.halt.unless(self.context.limiter.refill(self.attempt.slots))
+        finally:
+            self._is_waiting = False
 
     def _is_stale(self) -> bool:
         """Whether something may have been seen since the last look by id, or that look is too old."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from decimal import Decimal
 
 from batch_runner import catalog
+from batch_runner.budgets import Purse
 from batch_runner.errors import Problem
 from batch_runner.lifecycle import Event, ExternalId
 from batch_runner.model import TaskStatus
-from batch_runner.store import attempts
+from batch_runner.store import attempts, entries
 from batch_runner.store.attempts import mint
 from batch_runner.store.rows import Attempt, Facts, FoundTask, StoredFile, Terms
 
@@ -17,7 +19,8 @@ from batch_runner.store.rows import Attempt, Facts, FoundTask, StoredFile, Terms
 def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
     """Products and models of queued items for which the account has not been searched yet."""
     rows = db.execute(f"SELECT DISTINCT kind, model FROM items {_ASKING} ORDER BY kind, model", (batch_id,))
-    return [(row["kind"], row["model"]) for row in rows]
+    found = [(row["kind"], row["model"]) for row in rows]
+    return [(kind, model) for kind, model in found if not catalog.route(kind, model).is_sync]
 
 
 _ASKING = "WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
@@ -98,8 +101,9 @@ def _known(db: sqlite3.Connection, external_task_id: str) -> bool:
 
 
 def mark_looked(db: sqlite3.Connection, batch_id: int) -> None:
-    """The account was searched: queued items may be submitted."""
-    db.execute(f"UPDATE items SET looked = 1 {_ASKING}", (batch_id,))
+    """The account was searched: queued items may be submitted, but for calls of which it cannot tell."""
+    for kind, model in unlooked_kinds(db, batch_id):
+        db.execute(f"UPDATE items SET looked = 1 {_ASKING} AND kind = ? AND model = ?", (batch_id, kind, model))
 
 
 def unlooked_calls(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
@@ -110,15 +114,19 @@ def unlooked_calls(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str
 
 def recover_call(
     db: sqlite3.Connection, batch_id: int, item_id: str, files: Sequence[StoredFile], terms: Terms
-) -> Attempt:
+) -> Attempt | None:
     """Take up an item that is answered at once: finished where its files are here, else of unknown fate.
 
-    Either way it counts at its price, for a lost store cannot tell what it cost.
+    Either way it counts at its price, for a lost store cannot tell what it cost. None, and nothing is changed, where
+    its fate is unknown and the budget has no room for it.
     """
     item = db.execute(
         "SELECT i.*, b.name FROM items i JOIN batches b USING (batch_id) WHERE batch_id = ? AND item_id = ?",
         (batch_id, item_id),
     ).fetchone()
+    purse = Purse(item["pack"], terms.budgets.get(item["pack"]), entries.balances(db, batch_id, item["pack"]))
+    if not files and not purse.fits(Decimal(item["credits"])):
+        return None
     attempt = mint(db, item, ExternalId.of(item["name"], item_id, 1, item["fingerprint"]), terms)
     for file in files:
         attempts.record_file(db, attempt.attempt_id, file)

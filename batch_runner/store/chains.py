@@ -56,10 +56,14 @@ def fail_dependents(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, st
 
 
 def queue_dependents(db: sqlite3.Connection, batch_id: int) -> None:
-    """Queue the items again that only failed for their sources, once no source of theirs is failed any more."""
+    """Queue the items again that only failed for their sources, once no source of theirs is failed any more.
+
+    One that was refused for what its source left is a failure of its own: it is not tried again unasked.
+    """
     while db.execute(
         "UPDATE items SET status = 'queued', reason = NULL, error_message = NULL"
-        f" WHERE batch_id = ? AND status = 'failed' AND reason = 'source' AND {_FAILED_SOURCE} IS NULL",
+        f" WHERE batch_id = ? AND status = 'failed' AND reason = 'source' AND {_FAILED_SOURCE} IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.item_key = items.item_key AND a.state = 'refused')",
         (batch_id,),
     ).rowcount:
         pass

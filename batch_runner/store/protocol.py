@@ -53,8 +53,11 @@ class Store(Protocol):
 
     async def recover_call(
         self, batch: Batch, item_id: str, files: Sequence[StoredFile], budgets: Mapping[str, Decimal]
-    ) -> Attempt:
-        """Take up such an item: finished where ``files`` are here, else of unknown fate; it counts at its price."""
+    ) -> Attempt | None:
+        """Take up such an item: finished where ``files`` are here, else of unknown fate; it counts at its price.
+
+        None, and nothing is changed, where the budget has no room for one of unknown fate.
+        """
 
     async def claim_next(
         self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1, rolling: Sequence[RollingBudget] = ()

@@ -205,7 +205,7 @@ class SqliteStore:
 
     async def recover_call(
         self, batch: Batch, item_id: str, files: Sequence[StoredFile], budgets: Mapping[str, Decimal]
-    ) -> Attempt:
+    ) -> Attempt | None:
         """See ``Store``."""
         return await self._do(adoption.recover_call, batch.batch_id, item_id, files, self._terms(budgets))
 
