@@ -78,11 +78,12 @@ def recorded() -> list[Recorded]:
 every_recorded = pytest.mark.parametrize("was", recorded(), ids=str)
 
 
-def resume(was: Recorded, folder: Path, work: Work) -> None:
+def resume(was: Recorded, folder: Path, work: Work, **account: Any) -> None:
     """Run ``work`` where the recorded batch stands: its folder, its account, a minute and a half later."""
     scene = was.scene
     lines = tuple(json.dumps(line) for line in scene["manifest"])
-    world = WorldConfig(max_concurrent=3, rpm=60, speed=30.0, repeat_policy=scene["repeat_policy"])
+    numbers = {"max_concurrent": 3, "rpm": 60, "speed": 30.0, "repeat_policy": scene["repeat_policy"], **account}
+    world = WorldConfig(**numbers)
 
     async def main() -> None:
         clock = VirtualClock(asyncio.get_running_loop(), scene["wall_s"] + AWAY_S)

@@ -33,3 +33,10 @@ CREATE INDEX charges_by_uptime ON entries (pack, epoch, uptime_s) WHERE entry = 
 CREATE INDEX attempts_by_hold ON attempts (pack) WHERE held <> '0';
 
 ALTER TABLE attempts ADD COLUMN charge_source TEXT;               -- server or estimate: whose figure charged is; null: unknown
+
+-- A checksum of the row, so that damage is told; see soundness.py.
+ALTER TABLE batches ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE files ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE entries ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
