@@ -12,7 +12,7 @@ from store_kit import item, items, with_store
 from batch_runner import catalog
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Generation, Item, Realm, Route
-from batch_runner.store import Attempt, Batch, Facts, Store, StoredFile
+from batch_runner.store import Attempt, Batch, Facts, SqliteStore, Store, StoredFile
 
 
 async def loaded(store: Store, *rows: Item) -> Batch:
@@ -137,3 +137,33 @@ def test_a_call_that_a_lost_store_forgot_counts_at_its_price_and_is_not_made_aga
         assert (await store.claim_next(batch, {})).attempt is None
 
     with_store(tmp_path / "state.db", work)
+
+
+def steps_of_an_event(path: Path, count: int) -> int:
+    """How many steps SQLite takes to record an event in a batch of so many items."""
+    taken: list[int] = []
+
+    async def work(store: Store) -> None:
+        batch = await loaded(store, *(item(f"i{number}", number + 1) for number in range(count)))
+        claim = await store.claim_next(batch, {})
+        assert claim.attempt is not None
+        assert isinstance(store, SqliteStore)
+        steps = 0
+
+        def step() -> None:
+            nonlocal steps
+            steps += 1
+
+        store._connection.set_progress_handler(step, 1)
+        await store.apply(claim.attempt, Event.SEND, {})
+        store._connection.set_progress_handler(None, 1)
+        taken.append(steps)
+
+    with_store(path, work)
+    return taken[0]
+
+
+def test_an_event_costs_the_same_in_a_large_batch(tmp_path: Path) -> None:
+    """It walked all items of the batch to find those that wait for this one."""
+    small, large = (steps_of_an_event(tmp_path / f"{count}.db", count) for count in (10, 1000))
+    assert large < 1.2 * small + 50
