@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable, Coroutine, Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ from batch_runner.virtual_time import VirtualClock, run_virtual
 
 
 def item(item_id: str, line: int = 1, credits_: str = "2", *, text: str = "", priority: int = 0) -> Item:
-    body = f'{{"prompt":"{text or item_id}"}}'
+    body = json.dumps({"prompt": text or item_id}, separators=(",", ":"), ensure_ascii=False)
     digest = hashlib.sha256(body.encode()).hexdigest()
     price = Price(Pack.VIDEO, Decimal(credits_), "test")
     return Item(item_id, line, "text2video", priority, body, digest, price)

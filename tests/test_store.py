@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import struct
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -424,3 +426,43 @@ def test_a_reader_looks_without_a_lock_while_a_writer_is_open(tmp_path: Path) ->
             assert reader.results(batch)[0].attempts == 1
 
     with_store(path, work)
+
+
+def test_a_file_of_which_even_the_complaint_is_no_text_is_told_as_damaged(tmp_path: Path) -> None:
+    """Found by the fuzzing: SQLite quotes the broken definition of a table, and Python could not read the quotation."""
+    path = tmp_path / "state.db"
+    with_store(path, loaded_only)
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE files", b"CREATE T\x80BLE files", 1))
+    with pytest.raises(StoreError, match="damaged"):
+        with_store(path, loaded_only)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ("UPDATE attempts SET state = 'ready', task_id = NULL", "a row of attempts is not as it was written"),
+        ("UPDATE attempts SET state = 'later'", "attempts hold a value that cannot be"),
+        ("UPDATE items SET status = 'queued'", "'a' stands as queued beside an attempt that is in_flight"),
+        ("UPDATE items SET item_id = 'b'", "'b' bears a name that is not its own"),
+        ("UPDATE items SET fingerprint = 'f'", "'a' has another text than its attempt that is in_flight"),
+        ("UPDATE entries SET held = '2E0'", "entries hold a value that cannot be"),
+        ("DELETE FROM attempts", "a row of entries belongs to none of attempts"),
+        ("DROP INDEX attempts_by_state", "is not made as this version makes it"),
+        ("ALTER TABLE items RENAME COLUMN looked TO found", "is not made as this version makes it"),
+    ],
+)
+def test_rows_that_somebody_else_changed_are_told_and_nothing_is_guessed(tmp_path: Path, edit: str, words: str) -> None:
+    path = tmp_path / "state.db"
+
+    async def submit(store: Store) -> None:
+        attempt = await claimed(store, await loaded(store, item("a")))
+        for event in (Event.SEND, Event.ACCEPT):
+            attempt = await store.apply(attempt, event, {}, Facts(task_id="t"))
+
+    with_store(path, submit)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(edit)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=re.escape(words)):
+        with_store(path, loaded_only)
+    assert path.read_bytes() == before

@@ -36,6 +36,8 @@ def mapped_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except UnicodeDecodeError as error:  # what SQLite has to say holds bytes of the file that are no text
+        raise BrokenStoreError(f"{path}: {error.reason} in what stands there{_DAMAGED}") from error
     except sqlite3.DatabaseError as error:
         # Python's own complaints carry no code of SQLite's; extended codes keep the primary one in the low byte.
         kind, advice = _KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, (StoreError, ""))
@@ -124,6 +126,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, first: Callable[[sqlite
     connection.execute("PRAGMA foreign_keys = ON")
     if version:
         _check_pages(connection, path)
+        _require(soundness.misshapen(connection, _as_made(version)), path)
 
     def create(db: sqlite3.Connection) -> None:
         if version >= _FIRST_SEALED:
@@ -183,9 +186,17 @@ def _check_ledger(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _as_made(version: int) -> sqlite3.Connection:
+    """An empty store of that schema, in memory."""
+    made = sqlite3.connect(":memory:", isolation_level=None)
+    made.row_factory = sqlite3.Row
+    _migrate(made, version)
+    return made
+
+
+def _migrate(connection: sqlite3.Connection, until: int = SCHEMA_VERSION) -> None:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number in range(version + 1, SCHEMA_VERSION + 1):
+    for number in range(version + 1, until + 1):
         script = files("batch_runner.store").joinpath(f"sql/schema_{number}.sql").read_text(encoding="utf-8")
         for statement in _statements(script):
             connection.execute(statement)
@@ -193,7 +204,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
             _AFTER[number](connection)
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {number}")
-    soundness.seal_all(connection)
+    if until >= _FIRST_SEALED:
+        soundness.seal_all(connection)
 
 
 _FIRST_SEALED = 2

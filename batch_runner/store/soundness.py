@@ -87,6 +87,21 @@ _UNREADABLE = {
 }  # fmt: skip
 
 
+def misshapen(db: sqlite3.Connection, made: sqlite3.Connection) -> str | None:
+    """The table or index that is not as in the empty store ``made``, in words, or None; lets go of ``made``."""
+    is_, should_be = _shape(db), _shape(made)
+    made.close()
+    wrong = sorted(name for name in is_.keys() | should_be.keys() if is_.get(name) != should_be.get(name))
+    return f"{wrong[0]!r} is not made as this version makes it" if wrong else None
+
+
+def _shape(db: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+    """Every table and index with its columns."""
+    columns = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_xinfo(?)'
+    names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'index')")]
+    return {name: [tuple(row) for row in db.execute(columns, (name,))] for name in names}
+
+
 def unreadable(db: sqlite3.Connection) -> str | None:
     """The table in which a value stands that its column cannot hold, in words, or None."""
     for table, wrongs in _UNREADABLE.items():
@@ -160,7 +175,7 @@ SELECT item_id, 'stands as ' || status || ' beside an attempt that is ' || coale
     ELSE status IN ('active', 'succeeded') END
 UNION ALL
 SELECT item_id, 'has another text than its attempt that is ' || state FROM newest
- WHERE state IN {_LIVE} AND fingerprint <> sent
+ WHERE (state IN {_LIVE} OR state IN ('published', 'asset_gone')) AND fingerprint <> sent
 UNION ALL
 SELECT item_id, 'lacks files' FROM newest WHERE state = 'published'
    AND (SELECT count(*) <> coalesce(max(count), -1) FROM files f WHERE f.attempt_id = newest.attempt_id)
