@@ -64,8 +64,9 @@ def test_after_every_transaction_the_balances_are_the_sums_of_the_moves(
         for event, which, charged in steps:
             if event == "claim":
                 claim = await store.claim_next(batch, BUDGETS)
-                attempts = [each for each in attempts if claim.attempt is None or each.number != which]
-                attempts += [claim.attempt] if claim.attempt else []
+                if claim.attempt is not None:  # perhaps one that was withdrawn before
+                    again = claim.attempt.attempt_id
+                    attempts = [*(each for each in attempts if each.attempt_id != again), claim.attempt]
             elif which < len(attempts) and (attempts[which].state, event) in TRANSITIONS:
                 facts = Facts(task_id="t", charged=None if charged is None else Decimal(charged))
                 attempts[which] = await store.apply(attempts[which], Event(event), BUDGETS, facts)
