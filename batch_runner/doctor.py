@@ -25,7 +25,6 @@ from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys
 _LITTLE_DISK_BYTES = 2_000_000_000
 _CLOCK_WORRY_S = 5.0
 """``nbf`` allows our clock to be 5 s fast (kling-api 2.1)."""
-_YEAR_9999_S = 253_000_000_000
 _PACK_WINDOW_S = 90 * 86_400
 _REACH_OF_A_PAIR = "the models of the first API generation; those of the new standard need KLING_API_KEY"
 _LIBRARIES = ("aiohttp", "PyJWT", "aiofiles", "tqdm")
@@ -126,8 +125,7 @@ async def _packs(findings: _Findings, client: KlingClient, clock: Clock, *, reac
         findings.add("packs", "none in the last 90 days; buy one in the console", bad=ExitCode.ACCOUNT)
     for pack in packs:
         remaining, total = (None if each is None else credits_text(each) for each in (pack.remaining, pack.total))
-        says_when = pack.expires_at_s is not None and pack.expires_at_s < _YEAR_9999_S
-        until = iso_utc(pack.expires_at_s) if says_when and pack.expires_at_s is not None else "not said"
+        until = "not said" if pack.lapses_at_s is None else iso_utc(pack.lapses_at_s)
         left = f"{remaining or 'unknown'} of {total or 'unknown'} credits left"
         at_a_time = "" if pack.concurrency is None else f", {pack.concurrency} tasks at a time"
         findings.add(f"pack {pack.name}", f"{pack.status}, {left}, valid until {until}{at_a_time}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,12 +14,31 @@ from store_kit import item
 
 from batch_runner.catalog import expected_duration_s
 from batch_runner.model import Item
-from batch_runner.rehearsal import forecast_of, rehearse
+from batch_runner.rehearsal import Rehearsed, forecast_of, rehearse
 from batch_runner.sandbox import WorldConfig
 
 
 def batch(count: int) -> list[Item]:
     return [item(f"item-{number}", number, text="turbo") for number in range(1, count + 1)]
+
+
+def all_take(seconds: float, items: list[Item]) -> dict[str, float]:
+    return {each.id: seconds for each in items}
+
+
+def tried(
+    seed: int, count: int, *, max_concurrent: int = 5, rpm: int = 60, budgets: Mapping[str, Decimal] | None = None
+) -> Rehearsed:
+    items = batch(count)
+    return rehearse(
+        seed,
+        items=items,
+        usual_s=all_take(100.0, items),
+        name="b",
+        max_concurrent=max_concurrent,
+        rpm=rpm,
+        budgets=budgets or {},
+    )
 
 
 @pytest.mark.parametrize("rpm", [60, 12])
@@ -39,27 +59,26 @@ def test_a_rehearsal_takes_as_long_as_the_run_on_the_sandbox(tmp_path: Path, rpm
 
     world = WorldConfig(seed=7, max_concurrent=5, rpm=rpm)
     real_s = simulate(Scenario(slots=5, rpm=rpm, world=world, lines=lines), tmp_path, work)
-    rehearsed = rehearse(items, lambda _: 37.0, name="batch", max_concurrent=5, rpm=rpm, budgets={}, seed=7)
+    rehearsed = rehearse(
+        7, items=items, usual_s=all_take(37.0, items), name="batch", max_concurrent=5, rpm=rpm, budgets={}
+    )
     assert rehearsed.finished == 24
     assert rehearsed.wall_s == pytest.approx(real_s, rel=0.06)
 
 
 def test_more_slots_take_less_time_and_a_budget_ends_it() -> None:
     def wall_s(slots: int) -> float:
-        return rehearse(batch(40), lambda _: 100.0, name="b", max_concurrent=slots, rpm=0, budgets={}, seed=1).wall_s
+        return tried(1, 40, max_concurrent=slots, rpm=0).wall_s
 
     assert wall_s(10) < 0.7 * wall_s(5)
     budgets = {"video": Decimal(21)}
-    poor = rehearse(batch(40), lambda _: 100.0, name="b", max_concurrent=5, rpm=60, budgets=budgets, seed=1)
+    poor = tried(1, 40, budgets=budgets)
     assert poor.finished == 10
 
 
 def test_a_forecast_is_the_middle_of_its_rehearsals() -> None:
     dice = random.Random(3)
-    several = [
-        rehearse(batch(12), lambda _: 100.0, name="b", max_concurrent=3, rpm=60, budgets={}, seed=dice.randrange(999))
-        for _ in range(9)
-    ]
+    several = [tried(dice.randrange(999), 12, max_concurrent=3) for _ in range(9)]
     forecast = forecast_of(several)
     assert forecast.low_s < forecast.median_s < forecast.high_s
     assert (forecast.rehearsals, 0.5 < forecast.busy_share <= 1.0) == (9, True)

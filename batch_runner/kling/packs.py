@@ -13,6 +13,7 @@ from batch_runner.kling.envelope import MalformedAnswer, list_at, quantity
 from batch_runner.model import Pack
 
 COSTS_PATH = "/account/costs"
+_YEAR_9999_S = 253_000_000_000
 
 _CONCURRENCY = re.compile(r"(?<![A-Za-z0-9])(\d{1,4}) ?Con(?:current|currency)?(?![A-Za-z])", re.IGNORECASE)
 _WORDS = (
@@ -54,6 +55,12 @@ class AccountPack:
         """The account's tasks at a time while this pack is active, if its name tells them."""
         found = _CONCURRENCY.search(self.name)
         return int(found[1]) if found else None
+
+    @property
+    def lapses_at_s(self) -> float | None:
+        """When the rest lapses, or None where that is not said, or said as a date that no calendar has."""
+        is_dated = self.expires_at_s is not None and self.expires_at_s < _YEAR_9999_S
+        return self.expires_at_s if is_dated else None
 
     def is_active(self, wall_s: float) -> bool:
         """Whether it can be drawn on at this moment."""

@@ -16,8 +16,6 @@ from batch_runner.service import limits_of, open_client, open_service
 from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys
 from batch_runner.store import LeftRow
 
-_YEAR_9999_S = 253_000_000_000
-
 
 def account_packs(settings: Settings, environ: Mapping[str, str]) -> list[AccountPack]:
     """The account's packs, asked for now; this is the only thing that ``plan --account`` sends.
@@ -51,9 +49,8 @@ def account_lines(packs: Sequence[AccountPack], left: Sequence[LeftRow], max_con
     for pack in packs:
         held = "an unknown number of" if pack.remaining is None else credits_text(pack.remaining)
         at_a_time = "" if pack.concurrency is None else f", {pack.concurrency} tasks at a time"
-        lines.append(
-            f"  {inert(pack.name)}: {inert(pack.status)}, {held} credits left, until {_until(pack)}{at_a_time}"
-        )
+        until = "a date that is not said" if pack.lapses_at_s is None else iso_utc(pack.lapses_at_s)
+        lines.append(f"  {inert(pack.name)}: {inert(pack.status)}, {held} credits left, until {until}{at_a_time}")
     return lines + list(supply_warnings(packs, left, SystemClock().wall_s(), max_concurrent))
 
 
@@ -65,16 +62,8 @@ def account_data(packs: Sequence[AccountPack]) -> list[dict[str, Any]]:
             "pack": None if pack.pack is None else pack.pack.value,
             "status": pack.status,
             "remaining": None if pack.remaining is None else credits_text(pack.remaining),
-            "expires_at": None if _until(pack) == _UNSAID else _until(pack),
+            "expires_at": None if pack.lapses_at_s is None else iso_utc(pack.lapses_at_s),
             "max_concurrent": pack.concurrency,
         }
         for pack in packs
     ]
-
-
-_UNSAID = "a date that is not said"
-
-
-def _until(pack: AccountPack) -> str:
-    at_s = pack.expires_at_s
-    return _UNSAID if at_s is None or at_s >= _YEAR_9999_S else iso_utc(at_s)

@@ -52,37 +52,17 @@ def timing(
     if not some:
         return None
     one = partial(
-        _one,
-        tuple(some),
-        {item.id: usual_s[item.id] for item in some},
-        name,
-        limits.max_concurrent,
-        limits.rpm,
-        {pack: left * len(some) / len(items) for pack, left in budgets.items()},
+        rehearse,
+        items=some,
+        usual_s={item.id: usual_s[item.id] for item in some},
+        name=name,
+        max_concurrent=limits.max_concurrent,
+        rpm=limits.rpm,
+        budgets={pack: left * len(some) / len(items) for pack, left in budgets.items()},
     )
     seeds = range(min(max(_ITEMS_IN_ALL // len(some), _FEWEST), _MOST))
     share = len(some) / len(items)
     return Timing(_scaled(forecast_of(_on_every_core(one, seeds)), share), limits, share)
-
-
-def _one(
-    items: tuple[Item, ...],
-    usual_s: Mapping[str, float],
-    name: str,
-    max_concurrent: int,
-    rpm: int,
-    budgets: Mapping[str, Decimal],
-    seed: int,
-) -> Rehearsed:
-    return rehearse(
-        items,
-        lambda item: usual_s[item.id],
-        name=name,
-        max_concurrent=max_concurrent,
-        rpm=rpm,
-        budgets=budgets,
-        seed=seed,
-    )
 
 
 def _selection(items: Sequence[Item]) -> list[Item]:

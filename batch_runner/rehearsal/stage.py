@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -41,27 +41,27 @@ class Rehearsed:
 
 
 def rehearse(
-    items: Sequence[Item],
-    usual_s: Callable[[Item], float],
+    seed: int,
     *,
+    items: Sequence[Item],
+    usual_s: Mapping[str, float],
     name: str,
     max_concurrent: int,
     rpm: int,
     budgets: Mapping[str, Decimal],
-    seed: int,
 ) -> Rehearsed:
     """Run a batch to its end under virtual time, with the scheduler that a real run has.
 
     Args:
+        seed: from which the tasks' fates are drawn.
         items: what is to be made, sources among them.
-        usual_s: an item's usual seconds from submission to the end of its task.
+        usual_s: the usual seconds of each task from submission to its end, by its item's id.
         name: the batch's; with the seed it decides the fates, as it does in the sandbox.
         max_concurrent: slots.
         rpm: requests allowed in any 60 s; 0 is no limit.
         budgets: credits by pack, as in a run.
-        seed: from which the tasks' fates are drawn.
     """
-    parts = {ExternalId.of(name, item.id, 1, "").item: Part(usual_s(item), item.price.credits) for item in items}
+    parts = {ExternalId.of(name, item.id, 1, "").item: Part(usual_s[item.id], item.price.credits) for item in items}
 
     async def main() -> Rehearsed:
         clock = VirtualClock(asyncio.get_running_loop())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -18,7 +19,6 @@ from batch_runner.store import LeftRow
 
 PACKS_WINDOW_S = 200 * 86_400
 """Packs bought this long ago and later are asked for: none that is sold is valid for longer than 180 days."""
-_YEAR_9999_S = 253_000_000_000
 
 
 async def tell_supply(context: Context) -> None:
@@ -71,7 +71,7 @@ def _of_pack(pack: Pack, needed: Decimal, active: Sequence[AccountPack], ends_at
             f"the account's {pack} packs hold {held} credits and the rest of the batch needs {credits_text(needed)}:"
             " they will run out; buy more, or set a --budget"
         )
-    last = max((each.expires_at_s or _YEAR_9999_S for each in active), default=_YEAR_9999_S)
+    last = max(math.inf if each.lapses_at_s is None else each.lapses_at_s for each in active)
     if last < ends_at_s:
         yield (
             f"the account's {pack} packs lapse at {iso_utc(last)}, and the batch takes until {iso_utc(ends_at_s)} at"
