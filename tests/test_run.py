@@ -719,6 +719,28 @@ def test_a_lost_store_does_not_believe_one_list_of_the_account(tmp_path: Path, m
     play(tmp_path, work, "a", "b", repeat_policy="second")
 
 
+def test_a_lost_store_looks_twice_for_what_an_edited_line_has_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one search of the account was once answered with another request's page, and the line was paid again."""
+    shown = World.page
+
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        text = simulation.manifest.read_text(encoding="utf-8")
+        simulation.manifest.write_text(text.replace("in the rain", "in the sun"), encoding="utf-8")
+        others = iter([True])
+        monkeypatch.setattr(World, "page", lambda *args: [] if next(others, False) else shown(*args))
+        with pytest.raises(ManifestError, match="i0"):
+            await simulation.run()
+        assert len(simulation.world.tasks) == 1
+        assert next(others, None) is None, "one search was answered wrongly"
+
+    play(tmp_path, work, "a street in the rain", repeat_policy="second")
+
+
 @pytest.mark.parametrize("is_emptied", [False, True])
 def test_a_lost_store_waits_for_tasks_that_are_not_visible_yet(tmp_path: Path, is_emptied: bool) -> None:  # noqa: FBT001 - a parameter of the test
     async def work(simulation: Simulation) -> None:
