@@ -114,7 +114,7 @@ async def lost(folder: Path, options: argparse.Namespace) -> Group:
 async def at_random(folder: Path, options: argparse.Namespace) -> Group:
     """Fifty kills in one batch."""
     draws = random.Random(options.seed)
-    steps = [After(draws.uniform(0.4, 1.8)) for _ in range(50)]
+    steps = [After(draws.uniform(0.1, 0.9)) for _ in range(50)]
     yield [await play(folder / "one", steps, items=100)]
 
 

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from crash_nursery import Nursery
 from crash_oracle import (
     BATCH,
     MAX_CONCURRENT,
@@ -39,6 +40,7 @@ SPEED = 100.0
 """The model of the manifest takes some 40 s; so a task takes about 0.4 s."""
 _GIVE_UP_S = 90.0
 _RUNS_TO_THE_END = 3
+_ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(batch_runner.__file__).parents[1])}
 _STRACE = ("strace", "-f", "-qq", "-o")
 
 
@@ -78,6 +80,7 @@ class Scene:
         config: the account; by default fast tasks and room for more of them than the program may have.
         options: further arguments for the program.
         spare: credits that the budget has beyond what the lines cost together.
+        nursery: bears the processes; one of its own unless told.
     """
 
     def __init__(
@@ -87,9 +90,13 @@ class Scene:
         config: WorldConfig | None = None,
         options: Sequence[str] = (),
         spare: int = 0,
+        nursery: Nursery | None = None,
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
+        self._nursery = nursery or Nursery(_ENVIRONMENT)
+        self._rooms = AsyncExitStack()
+        self._has_own_nursery = nursery is None
         self.output_dir = folder / "out"
         self.item_ids = [line["id"] for line in manifest_lines(items)]
         self.sandbox = Sandbox(
@@ -105,14 +112,14 @@ class Scene:
         self._manifest.write_text("".join(lines), encoding="utf-8")
 
     async def __aenter__(self) -> Self:
-        await self.sandbox.__aenter__()
-        self.proxy = KillingProxy(urlsplit(self.sandbox.base_url).port or 0)
-        await self.proxy.__aenter__()
+        await self._rooms.enter_async_context(self.sandbox)
+        self.proxy = await self._rooms.enter_async_context(KillingProxy(urlsplit(self.sandbox.base_url).port or 0))
+        if self._has_own_nursery:
+            await self._rooms.enter_async_context(self._nursery)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.proxy.__aexit__()
-        await self.sandbox.__aexit__(None, None, None)
+        await self._rooms.aclose()
 
     async def start(self, step: Cut | Syscall | After | None = None) -> int:
         """Run the program to its end or its death; returns its exit code, negative when it was killed.
@@ -120,31 +127,46 @@ class Scene:
         Raises:
             TimeoutError: it neither ended nor died.
         """
-        process = await asyncio.create_subprocess_exec(
-            *self._command(step),
-            cwd=self.folder,
-            env=self._environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
+        born: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.proxy.arm(
+            step if isinstance(step, Cut) else None,
+            lambda: born.add_done_callback(lambda found: killer(found.result())()),  # at once, where it is known
         )
-        self.proxy.arm(step if isinstance(step, Cut) else None, killer(process.pid))
-        timer = asyncio.ensure_future(_kill_later(step.seconds if isinstance(step, After) else _GIVE_UP_S, process.pid))
+        said_path = self.folder / "said"
+        pid, end = await (self._trace(step, said_path) if isinstance(step, Syscall) else self._bear(said_path))
+        born.set_result(pid)
+        timer = asyncio.ensure_future(_kill_later(step.seconds if isinstance(step, After) else _GIVE_UP_S, pid))
         try:
-            self.said = (await process.communicate())[1].decode(errors="replace")
+            code = await end
         finally:
             timer.cancel()
+        self.said = said_path.read_text(encoding="utf-8", errors="replace")
         if timer.done() and not timer.cancelled() and not isinstance(step, After):
             raise TimeoutError(f"the program was still running after {_GIVE_UP_S} s")
-        return process.returncode or 0
+        return code
 
-    def _command(self, step: Cut | Syscall | After | None) -> list[str]:
+    async def _bear(self, said_path: Path) -> tuple[int, asyncio.Future[int]]:
+        return await self._nursery.start(self._arguments(), self._environment(), self.folder, said_path)
+
+    async def _trace(self, step: Syscall, said_path: Path) -> tuple[int, asyncio.Future[int]]:
+        """A process of its own from its first instruction on."""
+        with said_path.open("wb") as said:
+            process = await asyncio.create_subprocess_exec(
+                *(*self._strace(step), sys.executable, "-m", "batch_runner", *self._arguments()),
+                cwd=self.folder,
+                env=self._environment(),
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+            )
+        return process.pid, asyncio.ensure_future(process.wait())
+
+    def _arguments(self) -> list[str]:
         base_url = f"http://127.0.0.1:{self.proxy.port}"
-        program = [sys.executable, "-m", "batch_runner", "run", str(self._manifest), "--base-url", base_url]
+        program = ["run", str(self._manifest), "--base-url", base_url]
         limits = ["--rpm", "0", "--max-concurrent", str(MAX_CONCURRENT), "--task-settle", "2"]
         limits += ["--budget", str(self._budget)]
-        options = ["--output-dir", str(self.output_dir), "--quiet", *limits, *self._options]
-        return [*(self._strace(step) if isinstance(step, Syscall) else []), *program, *options]
+        return [*program, "--output-dir", str(self.output_dir), "--quiet", *limits, *self._options]
 
     def _strace(self, step: Syscall) -> list[str]:
         where = [] if step.path is None else ["-P", str(self.output_dir / step.path)]
@@ -153,9 +175,8 @@ class Scene:
 
     def _environment(self) -> dict[str, str]:
         return {
-            "PATH": os.environ["PATH"],
+            **_ENVIRONMENT,
             "HOME": str(self.folder),
-            "PYTHONPATH": str(Path(batch_runner.__file__).parents[1]),
             "KLING_ACCESS_KEY": self.sandbox.access_key,
             "KLING_SECRET_KEY": self.sandbox.secret_key,
         }
@@ -179,6 +200,7 @@ class Scene:
 
 def killer(pid: int) -> Callable[[], None]:
     """Kills the process and everything it started (a tracer dies with what it traces)."""
+    assert pid > 1, "a group of its own"
 
     def kill() -> None:
         with suppress(ProcessLookupError):
@@ -201,10 +223,11 @@ async def play(
     options: Sequence[str] = (),
     spare: int = 0,
     to_the_end: Callable[[Scene], Iterable[str]] = Scene.wrongs_at_the_end,
+    nursery: Nursery | None = None,
 ) -> Verdict:
     """Kill as the steps say, then run to the end, then once more for nothing."""
     verdict = Verdict(tuple(steps))
-    async with Scene(folder, items, config, options, spare) as scene:
+    async with Scene(folder, items, config, options, spare, nursery) as scene:
         try:
             await _kill_all(scene, verdict)
             await _end(scene, verdict)
@@ -263,9 +286,10 @@ async def play_all(
 
     async def one(number: int, steps: Sequence[Step]) -> Verdict:
         async with room:
-            return await play(folder / str(number), steps, items=items)
+            return await play(folder / str(number), steps, items=items, nursery=nursery)
 
-    return await asyncio.gather(*(one(number, steps) for number, steps in enumerate(crashes)))
+    async with Nursery(_ENVIRONMENT) as nursery:
+        return await asyncio.gather(*(one(number, steps) for number, steps in enumerate(crashes)))
 
 
 def strace_trouble() -> str | None:
