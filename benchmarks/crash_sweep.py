@@ -1,4 +1,4 @@
-"""Kill the program everywhere and start it again; takes about twenty minutes on two cores.
+"""Kill the program everywhere and start it again; takes about an hour on two cores.
 
     python benchmarks/crash_sweep.py                       everything
     python benchmarks/crash_sweep.py --only protocol       one group: protocol, syscalls, recovery, lost, random
