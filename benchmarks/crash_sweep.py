@@ -31,7 +31,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from crash_kit import Verdict, play, play_all, strace_trouble
+from crash_kit import Verdict, play_all, strace_trouble
 from crash_oracle import BATCH, by_word
 from crash_proxy import WITH_ANSWER, Cut, Place
 from crash_steps import LOST_ALL, LOST_DB, LOST_DB_AND_WAL, After, Step, Syscall
@@ -115,7 +115,7 @@ async def at_random(folder: Path, options: argparse.Namespace) -> Group:
     """Fifty kills in one batch."""
     draws = random.Random(options.seed)
     steps = [After(draws.uniform(0.1, 0.9)) for _ in range(50)]
-    yield [await play(folder / "one", steps, items=100)]
+    yield await play_all(folder, [steps], items=100)
 
 
 GROUPS = {"protocol": protocol, "syscalls": syscalls, "recovery": recovery, "lost": lost, "random": at_random}

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +40,7 @@ SPEED = 100.0
 """The model of the manifest takes some 40 s; so a task takes about 0.4 s."""
 _GIVE_UP_S = 90.0
 _RUNS_TO_THE_END = 3
-_ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(batch_runner.__file__).parents[1])}
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(batch_runner.__file__).parents[1])}
 _STRACE = ("strace", "-f", "-qq", "-o")
 
 
@@ -80,7 +80,8 @@ class Scene:
         config: the account; by default fast tasks and room for more of them than the program may have.
         options: further arguments for the program.
         spare: credits that the budget has beyond what the lines cost together.
-        nursery: bears the processes; one of its own unless told.
+        nursery: bears the processes; without one each is a fresh ``python -m batch_runner``, as it always is
+            where its system calls are traced.
     """
 
     def __init__(
@@ -94,9 +95,7 @@ class Scene:
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
-        self._nursery = nursery or Nursery(_ENVIRONMENT)
-        self._rooms = AsyncExitStack()
-        self._has_own_nursery = nursery is None
+        self._nursery = nursery
         self.output_dir = folder / "out"
         self.item_ids = [line["id"] for line in manifest_lines(items)]
         self.sandbox = Sandbox(
@@ -112,14 +111,14 @@ class Scene:
         self._manifest.write_text("".join(lines), encoding="utf-8")
 
     async def __aenter__(self) -> Self:
-        await self._rooms.enter_async_context(self.sandbox)
-        self.proxy = await self._rooms.enter_async_context(KillingProxy(urlsplit(self.sandbox.base_url).port or 0))
-        if self._has_own_nursery:
-            await self._rooms.enter_async_context(self._nursery)
+        await self.sandbox.__aenter__()
+        self.proxy = KillingProxy(urlsplit(self.sandbox.base_url).port or 0)
+        await self.proxy.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._rooms.aclose()
+        await self.proxy.__aexit__()
+        await self.sandbox.__aexit__(None, None, None)
 
     async def start(self, step: Cut | Syscall | After | None = None) -> int:
         """Run the program to its end or its death; returns its exit code, negative when it was killed.
@@ -133,7 +132,7 @@ class Scene:
             lambda: born.add_done_callback(lambda found: killer(found.result())()),  # at once, where it is known
         )
         said_path = self.folder / "said"
-        pid, end = await (self._trace(step, said_path) if isinstance(step, Syscall) else self._bear(said_path))
+        pid, end = await self._bear(step, said_path)
         born.set_result(pid)
         timer = asyncio.ensure_future(_kill_later(step.seconds if isinstance(step, After) else _GIVE_UP_S, pid))
         try:
@@ -145,15 +144,16 @@ class Scene:
             raise TimeoutError(f"the program was still running after {_GIVE_UP_S} s")
         return code
 
-    async def _bear(self, said_path: Path) -> tuple[int, asyncio.Future[int]]:
-        return await self._nursery.start(self._arguments(), self._environment(), self.folder, said_path)
-
-    async def _trace(self, step: Syscall, said_path: Path) -> tuple[int, asyncio.Future[int]]:
-        """A process of its own from its first instruction on."""
+    async def _bear(self, step: Cut | Syscall | After | None, said_path: Path) -> tuple[int, asyncio.Future[int]]:
+        """Its process id, and its exit code to come."""
+        if self._nursery is not None and not isinstance(step, Syscall):
+            return await self._nursery.start(self._arguments(), self._environment(), self.folder, said_path)
+        tracer = self._strace(step) if isinstance(step, Syscall) else []
         with said_path.open("wb") as said:
             process = await asyncio.create_subprocess_exec(
-                *(*self._strace(step), sys.executable, "-m", "batch_runner", *self._arguments()),
+                *(*tracer, sys.executable, "-m", "batch_runner", *self._arguments()),
                 cwd=self.folder,
+                stdin=subprocess.DEVNULL,
                 env=self._environment(),
                 stdout=subprocess.DEVNULL,
                 stderr=said,
@@ -175,7 +175,7 @@ class Scene:
 
     def _environment(self) -> dict[str, str]:
         return {
-            **_ENVIRONMENT,
+            **ENVIRONMENT,
             "HOME": str(self.folder),
             "KLING_ACCESS_KEY": self.sandbox.access_key,
             "KLING_SECRET_KEY": self.sandbox.secret_key,
@@ -288,7 +288,7 @@ async def play_all(
         async with room:
             return await play(folder / str(number), steps, items=items, nursery=nursery)
 
-    async with Nursery(_ENVIRONMENT) as nursery:
+    async with Nursery(ENVIRONMENT) as nursery:
         return await asyncio.gather(*(one(number, steps) for number, steps in enumerate(crashes)))
 
 

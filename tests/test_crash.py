@@ -109,7 +109,7 @@ def test_ten_random_kills_pay_nothing_twice(tmp_path: Path) -> None:
     print(f"seed {SEED}")  # noqa: T201 - pytest shows it when the test fails
     draws = random.Random(SEED)
     steps = [After(draws.uniform(0.1, 0.9)) for _ in range(10)]
-    verdict = asyncio.run(play(tmp_path / "one", steps, items=24))
+    [verdict] = asyncio.run(play_all(tmp_path, [steps], items=24))
     judge([verdict])
     assert verdict.kills >= 5
 
