@@ -29,30 +29,28 @@ MUTATIONS = (
     Mutation(
         "the intent is recorded after the request",
         "runner/submission.py",
-        """        await self._record(Event.SEND)
-        self.poller.add(self._watch)
-        self._is_known_absent = False
-        self._asks = 0
+        """        await self.passage.record(Event.SEND)
+        self.passage.poller.add(self.passage.watch)
+        self._search.begin()
         self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
         try:
-            outcome = await self.context.client.create(self._route, body, self.attempt.external_task_id)
+            outcome = await self.context.client.create(self.passage.route, body, self.attempt.external_task_id)
 """,
-        """        self.poller.add(self._watch)
-        self._is_known_absent = False
-        self._asks = 0
+        """        self.passage.poller.add(self.passage.watch)
+        self._search.begin()
         self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
         try:
-            outcome = await self.context.client.create(self._route, body, self.attempt.external_task_id)
-            await self._record(Event.SEND)
+            outcome = await self.context.client.create(self.passage.route, body, self.attempt.external_task_id)
+            await self.passage.record(Event.SEND)
 """,
         "test_simulation.py::test_a_run_may_die_at_any_moment[second]",
     ),
     Mutation(
         "a create without an answer is simply sent again",
         "runner/submission.py",
-        "                await self._lost(why, refusal if refusal and refusal.verdict is Verdict.ODD else None)\n",
+        "                await self.passage.lost(why, odd)\n",
         "                await self._put_back()\n",
         "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice[second-lost_answer]",
     ),
@@ -80,8 +78,8 @@ MUTATIONS = (
     Mutation(
         "the refusal of a second sending speaks for the first one",
         "runner/submission.py",
-        "            case _ if self._was_unknown:\n",
-        "            case _ if self._was_unknown and refusal.code is None:\n",
+        "            case _ if self.passage.was_unknown:\n",
+        "            case _ if self.passage.was_unknown and refusal.code is None:\n",
         "test_recovery.py::test_a_refusal_of_a_second_sending_is_no_word_about_the_first_one",
     ),
     Mutation(

@@ -12,6 +12,7 @@ from batch_runner.events import InFlight
 from batch_runner.kling import failure_of
 from batch_runner.lifecycle import LIVE, SLOT_HOLDING, Event, State
 from batch_runner.runner.context import Collecting, Context
+from batch_runner.runner.passage import Passage
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.submission import Courier, Prepare
 from batch_runner.store import Attempt
@@ -133,9 +134,8 @@ class Crew:
         task.add_done_callback(self._tasks.discard)
         self._busy[attempt.attempt_id] = attempt
         if attempt.state in SLOT_HOLDING:
-            self._couriers[attempt.attempt_id] = Courier(
-                self._context, self._poller, attempt, self._prepare, held_ago_s
-            )
+            passage = Passage(self._context, self._poller, attempt, held_ago_s)
+            self._couriers[attempt.attempt_id] = Courier(passage, self._prepare)
 
     async def _work(self, attempt: Attempt) -> None:
         try:

@@ -1,0 +1,148 @@
+"""One attempt on its way through a run: what is known of its task, and each step recorded and told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+
+from batch_runner import catalog
+from batch_runner.errors import AccountError
+from batch_runner.events import ItemFinished, ItemSubmitted
+from batch_runner.kling import Trouble, failure_of
+from batch_runner.lifecycle import Event, State, events_of
+from batch_runner.limits import Backoff
+from batch_runner.model import Refusal, Route, Task, TaskStatus, Verdict
+from batch_runner.runner.context import Context
+from batch_runner.runner.poller import Poller, Watch
+from batch_runner.schedule import task_age_s
+from batch_runner.store import Attempt, Facts
+
+REPEAT_TEXT = "it may have been paid: --repeat-lost counts it as paid and makes it again"
+LOST_TEXT = f"its answer was lost, and such a call cannot be asked for again; {REPEAT_TEXT}"
+_FULL_LOOKS = 3
+
+
+@dataclass(slots=True)
+class Passage:
+    """What the parts of one attempt's worker share.
+
+    Attributes:
+        held_ago_s: how long ago an earlier run made its hold; None where this run did.
+        is_stuck: nothing this run does moves the attempt any more (overdue, missing, unresolved); it is still
+            watched while the run has other work.
+        was_unknown: some submission of it may have been accepted, whatever a later one is answered with.
+        odd: what it fails with if there turns out to be no task.
+        since_s: loop time from which its task's age counts.
+        task: its task as it ended.
+    """
+
+    context: Context
+    poller: Poller
+    attempt: Attempt
+    held_ago_s: float | None = None
+    is_stuck: bool = False
+    was_unknown: bool = False
+    odd: Refusal | None = None
+    since_s: float = 0.0
+    task: Task | None = None
+    watch: Watch = field(init=False)
+    route: Route = field(init=False)
+    backoff: Backoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.attempt, self.context.policy.settle_s)
+        self.route = catalog.route(self.attempt.kind, self.attempt.model)
+        self.backoff = Backoff(2.0, 60.0, self.context.rng)
+        self.was_unknown = self.attempt.state in {State.SENDING, State.UNKNOWN}
+        submitted_at = self.attempt.submitted_at
+        wall_age_s = 0.0 if submitted_at is None else self.context.clock.wall_s() - submitted_at
+        self.since_s = asyncio.get_running_loop().time() - task_age_s(wall_age_s, self.held_ago_s)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call was one that is answered at once, and its answer was lost: nobody can ask for it again."""
+        return self.route.is_sync and self.attempt.state is State.UNKNOWN
+
+    async def record(self, event: Event, facts: Facts = Facts()) -> None:
+        """Take one step of the attempt's life, durably."""
+        self.attempt = await self.context.apply(self.attempt, event, facts)
+
+    def stuck(self, text: str) -> None:
+        """Nothing this run does moves it any more; ``text`` says why, once."""
+        if not self.is_stuck:
+            self.is_stuck = True
+            self.context.notice(f"{self.attempt.item_id}: {text}", urgent=True)
+            self.context.changed.set()
+
+    async def accepted(self, task: Task, *, adopted: bool) -> None:
+        """The account has a task for it."""
+        self.watch.task_id = task.task_id
+        if self.attempt.submitted_at is None:
+            self.since_s = asyncio.get_running_loop().time()
+        await self.record(Event.ACCEPT, Facts(task_id=task.task_id))
+        self.is_stuck = False
+        self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted))
+
+    async def answered(self, task: Task) -> None:
+        """A call that is answered at once: there is no task to follow, and no second look at the result."""
+        self.task = task
+        self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted=False))
+        await self._end(Event.FAIL if task.status is TaskStatus.FAILED else Event.SUCCEED, task)
+
+    async def refused(self, code: int | None, reason: str, message: str) -> None:
+        """There is no task for it, and there will be none."""
+        await self.record(Event.REFUSE, Facts(reason=reason, error_code=code, error_message=message))
+        self.context.observer(ItemFinished(self.attempt.item_id, "failed", reason, message))
+
+    async def refused_by(self, refusal: Refusal) -> None:
+        """The service's word ends it."""
+        reason = "policy" if refusal.verdict is Verdict.POLICY else "rejected"
+        await self.refused(refusal.code, reason, refusal.message)
+
+    async def lost(self, why: str, odd: Refusal | None = None) -> None:
+        """The fate is open; ``odd`` is what the item fails with if there turns out to be no task."""
+        self.odd = odd
+        self.was_unknown = True
+        await self.record(Event.LOSE_ANSWER)
+        if not self.is_over:
+            self.context.notice(f"{self.attempt.item_id}: no clear answer to its submission ({why}); looking for it")
+
+    async def take_task(self, task: Task) -> None:
+        """Record what the account says; a finished task that says too little is asked for once by itself."""
+        if self.attempt.state is State.MISSING:
+            await self.accepted(task, adopted=True)
+        if not task.status.is_terminal:
+            return
+        self.task = await self._in_full(task)
+        for event in events_of(self.task, self.attempt.state):
+            await self._end(event, self.task)
+
+    async def _in_full(self, task: Task) -> Task:
+        """The task as its own answer tells it, where the page left out the charge or the files."""
+        for _ in range(_FULL_LOOKS):
+            if task.charged is not None and (task.assets or task.message):
+                break
+            try:
+                found = await self.context.client.find(self.route, task.task_id)
+            except Trouble:
+                await asyncio.sleep(self.backoff.next_s())
+                continue
+            except AccountError as error:
+                self.context.halt.leave(error)
+                break
+            if found is not None and found.status is task.status:
+                charged = task.charged if found.charged is None else found.charged
+                return replace(found, charged=charged, assets=found.assets or task.assets)
+            break
+        return task
+
+    async def _end(self, event: Event, task: Task) -> None:
+        self.poller.ended(self.watch)
+        if event is Event.FAIL:
+            reason = failure_of(task.message).reason
+            facts = Facts(task_id=task.task_id, charged=task.charged, reason=reason, error_message=task.message)
+            await self.record(event, facts)
+            self.context.observer(ItemFinished(self.attempt.item_id, "failed", reason, task.message))
+        else:
+            facts = Facts(task_id=task.task_id, charged=task.charged, reason="asset", made=task.made)
+            await self.record(event, facts)

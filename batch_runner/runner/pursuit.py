@@ -1,0 +1,54 @@
+"""Follows a task that is known to exist, to its end or to where this run can do no more for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from batch_runner.lifecycle import Event, State
+from batch_runner.runner.passage import Passage
+
+_VANISHED_LOOKS = 4
+_LAST_LOOK_S = 60.0
+"""So long a task whose deadline has passed is given to be seen once more before it is called overdue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pursuit:
+    """The attempt's way from its accepted task to the end of it."""
+
+    passage: Passage
+
+    async def follow(self) -> None:
+        """Wait for the next news of the task, and take it."""
+        passage, watch = self.passage, self.passage.watch
+        left_s = self._overdue_at_s() - _now_s()
+        task = await watch.next_task(left_s if left_s > 0 else None if passage.is_stuck else _LAST_LOOK_S)
+        if task is not None:
+            await passage.take_task(task)
+        elif watch.is_mistaken:
+            await self._mistaken()
+        elif watch.absent_looks >= _VANISHED_LOOKS and not watch.settle_left_s(_now_s()):
+            await self._vanished()
+        # Only what a look after the deadline shows unfinished is overdue: the process may have stood still till then.
+        is_overdue = (task is not None or left_s <= 0) and _now_s() >= self._overdue_at_s()
+        if is_overdue and passage.attempt.state is State.IN_FLIGHT and not passage.is_stuck:
+            await passage.context.store.mark(passage.attempt, "overdue")
+            passage.stuck("its task is overdue; it is asked for as long as this run lasts, and by the next one")
+
+    def _overdue_at_s(self) -> float:
+        return self.passage.since_s + self.passage.context.policy.task_deadline_s
+
+    async def _mistaken(self) -> None:
+        self.passage.watch.is_mistaken = False
+        self.passage.watch.sent()
+        await self.passage.lost("the task it was answered with is another item's")
+
+    async def _vanished(self) -> None:
+        if self.passage.attempt.state is not State.MISSING:
+            await self.passage.record(Event.VANISH)
+        self.passage.stuck("its task was accepted, but the account no longer shows it; its hold stays")
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
