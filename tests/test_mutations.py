@@ -181,6 +181,49 @@ MUTATIONS = (
         "        pass\n",
         "test_ledger.py",
     ),
+    Mutation(
+        "a submission does not ask for room on the disk",
+        "runner/room.py",
+        "        if free >= needed and not self._unwritten:\n",
+        "        if free >= 0 or not self._unwritten:\n",
+        "test_room.py::test_nothing_is_submitted_while_there_is_no_room",
+    ),
+    Mutation(
+        "what is in flight does not count as room",
+        "runner/room.py",
+        "needed = RESERVE_BYTES + sum(self._expected.values()) + file",
+        "needed = RESERVE_BYTES + file",
+        "test_room.py::test_what_is_in_flight_counts_so_that_a_small_disk_takes_one_at_a_time",
+    ),
+    Mutation(
+        "after a failed sync the others go on",
+        "runner/collector.py",
+        "            self._broken = error\n",
+        "",
+        "test_sync_failures.py::test_a_repair_stops_at_a_failed_sync_too",
+    ),
+    Mutation(
+        "a store whose disk failed is written to again",
+        "store/sqlite.py",
+        "            self._broken = error\n",
+        "",
+        "test_sync_failures.py::test_a_store_whose_disk_failed_once_is_not_written_to_again",
+    ),
+    Mutation(
+        "the store's logs are not looked at for links",
+        "store/connection.py",
+        'for ending in ("-wal", "-shm", "-journal")',
+        "for ending in ()",
+        "test_containment.py::test_a_link_in_place_of_what_a_run_stands_on_ends_it_before_anything_is_sent"
+        "[to a file-state.db-wal]",
+    ),
+    Mutation(
+        "a task is overdue although nobody looked",
+        "runner/submission.py",
+        "is_overdue = (task is not None or left_s <= 0) and _now_s()",
+        "is_overdue = _now_s()",
+        "test_clock.py::test_a_task_is_called_overdue_only_by_a_look_after_its_deadline",
+    ),
 )
 
 
