@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from batch_runner.answer import Answer, table
-from batch_runner.api import SANDBOX_JOURNAL, ignore
 from batch_runner.clock import Clock, SystemClock, iso_utc
 from batch_runner.errors import AccountError, ExitCode, StoppedError
 from batch_runner.folder import held_folder
 from batch_runner.kling import AccountPack, Deduction, KlingClient, TokenSource, Trouble, open_session
+from batch_runner.launch import SANDBOX_JOURNAL, ignore
 from batch_runner.looking import reader_path
 from batch_runner.model import Realm
 from batch_runner.reconciliation import Account, Comparison, Deductions, Finding, compare

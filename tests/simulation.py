@@ -27,7 +27,7 @@ from simulated_film import digest, small_film
 from simulated_sqlite import can_watch
 from simulation_audit import audit
 
-from batch_runner import api
+from batch_runner import api, launch
 from batch_runner.errors import StoreError
 from batch_runner.lifecycle import ExternalId
 from batch_runner.manifest import Format, Manifest, Source
@@ -402,7 +402,7 @@ def _mortal(simulation: Simulation) -> Iterator[None]:
     watches_sqlite = simulation.scenario.watches_sqlite
     disk = SimulatedDisk(simulation.output_dir, simulation.durable, watches_sqlite=watches_sqlite)
     with pytest.MonkeyPatch.context() as patch, disk.between():
-        patch.setattr(api, "SqliteStore", MortalStore)
+        patch.setattr(launch, "SqliteStore", MortalStore)
         patch.setattr(world, "add", add)
         patch.setattr(world, "stamp", stamp)
         if isinstance(loop, SeededLoop):

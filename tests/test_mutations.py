@@ -126,11 +126,11 @@ MUTATIONS = (
         "test_recovery.py::test_a_stale_answer_about_a_finished_task_is_noticed_by_its_name",
     ),
     Mutation(
-        "one list is believed after a lost store",
+        "lists are believed after a lost store",
         "runner/submission.py",
         "        if not await self._is_new():\n            return\n",
         "",
-        "test_run.py::test_a_lost_store_does_not_believe_one_list_of_the_account",
+        "test_run.py::test_a_lost_store_does_not_believe_lists_of_the_account",
     ),
     Mutation(
         "a restart forgets the requests of the minute before",

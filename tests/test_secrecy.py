@@ -251,7 +251,7 @@ def raising() -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("place", "form"),
     [
-        ("batch_runner.api.open_session", "--json"),
+        ("batch_runner.launch.open_session", "--json"),
         ("batch_runner.kling.client.KlingClient.create", "--json"),
         ("batch_runner.kling.client.KlingClient.page", "--no-quiet"),
         ("batch_runner.runner.collector.publish", "--json"),

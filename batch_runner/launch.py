@@ -1,0 +1,239 @@
+"""One start of the program on one batch: its folder held, its store open, its service reached."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+from batch_runner.callbacks import Callbacks, open_callbacks
+from batch_runner.clock import Clock
+from batch_runner.download import (
+    Downloader,
+    LinkPolicy,
+    check_batch_folder,
+    free_bytes,
+    is_as_recorded,
+    open_download_session,
+)
+from batch_runner.errors import AccountError
+from batch_runner.events import Event, Notice, Observer
+from batch_runner.folder import held_folder
+from batch_runner.kling import KlingClient, TokenSource, open_session
+from batch_runner.lifecycle import State
+from batch_runner.limits import TaskLimiter
+from batch_runner.manifest import Manifest
+from batch_runner.records import ResultRecord, SummaryRecord
+from batch_runner.runner import (
+    Collector,
+    Context,
+    DiskRoom,
+    FreeBytes,
+    Halt,
+    Hints,
+    Policy,
+    Run,
+    SubmissionGate,
+    TaskClient,
+    record_idle,
+    write_derived,
+)
+from batch_runner.service import (
+    Limits,
+    Service,
+    lost_at_s,
+    open_service,
+    price_book_of,
+    realm_of,
+    request_monitor,
+    say_limits,
+)
+from batch_runner.settings import NO_KEYS_TEXT, Keys, Settings, load_keys
+from batch_runner.store import Attempt, Batch, SqliteStore, Store, StoredFile
+
+SANDBOX_JOURNAL = ".sandbox.jsonl"
+"""Below the output folder: the embedded sandbox remembers its tasks here, and survives a kill as Kling would."""
+
+
+def ignore(_: Event) -> None:
+    """An observer for callers that want none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The keys, looked for when they are needed: a finished batch needs none."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+
+    def get(self) -> Keys | None:
+        """The keys, or None for the sandbox.
+
+        Raises:
+            AccountError: there are none, or they are no keys.
+        """
+        if self.settings.sandbox:
+            return None
+        keys = load_keys(self.environ, self.settings.keys_path)
+        if keys is None:
+            raise AccountError(NO_KEYS_TEXT)
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What one start of the program was given."""
+
+    source: Manifest
+    name: str
+    settings: Settings
+    limits: Limits
+    clock: Clock
+    halt: Halt
+    observer: Observer
+    free_bytes: FreeBytes = free_bytes
+    rng: random.Random = field(default_factory=random.Random)
+
+    @property
+    def manifest(self) -> str:
+        """The manifest's path as text that any file can hold."""
+        return os.fsencode(self.source.path).decode("utf-8", "backslashreplace")
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Store]:
+        """The output folder held alone, and its store, for the length of a block."""
+        folder = self.settings.output_dir
+        with held_folder(folder) as has_past:
+            book = price_book_of(self.settings)
+            store = await SqliteStore.open(folder / "state.db", self.clock, has_forgotten=has_past, book=book)
+            try:
+                yield store
+            finally:
+                await store.close()
+
+    async def load(self, store: Store) -> Batch:
+        """Bring the manifest into the store."""
+        items = self.source.items
+        was_lost = await lost_at_s(store, self.clock) > float("-inf")
+        return await store.load_batch(
+            self.name,
+            realm=realm_of(self.settings),
+            manifest=self.manifest,
+            items=items,
+            has_past=was_lost and (self.settings.output_dir / self.name).exists(),
+        )
+
+    async def repair(self, store: Store, batch: Batch, keys: Keyring) -> dict[str, str]:
+        """See ``repair_settings``."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, check_batch_folder, self.settings.output_dir, batch.name)
+        damaged: list[Attempt] = []
+        for attempt in await store.in_states(batch, [State.PUBLISHED]):
+            files = await store.files_of(attempt)
+            if not await loop.run_in_executor(None, self._are_as_recorded, files):
+                damaged.append(attempt)
+        if not damaged:
+            return {}
+        async with self._parts(store, batch, keys.get()) as (_, collector):
+            reasons = await asyncio.gather(*(collector.restore(attempt) for attempt in damaged))
+        if not collector.is_broken:
+            await write_derived(store, batch, self.settings.output_dir)
+        return {attempt.item_id: why for attempt, why in zip(damaged, reasons, strict=True) if why is not None}
+
+    def _are_as_recorded(self, files: Sequence[StoredFile]) -> bool:
+        folder = self.settings.output_dir
+        return all(is_as_recorded(folder / file.path, file.bytes, file.sha256) for file in files)
+
+    async def nothing_to_do(self, store: Store, batch: Batch) -> SummaryRecord:
+        """A finished batch costs nothing: not a request, and not a byte where the files already say so."""
+        await record_idle(store, batch, manifest=self.manifest, budget=self.settings.budget, clock=self.clock)
+        derived = await write_derived(store, batch, self.settings.output_dir)
+        assert derived is not None
+        self.observer(Notice(f"{batch.name}: nothing is left to do"))
+        away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, derived.results)
+        if away:
+            text = f"{away} finished files are no longer where they were put, or of another size (see verify --repair)"
+            self.observer(Notice(text))
+        return derived.summary
+
+    def _files_away(self, results: list[ResultRecord]) -> int:
+        paths = [(self.settings.output_dir / file.path, file.bytes) for row in results for file in row.files]
+        return sum(path.is_symlink() or not path.is_file() or path.stat().st_size != size for path, size in paths)
+
+    async def run(self, store: Store, batch: Batch, keys: Keys | None, callbacks: Callbacks | None) -> SummaryRecord:
+        """Talk to the service until the batch is where it can be brought now."""
+        say_limits(self.limits, self.settings, self.observer)
+        async with self._parts(store, batch, keys, callbacks) as (context, collector):
+            return await self._one_run(context, collector)()
+
+    @asynccontextmanager
+    async def _parts(
+        self, store: Store, batch: Batch, keys: Keys | None, callbacks: Callbacks | None = None
+    ) -> AsyncIterator[tuple[Context, Collector]]:
+        async with (
+            open_callbacks(callbacks, self.clock, self.observer) as hints,
+            self._service(keys, callbacks) as service,
+        ):
+            monitor = await request_monitor(service, store, self.limits, self.clock, self.rng, self.observer)
+            links, tokens = LinkPolicy(allow_local=service.is_local), TokenSource(service.credentials, self.clock)
+            async with open_session(service.base_url) as session, open_download_session(links) as downloads:
+                gate, callback_url = SubmissionGate(monitor, self.halt), callbacks.url if callbacks else None
+                client = KlingClient(session, service.base_url, tokens, gate, callback_url=callback_url)
+                context = self._context(store, batch, client, hints, await lost_at_s(store, self.clock))
+                yield context, Collector(context, Downloader(downloads, links, rng=self.rng, epoch=self.clock.epoch()))
+
+    def _service(self, keys: Keys | None, callbacks: Callbacks | None) -> AbstractAsyncContextManager[Service]:
+        return open_service(
+            self.settings,
+            self.limits,
+            keys,
+            self.clock,
+            journal_path=self.settings.output_dir / SANDBOX_JOURNAL,
+            webhook_secrets=[callbacks.secret_text] if callbacks else [],
+        )
+
+    def _context(
+        self, store: Store, batch: Batch, client: TaskClient, hints: Hints | None, lost_at_s: float
+    ) -> Context:
+        settings, changed = self.settings, asyncio.Event()
+        return Context(
+            store=store,
+            batch=batch,
+            client=client,
+            clock=self.clock,
+            limiter=TaskLimiter(self.limits.max_concurrent, rng=self.rng),
+            output_dir=settings.output_dir,
+            room=DiskRoom(settings.output_dir, self.free_bytes, self.observer, changed),
+            changed=changed,
+            budgets=settings.budget,
+            rolling=tuple(settings.rolling_budget.values()),
+            policy=_policy_of(settings),
+            rng=self.rng,
+            observer=self.observer,
+            halt=self.halt,
+            hints=hints,
+            lost_at_s=lost_at_s,
+        )
+
+    def _one_run(self, context: Context, collector: Collector) -> Run:
+        return Run(
+            context,
+            collector,
+            clock=self.clock,
+            manifest=self.manifest,
+            rpm=self.limits.rpm,
+            retry_failed=self.settings.retry_failed,
+            max_runtime_s=self.settings.max_runtime_s,
+        )
+
+
+def _policy_of(settings: Settings) -> Policy:
+    return Policy(
+        settle_s=settings.task_settle_s,
+        task_deadline_s=settings.task_deadline_s,
+        max_attempts=settings.max_attempts,
+        repeat_lost=settings.repeat_lost,
+    )
