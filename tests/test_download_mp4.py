@@ -21,11 +21,19 @@ WAV = b"RIFF" + (36).to_bytes(4, "little") + b"WAVE" + bytes(32)
 
 
 def check(data: bytes) -> str | None:
-    return check_mp4(io.BytesIO(data), len(data))
+    flaw = check_mp4(io.BytesIO(data), len(data))
+    return None if flaw is None else flaw.why
 
 
 def content(data: bytes, suffix: str, *, is_length_known: bool = True) -> str | None:
-    return check_content(io.BytesIO(data), len(data), suffix, is_length_known=is_length_known)
+    flaw = check_content(io.BytesIO(data), len(data), suffix, is_length_known=is_length_known)
+    return None if flaw is None else flaw.why
+
+
+def may_be_so(data: bytes, suffix: str = ".mp4") -> bool:
+    flaw = check_content(io.BytesIO(data), len(data), suffix, is_length_known=True)
+    assert flaw is not None
+    return flaw.may_be_so
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +173,37 @@ def test_content_of_the_right_kind_passes(data: bytes, suffix: str) -> None:
 )
 def test_content_of_the_wrong_kind_is_refused(data: bytes, suffix: str, why: str) -> None:
     assert why in str(content(data, suffix))
+
+
+def test_a_film_that_was_cut_or_added_to_is_never_what_the_service_made(encoded: bytes) -> None:
+    index, frames = moov(offsets_box(b"stco", len(FTYP))), box(b"mdat", bytes(99))
+    moov_first, moov_last = FTYP + index + frames, FTYP + frames + index
+    for whole in (encoded, tiny_mp4(), moov_first, moov_last):
+        assert not any(may_be_so(whole[:end]) for end in (len(whole) - 1, len(whole) // 2, len(whole) // 3))
+        assert not may_be_so(whole + b"more")
+        assert not may_be_so(whole + b"another answer")
+
+
+@pytest.mark.parametrize(
+    ("data", "suffix"),
+    [
+        (b"plain words", ".mp4"),
+        (bytes(500), ".mp4"),
+        (PNG, ".mp4"),
+        (FTYP + b"no boxes at all", ".mp4"),
+        (FTYP + box(b"mdat", bytes(50)), ".mp4"),
+        (b"plain words", ".png"),
+        (PNG, ".mp3"),
+    ],
+)
+def test_what_is_no_file_of_its_kind_at_all_may_be_what_the_service_made(data: bytes, suffix: str) -> None:
+    assert may_be_so(data, suffix)
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b' {"code": 1}'])
+def test_pages_and_nothing_are_never_what_the_service_made(data: bytes) -> None:
+    assert not may_be_so(data)
+    assert not may_be_so(data, ".png")
 
 
 @pytest.mark.parametrize(("data", "suffix"), [(PNG, ".png"), (JPG, ".jpg"), (WAV, ".wav")])

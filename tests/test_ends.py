@@ -56,6 +56,18 @@ def changing() -> Reply:
     return reply
 
 
+def never_the_same() -> Reply:
+    """Something that is no film, and something else each time."""
+    count = 0
+
+    async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        await whole(f"no film, number {count}".encode())(request, writer)
+
+    return reply
+
+
 def out_of_range() -> Reply:
     """Half of it, and never the rest."""
 
@@ -110,6 +122,8 @@ WAYS = [
     Way("silent after a while", whole(CLIP, cut_at=1000, pause_s=10_000), LATER),
     Way("silent from the beginning", answer(200, {}, pause_s=10_000, cut_at=0), LATER),
     Way("hanging up", hanging_up(), LATER),
+    Way("no film, of no known length", unmeasured(b"no film at all"), LATER),
+    Way("no film, and another each time", never_the_same(), LATER),
     Way("without a length", unmeasured(CLIP), HERE),
     Way("one that knows no ranges and no tags", answer(200, {"Content-Length": str(len(CLIP))}, CLIP), HERE),
     Way("a redirect to the file", redirecting(), HERE),
@@ -144,6 +158,27 @@ def test_every_way_a_file_server_can_be_has_its_end(tmp_path: Path, monkeypatch:
     lines = (json.dumps({"id": "i0", "prompt": "a scene"}),)
     world = WorldConfig(max_concurrent=1, rpm=60, speed=20.0)
     simulate(Scenario(slots=1, lines=lines, world=world), tmp_path, work)
+
+
+def test_bytes_of_no_known_kind_that_come_twice_the_same_are_what_was_paid_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b"no film that anybody here can read"
+
+    async def work(simulation: Simulation) -> None:
+        async with serving(whole(body)) as server:
+            monkeypatch.setattr(Cdn, "link", lambda *_: server.url())
+            summary = await simulation.run()
+            assert summary is not None
+            assert (summary.exit_code, len(server.requests)) == (ExitCode.OK, 2)
+            again = await simulation.run()
+            assert again is not None
+            assert (again.exit_code, len(server.requests)) == (ExitCode.OK, 2)
+        assert (simulation.output_dir / "batch/i0.mp4").read_bytes() == body
+        assert [row["status"] for row in simulation.results()] == ["succeeded"]
+
+    lines = (json.dumps({"id": "i0", "prompt": "a scene"}),)
+    simulate(Scenario(slots=1, lines=lines), tmp_path, work)
 
 
 def test_one_bad_file_server_neither_delays_nor_fails_the_other_items(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
+from batch_runner.download.failures import Flaw
 from batch_runner.download.mp4 import check_mp4
 
 _HEAD_BYTES = 64
@@ -40,7 +41,7 @@ _BY_SUFFIX = {
 }
 
 
-def check_content(file: BinaryIO, size: int, suffix: str, *, is_length_known: bool) -> str | None:
+def check_content(file: BinaryIO, size: int, suffix: str, *, is_length_known: bool) -> Flaw | None:
     """What is wrong with the file of ``size`` bytes, or None.
 
     Args:
@@ -51,21 +52,20 @@ def check_content(file: BinaryIO, size: int, suffix: str, *, is_length_known: bo
             a cut file from a whole one, so its end is looked at as well.
     """
     if size == 0:
-        return "the file is empty"
+        return Flaw("the file is empty")
     file.seek(0)
     head = file.read(_HEAD_BYTES)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"<", b"{", b"["}:
-        return f"the answer is text, not a {suffix} file"
+        return Flaw(f"the answer is text, not a {suffix} file")
     if suffix.lower() == ".mp4":
-        broken = check_mp4(file, size)
-        return broken and f"not a whole MP4: {broken}"
+        return check_mp4(file, size)
     tests = _BY_SUFFIX.get(suffix.lower())
     if tests is not None and not any(test(head) for test in tests):
-        return f"the content is not that of a {suffix} file"
+        return Flaw(f"the content is not that of a {suffix} file", may_be_so=True)
     return None if is_length_known else _check_end(file, size, head)
 
 
-def _check_end(file: BinaryIO, size: int, head: bytes) -> str | None:
+def _check_end(file: BinaryIO, size: int, head: bytes) -> Flaw | None:
     file.seek(max(0, size - _TAIL_BYTES))
     tail = file.read(_TAIL_BYTES)
     if head.startswith(_PNG):
@@ -76,4 +76,4 @@ def _check_end(file: BinaryIO, size: int, head: bytes) -> str | None:
         whole = size >= int.from_bytes(head[4:8], "little") + 8
     else:
         whole = True
-    return None if whole else "the file is cut off"
+    return None if whole else Flaw("the file is cut off")

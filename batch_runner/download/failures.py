@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from batch_runner.errors import DiskError
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What is wrong with the content that arrived.
+
+    Attributes:
+        why: as a phrase.
+        may_be_so: nothing tells that it was cut or came from somebody else than the file server: it may be what
+            the service made.
+    """
+
+    why: str
+    may_be_so: bool = False
 
 
 class DownloadFailure(Exception):  # noqa: N818 - an outcome the caller expects and handles, not a fault
@@ -30,11 +45,15 @@ class BadDownload(DownloadFailure):
         retry_after_s: seconds the server asked for, jittered, or None when it did not say.
         is_spoiled: what lay in the part file was of no use and has been deleted; otherwise the next try
             goes on from it where the server allows that.
+        odd_sha256: of all the bytes, where they came whole and only their kind is not the expected one; else "".
     """
 
-    def __init__(self, why: str, *, retry_after_s: float | None = None, is_spoiled: bool = False) -> None:
+    def __init__(
+        self, why: str, *, retry_after_s: float | None = None, is_spoiled: bool = False, odd_sha256: str = ""
+    ) -> None:
         self.retry_after_s = retry_after_s
         self.is_spoiled = is_spoiled
+        self.odd_sha256 = odd_sha256
         super().__init__(why)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
+from batch_runner.download.failures import Flaw
 from batch_runner.media.boxes import HEADER_BYTES, Box, Boxes, BrokenBoxesError, name
 
 _MAX_TABLE_BYTES = 2**20
@@ -12,6 +13,8 @@ _MAX_TABLE_BYTES = 2**20
 _BEFORE_FTYP = {b"free", b"skip", b"wide", b"uuid"}
 _WAY_TO_TABLES = (b"trak", b"mdia", b"minf", b"stbl")
 _OFFSET_BYTES = {b"stco": 4, b"co64": 8}
+_FILM = {b"moov", b"mdat", b"moof"}
+"""Where one of these begins, the file is a film, and what does not fit was cut off or added."""
 
 
 class _Walk:
@@ -20,15 +23,22 @@ class _Walk:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._boxes = Boxes(file, size)
         self._table_bytes_left = _MAX_TABLE_BYTES
+        self._seen: set[bytes] = set()
+        self._is_tiled = False
+
+    def is_damaged(self, broken: BrokenBoxesError) -> bool:
+        """Whether this is a film of which something is missing or to which something was added."""
+        return broken.kind in _FILM or (not self._is_tiled and bool(self._seen & _FILM))
 
     def check(self) -> None:
-        seen: set[bytes] = set()
+        seen = self._seen
         for box in self._boxes.between(0, self._boxes.size):
             if b"ftyp" not in seen and box.kind not in _BEFORE_FTYP | {b"ftyp"}:
                 raise BrokenBoxesError(f"it begins with {name(box.kind)} instead of a file type box")
             seen.add(box.kind)
             if box.kind == b"moov":
                 self._check_offsets(box, _WAY_TO_TABLES)
+        self._is_tiled = True
         for kind in (b"ftyp", b"moov", b"mdat"):
             if kind not in seen:
                 raise BrokenBoxesError(f"it has no {name(kind)} box")
@@ -53,14 +63,15 @@ class _Walk:
             raise BrokenBoxesError("its index points past the end of the file")
 
 
-def check_mp4(file: BinaryIO, size: int) -> str | None:
+def check_mp4(file: BinaryIO, size: int) -> Flaw | None:
     """What keeps the file of ``size`` bytes from being a whole MP4, or None when nothing does.
 
     The boxes must tile it exactly, with ftyp before moov and mdat, and no chunk may lie past the end.
     Bounded work on any bytes; raises only what reading the file raises.
     """
+    walk = _Walk(file, size)
     try:
-        _Walk(file, size).check()
+        walk.check()
     except BrokenBoxesError as broken:
-        return str(broken)
+        return Flaw(f"not a whole MP4: {broken}", may_be_so=not walk.is_damaged(broken))
     return None

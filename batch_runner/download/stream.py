@@ -78,7 +78,7 @@ class Downloader:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not cryptography
         self._epoch = SystemClock().epoch() if epoch is None else epoch
 
-    async def fetch(self, url: str, part_path: Path, suffix: str) -> Downloaded:
+    async def fetch(self, url: str, part_path: Path, suffix: str, odd_sha256: str = "") -> Downloaded:
         """Try once to bring the whole file into ``part_path``, going on from what an earlier try left.
 
         Cancelled or failed, it leaves a part that the next call resumes, or none. Nobody else may use
@@ -88,6 +88,8 @@ class Downloader:
             url: the signed link; it is in no error text.
             part_path: beside the final file; ``<part_path>.meta`` is used too.
             suffix: the final name's ending with its dot; decides which check of the content applies.
+            odd_sha256: of bytes that an earlier try brought whole and refused for their kind alone
+                (``BadDownload.odd_sha256``): the same ones a second time are what the service made, and are taken.
 
         Raises:
             BadLink: the link or a redirect may not be followed.
@@ -97,7 +99,7 @@ class Downloader:
             DiskError: the disk refused; a failed sync must not be retried.
         """
         try:
-            return await self._fetch(url, part_path, suffix)
+            return await self._fetch(url, part_path, suffix, odd_sha256)
         except DiskFullError:
             await _in_thread(part.clear, part_path)
             raise
@@ -108,7 +110,7 @@ class Downloader:
                 failure.retry_after_s += self._rng.uniform(0.0, _JITTER_S)
             raise
 
-    async def _fetch(self, url: str, part_path: Path, suffix: str) -> Downloaded:
+    async def _fetch(self, url: str, part_path: Path, suffix: str, odd_sha256: str) -> Downloaded:
         head = await _in_thread(part.find_head, part_path, self._epoch)
         async with self._answered(url, head) as (response, body):
             try:
@@ -120,7 +122,7 @@ class Downloader:
             raise BadDownload(f"only {received} of {body.length} bytes arrived")
         if body.total is not None and body.start + received < body.total:
             raise BadDownload(f"only {body.start + received} of {body.total} bytes have arrived so far")
-        return await _in_thread(_seal, part_path, suffix, body.total)
+        return await _in_thread(_seal, part_path, suffix, body.total, odd_sha256)
 
     @asynccontextmanager
     async def _answered(self, url: str, head: Head | None) -> AsyncIterator[tuple[aiohttp.ClientResponse, Body]]:
@@ -236,15 +238,18 @@ def _network_errors(host: str) -> Iterator[None]:
         raise BadDownload(f"no usable answer from {host} ({type(error).__name__})") from None
 
 
-def _seal(part_path: Path, suffix: str, total: int | None) -> Downloaded:
+def _seal(part_path: Path, suffix: str, total: int | None, odd_sha256: str) -> Downloaded:
     """Check the part, make it durable and hash what the disk holds."""
     with reading(part_path) as file:
         size = os.fstat(file.fileno()).st_size
         if total is not None and size != total:
             raise BadDownload(f"the part holds {size} of {total} bytes", is_spoiled=True)
-        wrong = check_content(file, size, suffix, is_length_known=total is not None)
-        if wrong is not None:
-            raise BadDownload(wrong, is_spoiled=True)
+        flaw = check_content(file, size, suffix, is_length_known=total is not None)
+        if flaw is not None:
+            # Without a length, nothing but the content could tell that the file is whole.
+            odd = digest(file)[1] if flaw.may_be_so and total is not None else ""
+            if not odd or odd != odd_sha256:
+                raise BadDownload(flaw.why, is_spoiled=True, odd_sha256=odd)
         _sync(file.fileno(), part_path)
         return Downloaded(*digest(file))
 

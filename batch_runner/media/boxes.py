@@ -15,7 +15,11 @@ _COPYRIGHT_SIGN: Final = 0xA9
 
 
 class BrokenBoxesError(Exception):
-    """What is wrong with the file, as a phrase."""
+    """What is wrong with the file, as a phrase; ``kind`` is that of the box that is not all there, if one is told."""
+
+    def __init__(self, why: str, kind: bytes = b"") -> None:
+        self.kind = kind
+        super().__init__(why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Boxes:
             raise BrokenBoxesError(f"the {name(kind)} box at byte {at} has an impossible length")
         if at + length > end:
             missing = at + length - end
-            raise BrokenBoxesError(f"the {name(kind)} box at byte {at} lacks its last {missing} bytes")
+            raise BrokenBoxesError(f"the {name(kind)} box at byte {at} lacks its last {missing} bytes", kind)
         return Box(kind, body_at, at + length)
 
     def _long_length(self, at: int, end: int) -> int:

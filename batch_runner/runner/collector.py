@@ -196,7 +196,7 @@ class Collector:
     async def _fetch(self, attempt: Attempt, task: Task, ordinal: int, part_path: Path) -> tuple[int, str]:
         backoff = Backoff(1.0, 60.0, self._context.rng)
         refused_links = 0
-        why = ""
+        why = odd_sha256 = ""
         for _ in range(_TRIES):
             retry_after_s = None
             if refused_links:
@@ -207,15 +207,17 @@ class Collector:
                     return await self._on_disk(write_part, part_path, asset.content)
                 async with self._room:  # not while backing off: one bad link must not keep good ones waiting
                     with self._breaking():
-                        done = await self._downloader.fetch(asset.url, part_path, asset.suffix)
+                        done = await self._downloader.fetch(asset.url, part_path, asset.suffix, odd_sha256)
             except (LinkExpired, BadLink, IndexError) as error:
                 refused_links += 1
                 why = "the task names fewer files than before" if isinstance(error, IndexError) else str(error)
                 if refused_links > _FRESH_LINKS:
                     raise AssetGoneError(f"the server does not hand the file out ({why})") from None
             except BadDownload as error:
-                why, retry_after_s = str(error), error.retry_after_s
+                why, retry_after_s, odd_sha256 = str(error), error.retry_after_s, error.odd_sha256
             else:
+                if done.sha256 == odd_sha256:
+                    self._context.notice(f"{attempt.item_id}: kept as the service sent it, twice the same: {why}")
                 return done.bytes, done.sha256
             await asyncio.sleep(backoff.next_s(retry_after_s))
         raise AssetLaterError(f"{_TRIES} downloads failed, the last one: {why}")
