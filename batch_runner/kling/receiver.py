@@ -14,6 +14,7 @@ from batch_runner.clock import Clock
 from batch_runner.errors import UsageError
 from batch_runner.kling.envelope import MalformedAnswer
 from batch_runner.kling.webhook import SIGNATURE_HEADER, WebhookSecret, parse_call
+from batch_runner.listener import Listener
 from batch_runner.model import Task
 
 MOST_BODY_BYTES = 1024 * 1024
@@ -52,8 +53,8 @@ class Receiver:
         self._secret = secret
         self._clock = clock
         self._hint = hint
-        self._host, self._port, self._path = host, port, path or "/"
-        self._runner: web.AppRunner | None = None
+        self._place, self._path = f"{host}:{port}", path or "/"
+        self._listener = Listener(host, port, shutdown_s=_SHUTDOWN_S, keepalive_s=_KEEPALIVE_S)
         self.accepted = 0
         """Genuine calls so far."""
         self.refused = 0
@@ -62,27 +63,18 @@ class Receiver:
     @property
     def address(self) -> str:
         """``http://host:port/path`` while it listens."""
-        assert self._runner is not None, "the receiver is not listening"
-        host, port = self._runner.addresses[0][:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{self._path}"
+        return self._listener.base_url + self._path
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MOST_BODY_BYTES)
         app.router.add_post(self._path, self._receive)
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=_KEEPALIVE_S, shutdown_timeout=_SHUTDOWN_S)
-        await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            await self._listener.open(app)
         except OSError as exc:
-            await runner.cleanup()
             why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else "no such address"
             raise UsageError(
-                f"callbacks cannot be listened for at {self._host}:{self._port} ({why}); see --callback-listen"
+                f"callbacks cannot be listened for at {self._place} ({why}); see --callback-listen"
             ) from None
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._runner = runner
         return self
 
     async def __aexit__(
@@ -91,9 +83,7 @@ class Receiver:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        runner, self._runner = self._runner, None
-        assert runner is not None
-        await runner.cleanup()
+        await self._listener.close()
 
     async def _receive(self, request: web.Request) -> web.Response:
         body = await self._read(request) if SIGNATURE_HEADER in request.headers else None

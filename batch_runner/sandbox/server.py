@@ -11,6 +11,7 @@ from typing import Self
 from aiohttp import web
 
 from batch_runner.clock import Clock
+from batch_runner.listener import Listener
 from batch_runner.sandbox.app import make_app
 from batch_runner.sandbox.callbacks import Callbacks
 from batch_runner.sandbox.cdn import Cdn, Film
@@ -89,16 +90,13 @@ class Sandbox:
         self._clock_skew_s = clock_skew_s
         self._leeway_s = leeway_s
         self.film: Film = film or File.content
-        self._host, self._port = host, port
+        self._listener = Listener(host, port, shutdown_s=_SHUTDOWN_S)
         self._journal = None if journal_path is None else Journal(journal_path)
-        self._runner: web.AppRunner | None = None
 
     @property
     def base_url(self) -> str:
         """``http://host:port`` while it serves."""
-        assert self._runner is not None, "the sandbox is not serving"
-        host, port = self._runner.addresses[0][:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._listener.base_url
 
     def now_s(self) -> float:
         """The service's wall seconds."""
@@ -106,15 +104,12 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         await self._recall()
-        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
         try:
             self.callbacks.open()
-            await runner.setup()
-            await web.TCPSite(runner, self._host, self._port).start()
+            await self._listener.open(self._app())
         except BaseException:
-            await self._stop(runner)
+            await self._stop()
             raise
-        self._runner = runner
         return self
 
     async def __aexit__(
@@ -123,9 +118,7 @@ class Sandbox:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        runner, self._runner = self._runner, None
-        assert runner is not None
-        await self._stop(runner)
+        await self._stop()
 
     async def _recall(self) -> None:
         if self._journal is None:
@@ -133,9 +126,9 @@ class Sandbox:
         for task in await asyncio.get_running_loop().run_in_executor(None, self._journal.open):
             self.world.add(task)
 
-    async def _stop(self, runner: web.AppRunner) -> None:
+    async def _stop(self) -> None:
         await self.callbacks.close()
-        await runner.cleanup()
+        await self._listener.close()
         if self._journal is not None:
             self._journal.close()
 
