@@ -1,57 +1,24 @@
-"""What ``plan`` found, as lines for people and as an object for programs. Pure."""
+"""What ``plan`` found, as lines for people. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any
 
 from batch_runner import catalog
 from batch_runner.answer import table
-from batch_runner.model import Item, Pack
-from batch_runner.planning.app import AppNeed, PlanCost
+from batch_runner.model import Pack
+from batch_runner.planning.app import PlanCost
+from batch_runner.planning.findings import Planned, Planning, price_rows
 from batch_runner.planning.purchase import Purchase, usd
-from batch_runner.planning.reach import Reach
 from batch_runner.planning.standing import Standing
 from batch_runner.planning.timing import Timing
 from batch_runner.records import credits_text
 from batch_runner.report import inert
-from batch_runner.settings import Settings
 
 _FEW_ITEMS = 40
 """So many items are shown one by one unasked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One item: where it stands, its mode or resolution, its usual seconds, and its price in the app."""
-
-    item: Item
-    standing: Standing
-    mode: str
-    usual_s: float
-    app_credits: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Planning:
-    """Everything that ``plan`` found out; amounts by pack are what is left to be spent, with the book's buffer."""
-
-    name: str
-    settings: Settings
-    planned: Sequence[Planned]
-    book: catalog.PriceBook
-    needed: Mapping[str, Decimal]
-    spent: Mapping[str, Decimal]
-    reach: Reach | None
-    timing: Timing | None
-    what_if: Mapping[str, Timing | None]
-    buying: Mapping[str, Sequence[Purchase]]
-    best: Mapping[str, Purchase]
-    app: AppNeed
-    plan_costs: Sequence[PlanCost]
 
 
 def lines(planning: Planning, *, with_items: bool) -> list[str]:
@@ -59,7 +26,7 @@ def lines(planning: Planning, *, with_items: bool) -> list[str]:
     shown = []
     if planning.planned and (with_items or len(planning.planned) <= _FEW_ITEMS):
         shown += [*table(_item_rows(planning.planned)), ""]
-    shown += [*table(_price_rows(planning.planned)), "", _standing_line(planning)]
+    shown += [*table(price_rows(planning.planned)), "", _standing_line(planning)]
     shown += _money_lines(planning)
     shown += [*_reach_lines(planning), *_time_lines(planning)]
     for pack, purchases in planning.buying.items():
@@ -80,21 +47,6 @@ def _item_rows(planned: Sequence[Planned]) -> Iterator[tuple[str, ...]]:
             credits_text(item.price.credits),
             inert(item.price.source),
         )
-
-
-def _price_rows(planned: Sequence[Planned]) -> Iterator[tuple[str, ...]]:
-    rows: Counter[tuple[str, ...]] = Counter()
-    sums: defaultdict[tuple[str, ...], Decimal] = defaultdict(Decimal)
-    for each in planned:
-        price = each.item.price
-        each_credits = credits_text(price.credits)
-        names = (each.item.kind, inert(each.item.model), inert(each.mode), price.pack.value)
-        row = (*names, each_credits, inert(price.source))
-        rows[row] += 1
-        sums[row] += price.credits
-    yield ("items", "kind", "model", "mode", "pack", "credits each", "in all", "price row")
-    for key, count in sorted(rows.items()):
-        yield (str(count), *key[:5], credits_text(sums[key]), key[5])
 
 
 def _standing_line(planning: Planning) -> str:
@@ -224,106 +176,3 @@ def _results(cost: PlanCost, count: int, price: Decimal | None) -> str:
 
 def _usd(amount: Decimal | None) -> str:
     return "-" if amount is None else usd(amount)
-
-
-def data(planning: Planning) -> dict[str, Any]:
-    """The object for programs."""
-    counts = Counter(each.standing for each in planning.planned)
-    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for each in planning.planned:
-        totals[each.item.price.pack] += each.item.price.credits
-    return {
-        "batch": planning.name,
-        "items": len(planning.planned),
-        "credits": {pack: credits_text(total) for pack, total in sorted(totals.items())},
-        "to_spend": {pack: credits_text(total) for pack, total in planning.needed.items()},
-        "standing": {stands.value: counts[stands] for stands in Standing},
-        "rows": [dict(zip(_ROW_KEYS, row, strict=True)) for row in list(_price_rows(planning.planned))[1:]],
-        "budget": _budget_data(planning),
-        "time": None if planning.timing is None else _time_data(planning.timing),
-        "what_if": {text: _time_data(timing) for text, timing in planning.what_if.items() if timing is not None},
-        "packages": {pack: [_purchase_data(each) for each in found] for pack, found in planning.buying.items()},
-        "cheapest": {pack: _purchase_data(each) for pack, each in planning.best.items()},
-        "app": _app_data(planning),
-        "each": [_item_data(each) for each in planning.planned],
-    }
-
-
-_ROW_KEYS = ("items", "kind", "model", "mode", "pack", "credits_each", "credits", "price_row")
-
-
-def _item_data(each: Planned) -> dict[str, Any]:
-    item = each.item
-    return {
-        "id": item.id,
-        "line": item.line,
-        "kind": item.kind,
-        "model": item.model,
-        "mode": each.mode,
-        "standing": each.standing.value,
-        "pack": item.price.pack,
-        "credits": credits_text(item.price.credits),
-        "price_row": item.price.source,
-        "usual_s": round(each.usual_s, 1),
-    }
-
-
-def _budget_data(planning: Planning) -> dict[str, Any] | None:
-    if planning.reach is None:
-        return None
-    budget = {pack: credits_text(credits_) for pack, credits_ in planning.settings.budget.items()}
-    spent = {pack: credits_text(credits_) for pack, credits_ in planning.spent.items()}
-    return {
-        "budget": budget,
-        "spent": spent,
-        "does": list(planning.reach.done),
-        "leaves_out": list(planning.reach.left_out),
-    }
-
-
-def _time_data(timing: Timing) -> dict[str, Any]:
-    forecast = timing.forecast
-    return {
-        "median_s": round(forecast.median_s, 1),
-        "low_s": round(forecast.low_s, 1),
-        "high_s": round(forecast.high_s, 1),
-        "busy_share": round(forecast.busy_share, 4),
-        "rehearsals": forecast.rehearsals,
-        "rehearsed_share": round(timing.share, 4),
-        "max_concurrent": timing.limits.max_concurrent,
-        "rpm": timing.limits.rpm,
-    }
-
-
-def _purchase_data(purchase: Purchase) -> dict[str, Any]:
-    return {
-        "packages": {package.name: count for package, count in purchase.counts},
-        "usd": usd(purchase.price_usd),
-        "units_left": credits_text(purchase.units_left),
-        "valid_days": purchase.valid_days,
-        "max_concurrent": purchase.max_concurrent,
-        "warnings": list(purchase.warnings),
-    }
-
-
-def _app_data(planning: Planning) -> dict[str, Any]:
-    need = planning.app
-    return {
-        "credits": credits_text(need.credits),
-        "buffer_pct": credits_text(need.buffer_pct),
-        "unpriced": need.unpriced,
-        "plans": [_plan_data(cost) for cost in planning.plan_costs],
-    }
-
-
-def _plan_data(cost: PlanCost) -> dict[str, Any]:
-    return {
-        "plan": cost.plan.name,
-        "months": cost.months,
-        "monthly_usd": None if cost.monthly_usd is None else usd(cost.monthly_usd),
-        "annual_usd": None if cost.annual_usd is None else usd(cost.annual_usd),
-        "each": [
-            {"credits": credits_text(credits_), "results": count, "usd": None if price is None else usd(price)}
-            for credits_, count, price in cost.each
-        ],
-    }

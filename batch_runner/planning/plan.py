@@ -15,10 +15,10 @@ from batch_runner.errors import UsageError
 from batch_runner.folder import batch_name
 from batch_runner.intake import manifest_of
 from batch_runner.model import NOTHING, Item
-from batch_runner.planning import pages
+from batch_runner.planning import answers, pages
 from batch_runner.planning.account import account_data, account_lines, account_packs
 from batch_runner.planning.app import app_credits, app_need, plan_cost
-from batch_runner.planning.pages import Planned, Planning
+from batch_runner.planning.findings import Planned, Planning
 from batch_runner.planning.purchase import cheapest, offers, single_purchases
 from batch_runner.planning.reach import reach
 from batch_runner.planning.standing import Past, past_of
@@ -59,7 +59,7 @@ def plan(
     checked = manifest_of(manifest, settings)
     checked.check()
     planning = _planning(manifest, list(checked.items()), settings, settings_if)
-    lines, data = pages.lines(planning, with_items=questions.with_items), pages.data(planning)
+    lines, data = pages.lines(planning, with_items=questions.with_items), answers.data(planning)
     if questions.with_account:
         packs = account_packs(settings, environ)
         lines += ["", *account_lines(packs, _left_rows(planning), limits_of(settings).max_concurrent)]
