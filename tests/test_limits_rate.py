@@ -56,7 +56,6 @@ def test_no_limit_means_no_waiting() -> None:
         log: list[tuple[str, float, float]] = []
         monitor = monitor_of(0)
         await together(*(one(monitor, "poll", log) for _ in range(500)))
-        monitor.record_call()
         monitor.restore([1.0])
         assert monitor.usage_pct == 0.0
         return now()
@@ -180,18 +179,6 @@ def test_the_requests_of_an_earlier_run_count() -> None:
         return [sent for _, sent, _ in log]
 
     assert run_virtual(main) == [51.0, 61.0]
-
-
-def test_calls_made_past_the_monitor_count() -> None:
-    async def main() -> float:
-        monitor = monitor_of(1)
-        monitor.record_call()
-        assert monitor.usage_pct == 100.0
-        log: list[tuple[str, float, float]] = []
-        await one(monitor, "poll", log)
-        return log[0][1]
-
-    assert run_virtual(main) == 61.0
 
 
 def test_the_warning_comes_once_and_again_after_the_use_fell_below() -> None:

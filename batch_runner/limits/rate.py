@@ -85,14 +85,6 @@ class RateLimitMonitor:
             if self._journal and ended_s - stamp_s > self._margin_s:
                 await self._journal(ended_s)
 
-    def record_call(self) -> None:
-        """Count one request that was sent past this monitor, now."""
-        if self._window:
-            self._warn_below()
-            self._window.record([_now()])
-            self._warn_above()
-            self._pump()
-
     def restore(self, stamps_s: Iterable[float]) -> None:
         """Count the requests of an earlier run, given as moments of this loop's time.
 

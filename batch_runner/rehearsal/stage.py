@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from batch_runner.clock import Clock
 from batch_runner.events import Event, InFlight
 from batch_runner.lifecycle import Event as LifeEvent
 from batch_runner.lifecycle import ExternalId
@@ -18,7 +19,7 @@ from batch_runner.model import Item, Realm, Task
 from batch_runner.rehearsal.account import Part, ThinAirAccount
 from batch_runner.runner import Context, Policy, Poller, work_through
 from batch_runner.sandbox import WorldConfig
-from batch_runner.store import Attempt, SqliteStore
+from batch_runner.store import Attempt, Batch, SqliteStore, Store
 from batch_runner.virtual_time import VirtualClock, run_virtual
 
 _DOWNLOAD_S = 3.0
@@ -71,22 +72,8 @@ def rehearse(
             await store.adopt(batch, [], {})
             rng = random.Random(seed)  # noqa: S311 - a simulation
             account = ThinAirAccount(WorldConfig(seed=seed), parts, RateLimitMonitor(rpm, rng=rng))
-            limiter = TaskLimiter(max_concurrent, rng=rng)
-            home = _Home()
-            context = Context(
-                store=store,
-                batch=batch,
-                client=account,
-                clock=clock,
-                limiter=limiter,
-                output_dir=Path(),
-                budgets=budgets,
-                policy=Policy(),
-                rng=rng,
-                observer=home.observe,
-            )
-            home.context = context
-            await work_through(context, Poller(context, rpm, account.pause), home, _nothing)
+            home = _Home(store, batch, account, TaskLimiter(max_concurrent, rng=rng), clock, rng, budgets)
+            await work_through(home.context, Poller(home.context, rpm, account.pause), home, _nothing)
             return home.outcome(max_concurrent)
         finally:
             await store.close()
@@ -97,8 +84,28 @@ def rehearse(
 class _Home:
     """Where files would come home; keeps the figures of the rehearsal."""
 
-    def __init__(self) -> None:
-        self.context: Context | None = None
+    def __init__(
+        self,
+        store: Store,
+        batch: Batch,
+        account: ThinAirAccount,
+        limiter: TaskLimiter,
+        clock: Clock,
+        rng: random.Random,
+        budgets: Mapping[str, Decimal],
+    ) -> None:
+        self.context = Context(
+            store=store,
+            batch=batch,
+            client=account,
+            clock=clock,
+            limiter=limiter,
+            output_dir=Path(),
+            budgets=budgets,
+            policy=Policy(),
+            rng=rng,
+            observer=self.observe,
+        )
         self._finished = 0
         self._began_s = self._ended_s = self._changed_s = 0.0
         self._held = 0
@@ -106,7 +113,6 @@ class _Home:
 
     async def collect(self, attempt: Attempt, task: Task | None) -> None:  # noqa: ARG002 - thin air makes no files
         """Let some time pass, and call it published."""
-        assert self.context is not None
         await asyncio.sleep(_DOWNLOAD_S)
         await self.context.apply(attempt, LifeEvent.PUBLISH)
         self._finished += 1
