@@ -7,7 +7,8 @@
 The groups:
     protocol   every request and answer of a three-item run, at every place in it (``crash_proxy.Place``), with
                pauses of 0 to 100 ms between the place and the kill
-    syscalls   every write-class system call of a three-item run (needs strace, and leave to trace)
+    syscalls   every write-class system call of a three-item run (needs strace, and leave to trace); it says how many
+               of the calls that an undisturbed run makes below the output folder were died at, and names the others
     recovery   the recovery killed as well, three times over
     lost       the state file, its log, or everything lost between kill and restart
     random     fifty kills at random moments of one batch
@@ -32,24 +33,26 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from crash_kit import Verdict, play_all, strace_trouble
-from crash_oracle import BATCH, by_word
+from crash_oracle import by_word
 from crash_proxy import WITH_ANSWER, Cut, Place
 from crash_steps import LOST_ALL, LOST_DB, LOST_DB_AND_WAL, After, Step, Syscall
+from crash_trace import Coverage, Made
 
 Crash = Sequence[Step]
 Group = AsyncIterator[list[Verdict]]
 
 EXCHANGES = {"submit": 3, "page": 4, "download": 3}
 WAITS_S = (0.0, 0.005, 0.02, 0.1)
-SYSCALLS = (
-    *("pwrite64", "fdatasync", "fsync", "write", "rename", "linkat", "unlink", "ftruncate", "mkdir"),
-    *("sendto", "sendmsg", "writev", "renameat", "renameat2", "link", "unlinkat"),
+WRITING = (
+    *("write", "writev", "pwrite64", "pwritev", "pwritev2", "sendfile", "copy_file_range", "fallocate"),
+    *("openat", "mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat", "link", "linkat"),
+    *("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "truncate", "ftruncate"),
+    *("fsync", "fdatasync", "sync_file_range", "msync", "sync", "syncfs"),
+    *("chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "utimensat", "flock"),
 )
-CREATED = (
-    *(".lock", "state.db", "state.db-journal", "state.db-wal", "state.db-shm"),
-    *(f"{BATCH}/item{number}.mp4.part{suffix}" for number in range(3) for suffix in ("", ".meta")),
-)
-ON_ONE_FILE = ("write", "fsync", "linkat", "unlink", "openat")
+SENDING = ("sendto", "sendmsg", "sendmmsg")
+NEVER = 65_535
+ROUNDS = 6
 
 
 def cuts(kind: str, number: int) -> Iterator[Cut]:
@@ -71,24 +74,46 @@ async def protocol(folder: Path, options: argparse.Namespace) -> Group:
 
 
 async def syscalls(folder: Path, options: argparse.Namespace) -> Group:
-    """Each system call from its first time until a run ends without having made it so often."""
+    """Each system call from its first time on until a run makes no more, then those that no start died at."""
     trouble = strace_trouble()
     if trouble is not None:
         print(f"syscalls are left out: {trouble}")
         return
-    at_once = options.at_once
-    for name in SYSCALLS:
-        first, crashes_at_a_time = 1, 1  # many of these calls are never made: one run shows it
-        while True:
-            end = first + crashes_at_a_time * options.stride
-            crashes = [[Syscall(name, number)] for number in range(first, end, options.stride)]
-            verdicts = await play_all(folder / f"{name}-{first}", crashes, at_once=at_once)
+    coverage = Coverage()
+    every = ",".join(f"?{name}" for name in [*WRITING, *SENDING])  # with a mark, as not every machine has all of them
+    whole = await play_all(folder / "whole", [[Syscall(every, NEVER)]])
+    coverage.know(whole[0].made)
+    for name in sorted({made.name for made in whole[0].made} - {"openat"}):
+        async for verdicts in by_number(folder / name, name, options):
+            coverage.reach(verdict.died_at for verdict in verdicts)
             yield verdicts
-            if not any(verdict.kills for verdict in verdicts):
-                break
-            first, crashes_at_a_time = end, 4 * at_once
-    one_file = [[Syscall(name, number, path)] for name, number, path in product(ON_ONE_FILE, (1, 2), CREATED)]
-    yield await play_all(folder / "files", one_file[:: options.stride], at_once=at_once)
+    for number in range(ROUNDS if options.stride == 1 else 1):
+        crashes = [[aimed(made, number)] for made in coverage.missing()][:: options.stride]
+        verdicts = await play_all(folder / f"round{number}", crashes, at_once=options.at_once)
+        coverage.reach(verdict.died_at for verdict in verdicts)
+        yield verdicts
+    print(f"\n{coverage}", flush=True)
+
+
+async def by_number(folder: Path, name: str, options: argparse.Namespace) -> Group:
+    """As strace counts each thread's calls by themselves, the first thread to come so far dies."""
+    first, crashes_at_a_time = 1, 1
+    while True:
+        end = first + crashes_at_a_time * options.stride
+        crashes = [[Syscall(name, number)] for number in range(first, end, options.stride)]
+        verdicts = await play_all(folder / str(first), crashes, at_once=options.at_once)
+        yield verdicts
+        if not any(verdict.kills for verdict in verdicts):
+            return
+        first, crashes_at_a_time = end, 4 * options.at_once
+
+
+def aimed(made: Made, number: int) -> Syscall:
+    """A crash at a call that none of the others met: which thread makes it is drawn by the system every time."""
+    assert made.call is not None
+    if made.call.has_drawn_name:
+        return Syscall(made.name, max(1, made.own_number - number // 2))
+    return Syscall(made.name, 1 + (made.call.number + number - 1) % made.call.number, made.call.file)
 
 
 async def recovery(folder: Path, options: argparse.Namespace) -> Group:

@@ -30,6 +30,7 @@ from crash_oracle import (
 )
 from crash_proxy import Cut, KillingProxy
 from crash_steps import After, Lose, Step, Syscall
+from crash_trace import Call, Made, died_at, read
 
 import batch_runner
 from batch_runner.clock import SystemClock
@@ -46,13 +47,15 @@ _STRACE = ("strace", "-f", "-qq", "-o")
 
 @dataclass
 class Verdict:
-    """How one crash went."""
+    """How one crash went; of its traced start, if it had one, the calls and the one it died at."""
 
     steps: tuple[Step, ...]
     kills: int = 0
     wrongs: list[str] = field(default_factory=list)
     in_flight: int = 0
     recovery_requests: int = 0
+    made: list[Made] = field(default_factory=list)
+    died_at: Call | None = None
     words: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -253,6 +256,9 @@ async def _kill_all(scene: Scene, verdict: Verdict) -> None:
         elif code != 0:
             verdict.wrongs.append(f"EXIT: {code} from a start that was to be killed at {step}")
             verdict.words += scene.said.splitlines()[-8:]
+        if isinstance(step, Syscall):
+            verdict.made = read(scene.folder / "trace", scene.output_dir)
+            verdict.died_at = died_at(verdict.made, step.number) if code < 0 else None
         verdict.wrongs += scene.wrongs_now()
 
 
