@@ -96,7 +96,33 @@ class Shortage:
 
     def __str__(self) -> str:
         left = f"{self.budget} has {credits_text(max(self.available, ZERO))} left"
+        if self.available < ZERO:
+            left += f" (it is exceeded by {credits_text(-self.available)})"
         return f"{left} and the next item needs {credits_text(self.needed)}: {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Overdraft:
+    """A budget that is exceeded: tasks were found that are paid anyway, or more was charged than was estimated.
+
+    Attributes:
+        budget: which one, in words.
+        pack: the currency.
+        taken: what is consumed and held.
+        over: how much of that the budget does not allow.
+    """
+
+    budget: str
+    pack: str
+    taken: Decimal
+    over: Decimal
+
+    def __str__(self) -> str:
+        taken, over = credits_text(self.taken), credits_text(self.over)
+        return (
+            f"{taken} credits ({self.pack}) are consumed or held, {over} over {self.budget};"
+            " nothing new is submitted beyond it"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +145,14 @@ class Purse:
         """Whether a hold of ``needed`` stays within every budget."""
         left = self.balances.available(self.budget)
         return (left is None or needed <= left) and all(needed <= window.available for window in self.windows)
+
+    def overdrafts(self) -> tuple[Overdraft, ...]:
+        """Every budget of which more is consumed and held than it allows."""
+        rows = [(str(window.budget), window.budget.credits, window.available) for window in self.windows]
+        left = self.balances.available(self.budget)
+        if left is not None and self.budget is not None:
+            rows.insert(0, (f"the budget of {credits_text(self.budget)}", self.budget, left))
+        return tuple(Overdraft(words, self.pack, most - left, -left) for words, most, left in rows if left < ZERO)
 
     def shortages(self, needed: Decimal, now_wall_s: float) -> tuple[Shortage, ...]:
         """Every budget that a hold of ``needed`` would break; empty if it fits."""

@@ -77,4 +77,14 @@ def test_what_time_alone_does_not_mend_is_told_as_that() -> None:
     held = purse(None, Window(budget("5"), Decimal(2), (Charged(Decimal(1), 60),))).shortages(Decimal(4), NOW_S)
     assert "has 2 left and the next item needs 4: room appears when tasks end that hold 2 of it" in str(held[0])
     overdrawn = purse(None, Window(budget("5"), Decimal(0), (Charged(Decimal(9), 60),))).shortages(Decimal(1), NOW_S)
-    assert "has 0 left" in str(overdrawn[0])
+    assert "has 0 left (it is exceeded by 4) and" in str(overdrawn[0])
+
+
+def test_a_budget_of_which_more_is_taken_than_it_allows_is_overdrawn() -> None:
+    day, month = Window(budget("4"), Decimal(2), (Charged(Decimal(3), 60),)), Window(budget("9"), Decimal(9))
+    assert [str(each) for each in purse("4", day, month, consumed="4").overdrafts()] == [
+        f"5 credits (video) are consumed or held, 1 over {day.budget}; nothing new is submitted beyond it"
+    ]
+    assert "6 credits (video) are consumed or held, 1.5 over the budget of 4.5;" in str(
+        purse("4.5", consumed="6").overdrafts()[0]
+    )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from simulation import Scenario, Simulation, audit, simulate
 
-from batch_runner.events import BatchFinished
+from batch_runner.events import BatchFinished, Notice
 from batch_runner.sandbox import WorldConfig
 from batch_runner.sandbox.fate import Fate
 
@@ -94,6 +94,54 @@ def test_tasks_that_a_lost_store_forgot_count_when_they_are_taken_up(tmp_path: P
         assert again.credits["video"].consumed == Decimal(3)
 
     play(tmp_path, work)
+
+
+def urgent_words(simulation: Simulation) -> list[str]:
+    return [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ({"budget": {"video": 2}}, "the budget of 2"),
+        ({"rolling_budget": "2/1d"}, "the rolling budget of 2 credits (video) in any 1d"),
+    ],
+)
+@pytest.mark.parametrize("are_live", [True, False])
+def test_what_a_lost_store_paid_beyond_a_budget_is_taken_up_and_told_and_nothing_new_is_submitted(
+    tmp_path: Path,
+    limit: dict[str, Any],
+    words: str,
+    are_live: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        await ran(simulation, **({"max_runtime_s": 20} if are_live else {"budget": {"video": 3}}))
+        assert len(simulation.world.tasks) == 3
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        again = await ran(simulation, **limit)
+        assert (again.exit_code, again.items.succeeded, again.items.pending) == (4, 3, 1)
+        assert len(simulation.world.tasks) == 3, "nothing new is submitted"
+        told = [text for text in urgent_words(simulation) if "over the" in text]
+        found = "with what was found of earlier runs, 3 credits (video) are consumed or held, 1 over"
+        assert told == [f"{found} {words}; nothing new is submitted beyond it"]
+        assert "has 0 left (it is exceeded by 1)" in last_words(simulation)
+
+    play(tmp_path, work)
+
+
+def test_a_rolling_budget_that_the_servers_charges_exceed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulation.sandbox_price", lambda *_: Decimal(3))
+
+    async def work(simulation: Simulation) -> None:
+        await ran(simulation, rolling_budget="2/1d")
+        told = [text for text in urgent_words(simulation) if "over the rolling budget of 2" in text]
+        assert len(told) == 1
+        assert told[0].startswith("the server charged more than was estimated: ")
+
+    play(tmp_path, work, count=2)
 
 
 def test_items_that_end_in_the_same_instant_spend_the_last_credits_once(

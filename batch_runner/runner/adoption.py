@@ -32,17 +32,25 @@ async def adopt_from_account(context: Context) -> None:
     Of calls that are answered at once the account knows nothing: their files here tell, or nobody does.
 
     One request a product on an empty account, two where a store was lost; only items that were never searched for ask.
+    What is found is taken up beyond any budget too, for it is paid already: that is told, and stops what is new.
 
     Raises:
         ManifestError: the account has a live or finished task of a line that was edited since.
         StoppedError: the API does not answer.
         AccountError: the keys are refused.
     """
+    is_found = False
     for item_id, kind in await context.store.unlooked_calls(context.batch):
-        await _recover_call(context, item_id, catalog.product(kind).suffix)
+        is_found |= await _recover_call(context, item_id, catalog.product(kind).suffix)
+    if await _adopt_tasks(context) or is_found:
+        for pack in sorted({*context.budgets, *(budget.pack for budget in context.rolling)}):
+            await context.tell_balance(pack, "with what was found of earlier runs, ")
+
+
+async def _adopt_tasks(context: Context) -> int:
     kinds = await context.store.unlooked_kinds(context.batch)
     if not kinds:
-        return
+        return 0
     routes = {route.list_path: route for route in (catalog.route(kind, model) for kind, model in kinds)}
     await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - asyncio.get_running_loop().time()))
     found: list[FoundTask] = []
@@ -55,9 +63,11 @@ async def adopt_from_account(context: Context) -> None:
         context.notice(f"{text}; put the lines back to have their files", urgent=True)
     if count:
         context.notice(f"{count} tasks of this batch were found on the account and are taken up, not paid again")
+    return count
 
 
-async def _recover_call(context: Context, item_id: str, suffix: str) -> None:
+async def _recover_call(context: Context, item_id: str, suffix: str) -> bool:
+    """Whether it was taken up, and counts from now on."""
     files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, suffix)
     attempt = await context.store.recover_call(context.batch, item_id, files, context.budgets)
     if attempt is None:
@@ -66,6 +76,7 @@ async def _recover_call(context: Context, item_id: str, suffix: str) -> None:
     elif not files:
         text = "state.db was lost, and nobody can tell whether it was paid for; --repeat-lost makes it (again)"
         context.notice(f"{item_id}: {text}", urgent=True)
+    return attempt is not None
 
 
 def _finished_files(context: Context, item_id: str, suffix: str) -> list[StoredFile]:

@@ -19,7 +19,7 @@ from batch_runner.kling import AccountPack
 from batch_runner.lifecycle import Event
 from batch_runner.limits import RateLimitMonitor, TaskLimiter
 from batch_runner.model import CreateOutcome, Route, Task
-from batch_runner.records import RequestCounts, credits_text
+from batch_runner.records import RequestCounts
 from batch_runner.runner.halt import Halt
 from batch_runner.runner.hints import Hints
 from batch_runner.runner.room import DiskRoom
@@ -108,25 +108,24 @@ class Context:
     patience: Patience = field(default_factory=lambda: Patience(limit_s=300.0, first_limit_s=45.0))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     hints: Hints | None = None
-    overdrawn: set[str] = field(default_factory=set)
+    overdrawn: set[tuple[str, str]] = field(default_factory=set)
 
     async def apply(self, attempt: Attempt, event: Event, facts: Facts = Facts()) -> Attempt:
         """Record an event, then tell the observers what it did to the credits."""
         after = await self.store.apply(attempt, event, self.budgets, facts)
         if event in _MONEY_EVENTS:
-            await self.tell_balance(attempt.pack)
+            is_dearer = facts.charged is not None and facts.charged > attempt.estimate
+            await self.tell_balance(attempt.pack, "the server charged more than was estimated: " if is_dearer else "")
         return after
 
-    async def tell_balance(self, pack: str) -> None:
-        """Tell the observers how the pack stands."""
-        balances = await self.store.balances(self.batch, pack)
-        budget = self.budgets.get(pack)
-        self.observer(Balance(pack, balances.consumed, balances.held, budget))
-        if budget is not None and balances.consumed > budget and pack not in self.overdrawn:
-            self.overdrawn.add(pack)
-            taken, allowed = credits_text(balances.consumed), credits_text(budget)
-            text = f"the server charged more than was estimated: {taken} credits ({pack}), over the budget of {allowed}"
-            self.notice(text, urgent=True)
+    async def tell_balance(self, pack: str, why_over: str = "") -> None:
+        """Tell the observers how the pack stands, and a person, once, of each budget that is exceeded by now."""
+        purse = await self.store.purse(self.batch, pack, self.budgets, self.rolling)
+        self.observer(Balance(pack, purse.balances.consumed, purse.balances.held, purse.budget))
+        for overdraft in purse.overdrafts():
+            if (pack, overdraft.budget) not in self.overdrawn:
+                self.overdrawn.add((pack, overdraft.budget))
+                self.notice(f"{why_over}{overdraft}", urgent=True)
         self.changed.set()
 
     def free_slots(self, attempt: Attempt) -> None:

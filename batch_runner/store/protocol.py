@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
-from batch_runner.budgets import RollingBudget
+from batch_runner.budgets import Purse, RollingBudget
 from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
@@ -102,6 +102,11 @@ class Store(Protocol):
 
     async def balances(self, batch: Batch, pack: str) -> Balances:
         """The pack's balances in this batch."""
+
+    async def purse(
+        self, batch: Batch, pack: str, budgets: Mapping[str, Decimal], rolling: Sequence[RollingBudget] = ()
+    ) -> Purse:
+        """All that limits another hold of the pack in this batch, and how it stands."""
 
     async def left(self, batch: Batch) -> list[LeftRow]:
         """What waits to be submitted, alike items together."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from batch_runner import catalog
-from batch_runner.budgets import RollingBudget
+from batch_runner.budgets import Purse, RollingBudget
 from batch_runner.catalog import PriceBook
 from batch_runner.clock import Clock
 from batch_runner.errors import ManifestError, StoreError
@@ -21,7 +21,7 @@ from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
-from batch_runner.store import adoption, attempts, batches, chains, entries, views
+from batch_runner.store import adoption, attempts, batches, chains, entries, views, windows
 from batch_runner.store.connection import (
     BrokenStoreError,
     FullStoreError,
@@ -259,6 +259,13 @@ class SqliteStore:
     async def balances(self, batch: Batch, pack: str) -> Balances:
         """See ``Store``."""
         return await self._do(entries.balances, batch.batch_id, pack)
+
+    async def purse(
+        self, batch: Batch, pack: str, budgets: Mapping[str, Decimal], rolling: Sequence[RollingBudget] = ()
+    ) -> Purse:
+        """See ``Store``."""
+        terms = replace(self._terms(budgets), rolling=tuple(rolling))
+        return await self._do(windows.purse, batch.batch_id, pack, terms)
 
     async def left(self, batch: Batch) -> list[LeftRow]:
         """See ``Store``."""
