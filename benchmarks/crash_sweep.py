@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from crash_kit import Verdict, play_all, strace_trouble
 from crash_oracle import by_word
 from crash_proxy import WITH_ANSWER, Cut, Place
-from crash_steps import LOST_ALL, LOST_DB, LOST_DB_AND_WAL, After, Step, Syscall
+from crash_steps import LOST_ALL, LOST_DB, LOST_DB_AND_WAL, Step, Syscall, random_moments
 from crash_trace import Coverage, Made
 
 Crash = Sequence[Step]
@@ -139,8 +139,9 @@ async def lost(folder: Path, options: argparse.Namespace) -> Group:
 async def at_random(folder: Path, options: argparse.Namespace) -> Group:
     """Fifty kills in one batch."""
     draws = random.Random(options.seed)
-    steps = [After(draws.uniform(0.1, 0.9)) for _ in range(50)]
-    yield await play_all(folder, [steps], items=100)
+    [verdict] = await play_all(folder, [random_moments(draws, 50)], items=150)
+    print(f"the starts that were killed had submitted {verdict.submitted} of 150 items")
+    yield [verdict]
 
 
 GROUPS = {"protocol": protocol, "syscalls": syscalls, "recovery": recovery, "lost": lost, "random": at_random}

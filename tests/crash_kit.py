@@ -47,11 +47,16 @@ _STRACE = ("strace", "-f", "-qq", "-o")
 
 @dataclass
 class Verdict:
-    """How one crash went; of its traced start, if it had one, the calls and the one it died at."""
+    """How one crash went.
+
+    ``submitted`` and ``in_flight`` count tasks on the account before the last start; ``made`` are the calls of a
+    traced start, and ``died_at`` the one it was killed on.
+    """
 
     steps: tuple[Step, ...]
     kills: int = 0
     wrongs: list[str] = field(default_factory=list)
+    submitted: int = 0
     in_flight: int = 0
     recovery_requests: int = 0
     made: list[Made] = field(default_factory=list)
@@ -137,7 +142,7 @@ class Scene:
         said_path = self.folder / "said"
         pid, end = await self._bear(step, said_path)
         born.set_result(pid)
-        timer = asyncio.ensure_future(_kill_later(step.seconds if isinstance(step, After) else _GIVE_UP_S, pid))
+        timer = asyncio.ensure_future(self._kill_later(step if isinstance(step, After) else After(_GIVE_UP_S), pid))
         try:
             code = await end
         finally:
@@ -146,6 +151,14 @@ class Scene:
         if timer.done() and not timer.cancelled() and not isinstance(step, After):
             raise TimeoutError(f"the program was still running after {_GIVE_UP_S} s")
         return code
+
+    async def _kill_later(self, moment: After, pid: int) -> None:
+        if moment.is_at_work:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GIVE_UP_S):
+                    await self.proxy.asked.wait()
+        await asyncio.sleep(moment.seconds)
+        killer(pid)()
 
     async def _bear(self, step: Cut | Syscall | After | None, said_path: Path) -> tuple[int, asyncio.Future[int]]:
         """Its process id, and its exit code to come."""
@@ -212,11 +225,6 @@ def killer(pid: int) -> Callable[[], None]:
     return kill
 
 
-async def _kill_later(seconds: float, pid: int) -> None:
-    await asyncio.sleep(seconds)
-    killer(pid)()
-
-
 async def play(
     folder: Path,
     steps: Sequence[Step],
@@ -264,6 +272,7 @@ async def _kill_all(scene: Scene, verdict: Verdict) -> None:
 
 async def _end(scene: Scene, verdict: Verdict) -> None:
     """The last start: it has to bring the batch to its end by itself, held-back requests included."""
+    verdict.submitted = len(scene.sandbox.world.tasks)
     verdict.in_flight = scene.sandbox.world.in_flight(SystemClock().wall_s())
     code = await scene.start()
     verdict.recovery_requests = sum(count for kind, count in scene.proxy.seen.items() if kind != "download")

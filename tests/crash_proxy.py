@@ -86,6 +86,7 @@ class KillingProxy:
     Attributes:
         seen: exchanges of each kind since it was armed.
         has_cut: whether the place was reached.
+        asked: set by the first request since it was armed.
     """
 
     late_s = 3.0
@@ -99,6 +100,7 @@ class KillingProxy:
         self._late: set[asyncio.Task[Message]] = set()
         self.seen: Counter[str] = Counter()
         self.has_cut = False
+        self.asked = asyncio.Event()
 
     @property
     def port(self) -> int:
@@ -121,6 +123,7 @@ class KillingProxy:
         self._cut, self._kill = cut, kill
         self.seen.clear()
         self.has_cut = False
+        self.asked.clear()
 
     async def settled(self) -> None:
         """Every request that was held back has reached the server."""
@@ -143,6 +146,7 @@ class KillingProxy:
 
     async def _exchange(self, request: Message, writer: asyncio.StreamWriter) -> None:
         self.seen[request.kind] += 1
+        self.asked.set()
         cut = self._cut
         if cut is None or self.has_cut or (cut.kind, cut.number) != (request.kind, self.seen[request.kind]):
             writer.write((await self._ask(request)).raw)

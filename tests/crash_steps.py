@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 from crash_oracle import BATCH
@@ -26,12 +27,13 @@ class Syscall:
 
 @dataclass(frozen=True)
 class After:
-    """Kill so many seconds after the start."""
+    """Kill so many seconds after the start, or after its first request (a busy machine starts slowly)."""
 
     seconds: float
+    is_at_work: bool = False
 
     def __str__(self) -> str:
-        return f"{self.seconds:.3f} s after the start"
+        return f"{self.seconds:.3f} s after the {'first request' if self.is_at_work else 'start'}"
 
 
 @dataclass(frozen=True)
@@ -47,5 +49,14 @@ class Lose:
 LOST_DB = Lose(("state.db",))
 LOST_DB_AND_WAL = Lose(("state.db*",))
 LOST_ALL = Lose(("state.db*", f"{BATCH}/*"))
+
+
+def random_moments(draws: random.Random, count: int) -> list[After]:
+    """Every fifth while the program starts, the others while it works (a task takes some 0.4 s)."""
+    return [
+        After(draws.uniform(0.0, 0.5)) if number % 5 == 0 else After(draws.uniform(0.0, 0.8), is_at_work=True)
+        for number in range(count)
+    ]
+
 
 Step = Cut | Syscall | After | Lose
