@@ -31,6 +31,8 @@ from batch_runner.sandbox import FaultPlan, WorldConfig
 Line = dict[str, Any]
 
 _RUNS_TO_THE_END = 15
+_RUNS_IN_TROUBLE = 10
+"""After so many runs the network gets well too: on one that is bad enough nothing ever comes to its end."""
 _LONGEST_RUN_S = 6 * 3600.0
 _PAGE_BYTES = 4096
 _HIT_MOST = 0.7
@@ -311,11 +313,14 @@ class Story:
             self._lose_store()
 
     async def _end(self) -> None:
-        """No more harm but that of the network: within some runs the batch is quiet, and then costs nothing more."""
+        """No more harm but that of the network, and then none: the batch gets quiet, and then costs nothing more."""
         simulation = self._simulation
         is_whole = self._dice.random() < 0.5
         summary = None
-        for _ in range(_RUNS_TO_THE_END):
+        for number in range(_RUNS_TO_THE_END):
+            if number == _RUNS_IN_TROUBLE:
+                simulation.sandbox.faults.plan = FaultPlan()
+                self.tally["networks that had to get well"] += 1
             if simulation.has_lost or is_whole:  # the account cannot name the removed lines that a lost store knew
                 self._put_back()
                 self._write()
