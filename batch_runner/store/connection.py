@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -126,7 +127,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, first: Callable[[sqlite
     connection.execute("PRAGMA foreign_keys = ON")
     if version:
         _check_pages(connection, path)
-        _require(soundness.misshapen(connection, _as_made(version)), path)
+        _require(soundness.misshapen(connection, _shape_as_made(version)), path)
 
     def create(db: sqlite3.Connection) -> None:
         if version >= _FIRST_SEALED:
@@ -186,12 +187,13 @@ def _check_ledger(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _as_made(version: int) -> sqlite3.Connection:
-    """An empty store of that schema, in memory."""
-    made = sqlite3.connect(":memory:", isolation_level=None)
-    made.row_factory = sqlite3.Row
-    _migrate(made, version)
-    return made
+@cache
+def _shape_as_made(version: int) -> soundness.Shape:
+    """The shape of an empty store of that schema."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        made.row_factory = sqlite3.Row
+        _migrate(made, version)
+        return soundness.shape(made)
 
 
 def _migrate(connection: sqlite3.Connection, until: int = SCHEMA_VERSION) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from batch_runner import catalog, lifecycle
 from batch_runner.errors import ExitCode
@@ -19,6 +19,9 @@ from batch_runner.model import Pack, Realm
 
 SEALED = ("batches", "attempts", "files", "entries", "runs")
 """Not items, which are compared with the manifest at every start, nor moves, which have to add up to the balances."""
+
+Shape = Mapping[str, Sequence[tuple[object, ...]]]
+"""Tables and indexes by name, each with its columns."""
 
 _LATEST_S = 253_402_300_799
 """The last second of the year 9999: later ones cannot be written as a date."""
@@ -87,15 +90,14 @@ _UNREADABLE = {
 }  # fmt: skip
 
 
-def misshapen(db: sqlite3.Connection, made: sqlite3.Connection) -> str | None:
-    """The table or index that is not as in the empty store ``made``, in words, or None; lets go of ``made``."""
-    is_, should_be = _shape(db), _shape(made)
-    made.close()
+def misshapen(db: sqlite3.Connection, should_be: Shape) -> str | None:
+    """The table or index that is not as in the shape of an empty store, in words, or None."""
+    is_ = shape(db)
     wrong = sorted(name for name in is_.keys() | should_be.keys() if is_.get(name) != should_be.get(name))
     return f"{wrong[0]!r} is not made as this version makes it" if wrong else None
 
 
-def _shape(db: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+def shape(db: sqlite3.Connection) -> Shape:
     """Every table and index with its columns."""
     columns = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_xinfo(?)'
     names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'index')")]
