@@ -1,12 +1,13 @@
 """Kill the program everywhere and start it again; takes about an hour on two cores.
 
     python benchmarks/crash_sweep.py                       everything
-    python benchmarks/crash_sweep.py --only protocol       one group: protocol, syscalls, recovery, lost, random
+    python benchmarks/crash_sweep.py --only protocol       one group: protocol, questions, syscalls, recovery, ...
     python benchmarks/crash_sweep.py --stride 10           every tenth place of the long groups
 
 The groups:
     protocol   every request and answer of a three-item run, at every place in it (``crash_proxy.Place``), with
                pauses of 0 to 100 ms between the place and the kill
+    questions  the same for what the next run asks after a kill around a submission
     syscalls   every write-class system call of a three-item run (needs strace, and leave to trace); it says how many
                of the calls that an undisturbed run makes below the output folder were died at, and names the others
     recovery   the recovery killed as well, three times over
@@ -26,7 +27,7 @@ import logging
 import random
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -41,7 +42,9 @@ from crash_trace import Coverage, Made
 Crash = Sequence[Step]
 Group = AsyncIterator[list[Verdict]]
 
-EXCHANGES = {"submit": 3, "page": 4, "download": 3}
+EXCHANGES = {"account": 1, "submit": 3, "page": 4, "download": 3}
+QUESTIONS = {Place.UNSEEN: {"page": 3, "find": 1, "submit": 1}, Place.SENT: {"page": 2}}
+"""What the next run sends to learn the fate of a submission that was killed at this place."""
 WAITS_S = (0.0, 0.005, 0.02, 0.1)
 WRITING = (
     *("write", "writev", "pwrite64", "pwritev", "pwritev2", "sendfile", "copy_file_range", "fallocate"),
@@ -62,15 +65,23 @@ def cuts(kind: str, number: int) -> Iterator[Cut]:
         yield from (Cut(kind, number, place, wait_s) for wait_s in waits_s)
 
 
+def every_cut(exchanges: Mapping[str, int]) -> Iterator[Cut]:
+    """Every place of every one of these exchanges."""
+    for kind, most in exchanges.items():
+        for number in range(1, most + 1):
+            yield from cuts(kind, number)
+
+
 async def protocol(folder: Path, options: argparse.Namespace) -> Group:
-    """Every exchange of an undisturbed run, and the questions of a recovery."""
-    plain: list[Crash] = [
-        [cut] for kind, most in EXCHANGES.items() for number in range(1, most + 1) for cut in cuts(kind, number)
-    ]
-    asking: list[Crash] = [
-        [Cut("submit", 2, Place.UNSEEN), cut] for kind in ("find", "submit") for cut in cuts(kind, 1)
-    ]
-    yield await play_all(folder, [*plain, *asking][:: options.stride], at_once=options.at_once)
+    """Every exchange of an undisturbed run."""
+    crashes = [[cut] for cut in every_cut(EXCHANGES)]
+    yield await play_all(folder, crashes[:: options.stride], at_once=options.at_once)
+
+
+async def questions(folder: Path, options: argparse.Namespace) -> Group:
+    """Every exchange by which the next run finds out what became of a submission."""
+    crashes = [[Cut("submit", 2, place), cut] for place, asked in QUESTIONS.items() for cut in every_cut(asked)]
+    yield await play_all(folder, crashes[:: options.stride], at_once=options.at_once)
 
 
 async def syscalls(folder: Path, options: argparse.Namespace) -> Group:
@@ -144,17 +155,22 @@ async def at_random(folder: Path, options: argparse.Namespace) -> Group:
     yield [verdict]
 
 
-GROUPS = {"protocol": protocol, "syscalls": syscalls, "recovery": recovery, "lost": lost, "random": at_random}
+GROUPS = {
+    "protocol": protocol,
+    "questions": questions,
+    "syscalls": syscalls,
+    "recovery": recovery,
+    "lost": lost,
+    "random": at_random,
+}
 
 
 def kind_of(verdict: Verdict) -> str:
     """The row of the table that a crash counts in."""
-    if len(verdict.steps) > 1:
+    *before, step = verdict.steps
+    if len(before) > 1 or not isinstance(step, Cut | Syscall):
         return ""
-    step = verdict.steps[0]
-    if isinstance(step, Cut):
-        return step.kind
-    return step.name if isinstance(step, Syscall) else ""
+    return step.kind if isinstance(step, Cut) else step.name
 
 
 def print_rows(group: str, verdicts: Sequence[Verdict]) -> None:

@@ -40,9 +40,10 @@ WITH_ANSWER = tuple(Place)[tuple(Place).index(Place.ANSWERED) :]
 
 @dataclass(frozen=True)
 class Cut:
-    """Kill at this place of the ``number``-th exchange of a kind: ``submit``, ``page``, ``find``, ``download``.
+    """Kill at this place of the ``number``-th exchange of a kind.
 
-    ``wait_s`` is the pause between what the place says and the kill.
+    Kinds: ``account``, ``submit``, ``page`` (of a list), ``find`` (by id), ``download``. ``wait_s`` is the pause
+    between what the place says and the kill.
     """
 
     kind: str
@@ -70,6 +71,8 @@ class Message:
             return "submit"
         if path.startswith(b"/cdn/"):
             return "download"
+        if path.startswith(b"/account/"):
+            return "account"
         return "page" if b"pageNum" in path else "find"
 
 
