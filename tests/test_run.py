@@ -754,3 +754,27 @@ def test_a_lost_store_waits_for_tasks_that_are_not_visible_yet(tmp_path: Path, i
 
     scenario = Scenario(slots=2, rpm=600)
     play(tmp_path, work, "a", "b", scenario=scenario, visible_after_s=12.0, repeat_policy="second")
+
+
+def test_a_gone_file_that_is_fetched_after_all_lets_its_dependents_go_in_the_same_run(tmp_path: Path) -> None:
+    """They had to wait for the next run, though the one they wait for is finished."""
+    chain = (
+        {"id": "walk", "prompt": "walks", "model_name": "kling-v1-6", "duration": 5},
+        {"id": "on", "kind": "video-extend", "video_id": {"item": "walk"}},
+        {"id": "further", "kind": "video-extend", "video_id": {"item": "on"}},
+    )
+
+    async def work(simulation: Simulation) -> None:
+        first = await done(simulation)
+        assert rows(simulation) == {
+            "walk": ("failed", "asset"),
+            "on": ("failed", "source"),
+            "further": ("failed", "source"),
+        }
+        assert (first.exit_code, len(simulation.world.tasks)) == (ExitCode.ITEMS_FAILED, 1)
+        again = await done(simulation, retry_failed=True)
+        assert (again.exit_code, again.items.succeeded, len(simulation.world.tasks)) == (ExitCode.OK, 3, 3)
+
+    faults = FaultPlan(script={"download": ["expired_link"] * 5})
+    lines_of_chain = tuple(json.dumps(line) for line in chain)
+    simulate(Scenario(slots=1, faults=faults, lines=lines_of_chain), tmp_path, work)

@@ -162,6 +162,8 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, t
     )
     _book(db, after, step.money, facts, terms)
     _stand(db, after, facts)
+    if attempt.state is State.ASSET_GONE and after.state is State.PUBLISHED:
+        chains.queue_dependents_of(db, after.batch_id, after.item_id)
     return after
 
 

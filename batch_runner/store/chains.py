@@ -15,6 +15,13 @@ _FAILED_SOURCE = (
 )
 
 
+_QUEUE_AGAIN = (
+    "UPDATE items SET status = 'queued', reason = NULL, error_message = NULL"
+    f" WHERE status = 'failed' AND reason = 'source' AND {_FAILED_SOURCE} IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.item_key = items.item_key AND a.state = 'refused')"
+)
+
+
 def put_sources(db: sqlite3.Connection, item_key: int, sources: Sequence[str]) -> None:
     """Let the item take the results of exactly these items."""
     db.execute("DELETE FROM sources WHERE item_key = ?", (item_key,))
@@ -61,10 +68,14 @@ def queue_dependents(db: sqlite3.Connection, batch_id: int) -> None:
 
     One that was refused for what its source left is a failure of its own: it is not tried again unasked.
     """
-    while db.execute(
-        "UPDATE items SET status = 'queued', reason = NULL, error_message = NULL"
-        f" WHERE batch_id = ? AND status = 'failed' AND reason = 'source' AND {_FAILED_SOURCE} IS NULL"
-        " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.item_key = items.item_key AND a.state = 'refused')",
-        (batch_id,),
-    ).rowcount:
+    while db.execute(f"{_QUEUE_AGAIN} AND batch_id = ?", (batch_id,)).rowcount:
         pass
+
+
+def queue_dependents_of(db: sqlite3.Connection, batch_id: int, item_id: str) -> None:
+    """An item that had failed has its files after all: what failed for it alone is queued, and what failed for that."""
+    query = f"{_QUEUE_AGAIN} AND +batch_id = ? AND item_key IN (SELECT item_key FROM sources WHERE source_id = ?)"
+    freed = [item_id]
+    while freed:
+        rows = db.execute(f"{query} RETURNING item_id", (batch_id, freed.pop())).fetchall()
+        freed += [row["item_id"] for row in rows]
