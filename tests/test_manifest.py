@@ -418,3 +418,35 @@ def test_memory_stays_bounded_over_many_lines(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak / count < 250
+
+
+# names of files
+
+
+def pictures(id_: str, number: int = 2) -> dict[str, object]:
+    return {"id": id_, "kind": "images", "prompt": id_, "n": number}
+
+
+@pytest.mark.parametrize("rivals", [(pictures("a"), pictures("a-2", 1)), (pictures("a-2", 1), pictures("a"))])
+def test_two_items_that_would_make_a_file_of_one_name_are_a_problem_of_the_later_line(
+    write: Write, rivals: tuple[dict[str, object], dict[str, object]]
+) -> None:
+    """The second one was paid for, and its file then found its name taken."""
+    problem = only(write(rivals[0], PROMPT, rivals[1]))
+    assert (problem.line, problem.field) == (3, "id")
+    assert "of line 1 may both make a file called 'a-2'" in problem.what
+
+
+def test_numbers_that_no_file_gets_are_free(write: Write) -> None:
+    lines_ = [pictures("a"), pictures("a-3", 1), pictures("a-02", 1), pictures("b", 1), pictures("b-1", 1)]
+    assert problems(write(*lines_)) == []
+
+
+def test_samples_of_a_line_may_be_the_rivals(write: Write) -> None:
+    both = write({"id": "a", "prompt": "x", "samples": 3}, pictures("a"))
+    assert "may both make a file called 'a-1'" in only(both).what
+
+
+def test_a_task_that_makes_files_of_several_types_numbers_all_of_them(write: Write) -> None:
+    sound = {"id": "loud", "kind": "video-to-audio", "video_id": "1", "sound_effect_prompt": "steps", "seconds": 5}
+    assert "'loud-3'" in only(write(sound, {"id": "loud-3", "prompt": "x"})).what

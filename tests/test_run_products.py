@@ -343,3 +343,25 @@ def test_the_users_word_counts_in_the_first_run_after_a_loss(tmp_path: Path) -> 
         assert (await run(simulation, repeat_lost=True)).exit_code == ExitCode.OK
 
     simulate(scenario(SAY), tmp_path, work)
+
+
+@pytest.mark.parametrize("order", [(2, 1), (1, 2)])
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_line_whose_file_would_be_called_like_that_of_a_removed_line_is_refused(
+    tmp_path: Path,
+    order: tuple[int, int],
+    is_finished: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """It was paid for, and then waited for ever for its name; the other's line had left the manifest before."""
+    several, one = {**PICTURE, "id": "a", "n": 2}, {**PICTURE, "id": "a-2", "n": 1}
+    before, after = (several, one) if order == (2, 1) else (one, several)
+
+    async def work(simulation: Simulation) -> None:
+        await run(simulation, **({} if is_finished else {"max_runtime_s": 2}))
+        simulation.manifest.write_text(json.dumps(after), encoding="utf-8")
+        with pytest.raises(ManifestError, match="may both make a file called 'a-2'") as caught:
+            await run(simulation)
+        assert [(problem.line, problem.field) for problem in caught.value.problems] == [(1, "id")]
+        assert len(simulation.world.tasks) == 1
+
+    simulate(scenario(before), tmp_path, work)

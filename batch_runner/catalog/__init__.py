@@ -161,6 +161,11 @@ def count(kind: str, body: Mapping[str, object]) -> int:
     return _book(kind, body).count(body)
 
 
+def most_files(kind: str, body: Mapping[str, object]) -> int:
+    """The most files that a task of a canonical body makes, of every kind of file together; KeyError as above."""
+    return _book(kind, body).most_files(body)
+
+
 def media_limits(kind: str, body: Mapping[str, object], path: str) -> MediaLimits:
     """What a file in the media field at ``path`` may be, in this body; KeyError as above, and for another field."""
     return _book(kind, body).media_limits(path, body)

@@ -21,6 +21,8 @@ from batch_runner.catalog.schema import CatalogData, CountRow, FieldRow, MediaLi
 from batch_runner.model import NOTHING, Generation, Pack, Route
 
 _NOTHING: frozenset[str] = frozenset()
+_FILES = frozenset({"image", "video", "audio"})
+"""What products make that is files; the rest is ids."""
 _SLOWEST_KNOWN_S = 455.0
 """Mean of the slowest job anybody measured (lip-sync, 2025): stands in where no row fits."""
 _USUAL_CLIP_S = 5
@@ -89,6 +91,10 @@ class Book:
         """How many files a task of this body makes, as far as that is asked for; at most so many with ``auto``."""
         row = next((row for row in self._row.count if holds(row.when, body, self._defaults)), None)
         return 1 if row is None else _counted(row, body, self._defaults)
+
+    def most_files(self, body: Body) -> int:
+        """The most files that a task of this body makes, of every kind of file together."""
+        return max(self._row.files, self.count(body)) * max(1, len(_FILES & frozenset(self._row.makes)))
 
     def media_limits(self, path: str, body: Body) -> MediaLimits:
         """What a file in that media field may be, in this body; KeyError for another field."""

@@ -178,6 +178,7 @@ class Draft:
             facts = registry.supplied(facts, model_of=model_of, length_of=length_of)
         for id_ in ids:
             self._tell_twice(id_, registry.note(id_, self._line, facts), is_given=own.has_id)
+            self._tell_rival(id_, registry.rival(id_))
             registry.inherit(id_, model_of=model_of, length_of=length_of)
         if content is None or not content.chains:
             return True
@@ -192,6 +193,13 @@ class Draft:
             self._tell("id", f"{shown(id_)} is already the id of line {first}", "an id names one item")
         else:
             self._tell(None, f"asks for the same as line {first}", 'give one of them an "id" of its own')
+
+    def _tell_rival(self, id_: str, rival: tuple[str, int, str] | None) -> None:
+        if rival is None:
+            return
+        other, line, name = rival
+        what = f"{shown(id_)} and {shown(other)} of line {line} may both make a file called {shown(name)}"
+        self._tell("id", what, "one that makes several files has them numbered: give one of the two another id")
 
     # --- price --------------------------------------------------------------------------------------------
 
@@ -237,11 +245,12 @@ def _facts(content: _Content) -> Facts:
     """What others may want to know of the items."""
     product, fields = content.product, content.fields
     files = max(product.files, catalog.count(product.kind, fields))
+    most = catalog.most_files(product.kind, fields)
     if product.inherits:  # it has the model and mode of its source, and is longer than that
-        return Facts(product.kind, files=files)
+        return Facts(product.kind, files=files, most_files=most)
     mode, duration = _usual(product.kind, content.model)
     mode, duration = str(fields.get("mode", mode)), str(fields.get("duration", duration))
-    return Facts(product.kind, content.model, mode, files, _length_s(content, duration))
+    return Facts(product.kind, content.model, mode, files, _length_s(content, duration), most)
 
 
 @cache

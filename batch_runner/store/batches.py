@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 
 from batch_runner import catalog
 from batch_runner.errors import Problem, UsageError
 from batch_runner.lifecycle import ExternalId
+from batch_runner.manifest.names import file_name, file_number
 from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
 from batch_runner.store import chains
@@ -41,7 +43,7 @@ def load(
     db.execute("DELETE FROM temp.seen")
     problems: list[Problem] = []
     for item in items:
-        problem = _load_item(db, batch, item, looked)
+        problem = _load_item(db, batch, item, looked, is_new=is_new)
         if problem is not None:
             problems.append(problem)
     if problems:
@@ -88,7 +90,9 @@ def _values(item: Item) -> tuple[object, ...]:
             item.model, item.slots, credits_text(price.credits))  # fmt: skip
 
 
-def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozenset[str]) -> Problem | None:
+def _load_item(
+    db: sqlite3.Connection, batch: Batch, item: Item, looked: frozenset[str], *, is_new: bool
+) -> Problem | None:
     row = db.execute(
         "SELECT i.*, (SELECT a.state FROM attempts a WHERE a.item_key = i.item_key"
         " ORDER BY a.number DESC LIMIT 1) AS state FROM items i WHERE i.batch_id = ? AND i.item_id = ?",
@@ -101,8 +105,42 @@ def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozens
         if row["fingerprint"] != item.fingerprint and _is_taken(row):
             return _edited(item, row)
         _update(db, row, item)
+    if not is_new and (row is None or row["fingerprint"] != item.fingerprint or not row["in_manifest"]):
+        problem = _rivalry(db, batch, item)
+        if problem is not None:
+            return problem
     db.execute("INSERT INTO temp.seen VALUES (?)", (item_key,))
     return None
+
+
+def _rivalry(db: sqlite3.Connection, batch: Batch, item: Item) -> Problem | None:
+    """What is wrong where an item that is paid for has, or will have, a file of the name of one of this item's.
+
+    Of two lines the manifest itself is told; here the other's line may be gone, and its files are not.
+    """
+    named = file_number(item.id)
+    if named is not None and named[1] <= _paid_files(db, batch, named[0], fewest=2):
+        return _rivals(item, named[0], item.id)
+    most = catalog.most_files(item.kind, json.loads(item.body))
+    names = (file_name(item.id, number) for number in range(1, most + 1)) if most > 1 else ()
+    name = next((name for name in names if _paid_files(db, batch, name, fewest=1)), None)
+    return None if name is None else _rivals(item, name, name)
+
+
+def _paid_files(db: sqlite3.Connection, batch: Batch, item_id: str, *, fewest: int) -> int:
+    """The most files an item of this id has or will have, paid for or under way; 0 if that is less than ``fewest``."""
+    row = db.execute(
+        "SELECT i.kind, i.body FROM items i JOIN attempts a USING (item_key) WHERE i.batch_id = ? AND i.item_id = ?"
+        " AND a.state NOT IN ('failed', 'refused', 'lost', 'withdrawn') LIMIT 1",
+        (batch.batch_id, item_id),
+    ).fetchone()
+    most = 0 if row is None else catalog.most_files(row["kind"], json.loads(row["body"]))
+    return most if most >= fewest else 0
+
+
+def _rivals(item: Item, other: str, name: str) -> Problem:
+    what = f"{item.id!r} and {other!r}, which is paid for or under way, may both make a file called {name!r}"
+    return Problem(item.line, "id", what, "give this line another id")
 
 
 def _is_taken(row: sqlite3.Row) -> bool:
