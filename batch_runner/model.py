@@ -51,6 +51,7 @@ class Route:
         result_key: where a finished task of the first generation lists its files.
         has_external_id: whether an id of ours for a task is documented: where it is not, a submission whose answer
             was lost is looked for, but not repeated.
+        tells_external_id: whether answers about a task repeat that id: where they do not, no list says whose a task is.
         places: where a canonical field goes in a body of the second generation, in the order of the contents; every
             field of the product but ``model_name``, which stands in the path, has one of these places:
 
@@ -70,6 +71,7 @@ class Route:
     result_key: str
     places: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
     has_external_id: bool = True
+    tells_external_id: bool = True
 
     @property
     def is_sync(self) -> bool:

@@ -2,6 +2,9 @@
 
     python benchmarks/simulation_sweep.py FIRST COUNT [--jobs N]
 
+Seeds below 1,000,000 are batches of clips; from there on they are wide ones: every product of both generations, chains,
+calls answered at once, rolling budgets, low disks, harmed files and their repair.
+
 Prints what befell the batches, counted, and each violation with the command that replays it; exit 1 if there is one.
 One seed in a row of its own shows the traceback.
 """
@@ -20,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from simulation_story import BrokenPromiseError, play_seed
+from simulation_seeds import BrokenPromiseError, play_seed
 
 _AT_ONCE = 50
 _SAY_EVERY_S = 60.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from functools import cache
+from functools import cache, lru_cache
 
 from batch_runner.sandbox.h264 import picture_parameters, sequence_parameters
 from batch_runner.sandbox.mp4 import Track, movie
@@ -13,7 +13,12 @@ from batch_runner.sandbox.results import File
 
 def small_film(file: File) -> bytes:
     """Whole boxes around noise for a clip; anything else as it is."""
-    return _film(file.name) if file.name.endswith(".mp4") else file.content()
+    return _film(file.name) if file.name.endswith(".mp4") else _as_it_is(file)
+
+
+@lru_cache(maxsize=256)
+def _as_it_is(file: File) -> bytes:
+    return file.content()
 
 
 @cache

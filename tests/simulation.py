@@ -26,10 +26,10 @@ from simulated_disk import MACHINE, Dead, Durable, SimulatedDisk, Tree
 from simulated_film import digest, small_film
 from simulated_sqlite import can_watch
 from simulation_audit import audit
+from simulation_books import item_by_name
 
 from batch_runner import api, launch
 from batch_runner.errors import StoreError
-from batch_runner.lifecycle import ExternalId
 from batch_runner.manifest import Format, Manifest, Source
 from batch_runner.media import inspect
 from batch_runner.model import Item
@@ -217,6 +217,12 @@ class Simulation:
         is_damaged: somebody harmed ``state.db``.
         has_lost: there was a ``state.db`` that is no more.
         budget_was_lowered: below what may have been spent or held already.
+        environ: the account's keys, as the program finds them.
+        settings_path: the settings file, if there is one.
+        item_of: which item a task of the account was made for (see ``simulation_books``).
+        uncertain: items that are made once, or cost what they say, only as far as their answers are heard.
+        repeats: runs in which the user gave the word to make calls again whose answer was lost.
+        spoiled: what stood in finished files that somebody harmed, by their path below the output folder.
     """
 
     def __init__(self, scenario: Scenario, folder: Path, sandbox: Sandbox, clock: VirtualClock) -> None:
@@ -231,12 +237,18 @@ class Simulation:
         trusted = () if scenario.watches_sqlite and can_watch() else ("state.db", ".lock")
         self.durable = Durable(self.output_dir, trusted)
         self.events: list[Any] = []
-        self._digests: dict[str, str] = {}
+        self._digests: dict[str, list[str]] = {}
         self.died = 0
         self.free_bytes = 10**12
         self.life: Life | None = None
         self.failed: Counter[str] = Counter()
         self.shares_rate = self.is_damaged = self.has_lost = self.budget_was_lowered = False
+        self.environ = {"KLING_ACCESS_KEY": sandbox.access_key, "KLING_SECRET_KEY": sandbox.secret_key}
+        self.settings_path: Path | None = None
+        self.item_of: Callable[[SandboxTask], str | None] = item_by_name
+        self.uncertain: set[str] = set()
+        self.repeats = 0
+        self.spoiled: dict[str, bytes] = {}
         self.manifest.write_text("".join(line + "\n" for line in self._lines()), encoding="utf-8")
 
     def _lines(self) -> list[str]:
@@ -288,8 +300,8 @@ class Simulation:
                 life,
                 api.run_settings(
                     self.manifest,
-                    resolve(flags, {}, None),
-                    environ=self._keys() if environ is None else environ,
+                    resolve(flags, {}, self.settings_path),
+                    environ=self.environ if environ is None else environ,
                     halt=halt,
                     observer=self.events.append,
                     clock=self.machine_clock,
@@ -329,15 +341,12 @@ class Simulation:
             self.machine_clock.boots += 1
             self.machine_clock.booted_at_s = self.clock.uptime_s()
 
-    def _keys(self) -> dict[str, str]:
-        return {"KLING_ACCESS_KEY": self.sandbox.access_key, "KLING_SECRET_KEY": self.sandbox.secret_key}
-
     async def repair(self) -> dict[str, str]:
         """``verify --repair`` on the account as it is."""
         flags = {"output_dir": str(self.output_dir), "base_url": self.sandbox.base_url, "rpm": self.scenario.rpm}
         life = self.life = Life(None, partial(Tree.read, self.output_dir), None)
         settings = resolve(flags, {}, None)
-        work = api.repair_settings(self.manifest, settings, environ=self._keys(), clock=self.machine_clock)
+        work = api.repair_settings(self.manifest, settings, environ=self.environ, clock=self.machine_clock)
         reasons = await self._alive(life, work)
         assert reasons is not None
         return reasons
@@ -353,16 +362,19 @@ class Simulation:
         return _json_lines(self.output_dir / "batch" / "ledger.jsonl")
 
     @property
+    def exchanges(self) -> bool:
+        """Whether answers are exchanged on the way: one that is the result itself bears no name of ours."""
+        return self.scenario.faults.other_answer > 0
+
+    @property
     def tasks(self) -> list[SandboxTask]:
         """The account's tasks that are this batch's."""
-        ours = ExternalId.of("batch", "", 1, "").batch
-        names = ((task, ExternalId.parse(task.external_task_id)) for task in self.world.tasks)
-        return [task for task, name in names if name is not None and name.batch == ours]
+        return [task for task in self.world.tasks if self.item_of(task) is not None]
 
-    def asset_digest(self, task: SandboxTask) -> str:
-        """The SHA-256 of the file that the sandbox hands out for a task."""
+    def asset_digests(self, task: SandboxTask) -> list[str]:
+        """The SHA-256 of each file that the sandbox hands out for a task."""
         if task.task_id not in self._digests:
-            self._digests[task.task_id] = digest(self.sandbox.film(next(files(task))))
+            self._digests[task.task_id] = [digest(self.sandbox.film(file)) for file in files(task)]
         return self._digests[task.task_id]
 
     def tree(self) -> dict[str, bytes]:

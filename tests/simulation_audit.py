@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulated_film import digest
+from simulation_books import CALLS, FACTS, UNCERTAIN, WITH_FACTS, by_item, item_digest, most_slots
 
 from batch_runner.errors import ExitCode
-from batch_runner.lifecycle import ExternalId
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import SandboxTask
 from batch_runner.store import StoreReader
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 _UNFINISHED = (".part", ".meta", ".tmp")
 _DERIVED = {"results.jsonl", "ledger.jsonl", "summary.json", "report.html"}
+_MEDIA = (".mp4", ".png", ".mp3", ".wav")
+
+Balances = dict[str, tuple[Decimal, Decimal]]
+"""What each pack has consumed, and holds."""
 
 
 def audit_always(simulation: Simulation) -> None:
@@ -38,13 +43,13 @@ def audit(simulation: Simulation, summary: SummaryRecord) -> None:
     """Every promise that can be checked from outside once a run has ended by itself."""
     audit_always(simulation)
     results, ledger = simulation.results(), simulation.ledger()
-    consumed, held = _audit_entries(ledger, simulation)
-    credits_ = summary.credits.get("video")
-    if credits_ is not None:
-        assert (credits_.consumed, credits_.held) == (consumed, held), "promise 4"
+    balances = _audit_entries(ledger, simulation)
+    for pack, row in summary.credits.items():
+        assert (row.consumed, row.held) == balances.get(pack, (0, 0)), "promise 4"
+    assert balances.keys() <= summary.credits.keys(), "promise 4"
     _audit_counts(simulation, summary, results)
     if not summary.items.unknown and not summary.items.pending and not _has_strays(summary):
-        _audit_truth(simulation, sum((row.consumed for row in summary.credits.values()), Decimal(0)))
+        _audit_truth(simulation, ledger)
         assert all(row.held == 0 for row in summary.credits.values()), "promise 5: nothing is held"
     _audit_files(simulation, results)
 
@@ -56,46 +61,62 @@ def _has_strays(summary: SummaryRecord) -> bool:
     )
 
 
-def _audit_truth(simulation: Simulation, consumed: Decimal) -> None:
-    """Promise 5. A store that was lost cannot name the tasks of lines that had left the manifest."""
+def _audit_truth(simulation: Simulation, ledger: Sequence[Mapping[str, Any]]) -> None:
+    """Promise 5, item by item. A store that was lost cannot name the tasks of lines that had left the manifest."""
+    told: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for entry in ledger:
+        if entry["entry"] == "charge":
+            told[item_digest(entry["item"]), entry["pack"]] += Decimal(entry["credits"])
     now_s = simulation.clock.wall_s()
-    charged = sum((task.charged_at(now_s) for task in simulation.tasks), Decimal(0))
-    if simulation.has_lost:
-        lines = simulation.manifest.read_text(encoding="utf-8").splitlines()
-        items = {ExternalId.of("batch", json.loads(line)["id"], 1, "").item for line in lines}
-        told = (task for task in simulation.tasks if str(task.external_task_id).split("-")[2] in items)
-        assert sum((task.charged_at(now_s) for task in told), Decimal(0)) <= consumed <= charged, "promise 5"
-    else:
-        assert consumed == charged, "promise 5"
+    charged: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for task in simulation.tasks:
+        charged[str(simulation.item_of(task)), task.pack.value] += task.charged_at(now_s)
+    here = {item_digest(item) for item in manifest_ids(simulation)}
+    for key in told.keys() | charged.keys():
+        if key[0] in simulation.uncertain:
+            continue
+        if key[0] in here or not simulation.has_lost:
+            assert told[key] == charged[key], f"promise 5: {key} {told[key]} {charged[key]}"
+        else:
+            assert told[key] <= charged[key], "promise 5"
+
+
+def manifest_ids(simulation: Simulation) -> list[str]:
+    """The items of the manifest as it is now."""
+    return [json.loads(line)["id"] for line in simulation.manifest.read_text(encoding="utf-8").splitlines()]
 
 
 def audit_end(simulation: Simulation, summary: SummaryRecord) -> None:
     """Promises 2 and 5 when a batch is quiet: whatever the account was paid for is a file or a named trouble."""
     now_s = simulation.clock.wall_s()
-    paid = {task.task_id for task in simulation.tasks if task.will_succeed}
+    certain = [task for task in simulation.tasks if task.kind not in UNCERTAIN]
+    good = {task.task_id for task in certain if task.will_succeed}
+    paid = good | {task.task_id for task in certain if task.failure_charged}
     assert all(task.ended_at_s <= now_s for task in simulation.tasks), "promise 2: a task is still running"
+    uncertain = {task.task_id for task in simulation.tasks if task.kind in UNCERTAIN}
     charged = {entry["task_id"] for entry in simulation.ledger() if entry["entry"] == "charge"}
-    assert charged == paid, "promise 5: what was charged is in the ledger, and nothing else"
+    assert charged - uncertain - {None} >= paid, "promise 5: what was charged is in the ledger"
+    assert charged & {task.task_id for task in certain} <= paid, "promise 5: and nothing else"
     rows = {row["task_id"]: row for row in simulation.results()}
-    for task_id in paid & rows.keys():
+    for task_id in good & rows.keys():
         row = rows[task_id]
         assert row["status"] == "succeeded" or (row["reason"] == "asset" and summary.exit_code), "promise 2"
-    names = {digest(path.read_bytes()) for path in simulation.output_dir.glob("batch/*.mp4")}
-    strays = [task for task in simulation.tasks if task.task_id in paid - rows.keys()]
-    assert all(simulation.asset_digest(task) in names or summary.exit_code for task in strays), (
+    names = {digest(path.read_bytes()) for path in simulation.output_dir.glob("batch/*") if path.suffix in _MEDIA}
+    names |= {digest(content) for content in simulation.spoiled.values()}
+    strays = [task for task in certain if task.task_id in good - rows.keys()]
+    assert all(names.issuperset(simulation.asset_digests(task)) or summary.exit_code for task in strays), (
         "promise 2: removed lines"
     )
 
 
 def audit_payment(simulation: Simulation) -> None:
-    """Promise 1: no item has two live tasks, nor a second task unless the first failed."""
-    by_item: dict[str, list[SandboxTask]] = {}
-    for task in simulation.tasks:
-        name = ExternalId.parse(task.external_task_id)
-        assert name is not None
-        by_item.setdefault(name.item, []).append(task)
-    for item, tasks in by_item.items():
+    """Promise 1: no item has two live tasks, nor a second task unless the first failed, or the user gave the word."""
+    for item, tasks in by_item((simulation.item_of(task), task) for task in simulation.tasks).items():
+        words = simulation.repeats if tasks[0].kind in UNCERTAIN else 0
         for earlier, later in pairwise(tasks):
+            if words and not (earlier.failure and earlier.ended_at_s <= later.created_at_s):
+                words -= 1
+                continue
             assert earlier.failure, f"promise 1: {item} was paid twice"
             assert earlier.ended_at_s <= later.created_at_s, f"promise 1: {item} had two live tasks"
 
@@ -103,32 +124,22 @@ def audit_payment(simulation: Simulation) -> None:
 def audit_limits(simulation: Simulation) -> None:
     """Promise 7, over all runs."""
     world, scenario = simulation.world, simulation.scenario
-    assert most_at_once(simulation.tasks) <= scenario.slots, "promise 7: slots"
+    assert most_slots(simulation.tasks) <= scenario.slots, "promise 7: slots"
     if scenario.rpm:
         assert world.most_requests_in_window() <= scenario.rpm, "promise 7: requests"
     if not simulation.shares_rate:
         assert not world.refusals[1302], "promise 7: no refusal for rate"
 
 
-def most_at_once(tasks: Iterable[SandboxTask]) -> int:
-    """The most tasks alive at one moment; one that ends when another begins has made room for it."""
-    moments = sorted(moment for task in tasks for moment in ((task.ended_at_s, -1), (task.created_at_s, 1)))
-    most = alive = 0
-    for _, change in moments:
-        alive += change
-        most = max(most, alive)
-    return most
-
-
 def audit_folder(simulation: Simulation) -> None:
     """Promises 3 and 9: whole files, no secrets."""
-    right = {simulation.asset_digest(task) for task in simulation.tasks if task.will_succeed}
+    right = {each for task in simulation.tasks if task.will_succeed for each in simulation.asset_digests(task)}
     for path, content in simulation.tree().items():
         name = path.rpartition("/")[2]
         _audit_secrecy(simulation, name, content)
-        if name.endswith(_UNFINISHED) or ".damaged-" in name:
+        if name.endswith(_UNFINISHED) or ".damaged-" in name or path in simulation.spoiled:
             continue
-        if name.endswith(".mp4"):
+        if name.endswith(_MEDIA):
             assert digest(content) in right, f"promise 3: {name} is not whole"
         elif name in _DERIVED:
             _audit_whole(name, content)
@@ -173,12 +184,13 @@ def _is_begun(path: Path) -> bool:
     return path.stat().st_size > 0 and not path.with_name(path.name + "-journal").exists()
 
 
-def _audit_entries(entries: Sequence[Mapping[str, Any]], simulation: Simulation) -> tuple[Decimal, Decimal]:
-    """Promise 4, recomputed from the entries alone; returns what is consumed and held after the last."""
-    consumed = held = Decimal(0)
+def _audit_entries(entries: Sequence[Mapping[str, Any]], simulation: Simulation) -> Balances:
+    """Promise 4, recomputed from the entries alone; returns what every pack has consumed and holds after the last."""
+    balances: Balances = {}
     open_holds: dict[str, Decimal] = {}
     for number, entry in enumerate(entries, start=1):
         name, amount = entry["external_task_id"], Decimal(entry["credits"])
+        consumed, held = balances.get(entry["pack"], (Decimal(0), Decimal(0)))
         if entry["entry"] == "hold":
             assert name not in open_holds, "promise 4: a hold was opened twice"
             open_holds[name] = amount
@@ -187,17 +199,17 @@ def _audit_entries(entries: Sequence[Mapping[str, Any]], simulation: Simulation)
             assert name in open_holds, "promise 4: a hold was settled twice"
             held -= open_holds.pop(name)
             consumed += amount if entry["entry"] == "charge" else 0
+        balances[entry["pack"]] = consumed, held
         told = (entry["seq"], Decimal(entry["consumed"]), Decimal(entry["held"]))
         assert told == (number, consumed, held), "promise 4: the balances of a prefix"
         if entry["budget"] is not None and entry["entry"] == "hold" and not simulation.budget_was_lowered:
             assert consumed + held <= Decimal(entry["budget"]), "promise 4: the budget"
-    return consumed, held
+    return balances
 
 
 def _audit_counts(simulation: Simulation, summary: SummaryRecord, results: Sequence[Mapping[str, Any]]) -> None:
     """Promise 11: the counts add up to the manifest, and the exit code follows from them."""
-    ids = [json.loads(line)["id"] for line in simulation.manifest.read_text(encoding="utf-8").splitlines()]
-    assert [row["id"] for row in results] == ids, "promise 11: the results are the manifest's items"
+    assert [row["id"] for row in results] == manifest_ids(simulation), "promise 11: the items of the manifest"
     counts = dict.fromkeys(("succeeded", "failed", "pending", "unknown"), 0)
     for row in results:
         counts[row["status"]] += 1
@@ -217,12 +229,30 @@ def _audit_counts(simulation: Simulation, summary: SummaryRecord, results: Seque
 
 def _audit_files(simulation: Simulation, results: Sequence[Mapping[str, Any]]) -> None:
     """Promises 2 and 3: every succeeded item has exactly the server's bytes, and is told with its digest."""
-    by_task = {task.task_id: task for task in simulation.tasks}
+    tasks = by_item((simulation.item_of(task), task) for task in simulation.tasks)
     for row in results:
         if row["status"] != "succeeded":
             continue
         assert row["files"], "promise 2"
-        for file in row["files"]:
+        here = [file for file in row["files"] if file["path"] not in simulation.spoiled]
+        for file in here:
             content = (simulation.output_dir / file["path"]).read_bytes()
             assert (file["bytes"], file["sha256"]) == (len(content), digest(content)), "promise 11"
-            assert digest(content) == simulation.asset_digest(by_task[row["task_id"]]), "promise 2"
+        made = [task for task in tasks.get(item_digest(row["id"]), ()) if _may_be(task, row)]
+        if row["kind"] in CALLS and simulation.exchanges:
+            made = [task for task in simulation.tasks if task.kind in CALLS]
+        assert any(_has_made(simulation, task, row["files"]) for task in made), f"promise 2: {row['id']}"
+
+
+def _may_be(task: SandboxTask, row: Mapping[str, Any]) -> bool:
+    """Whether a row may be about a task: it bears its id, unless an answer at once, or a lost store, tells none."""
+    return task.task_id == row["task_id"] or (task.kind in CALLS and task.will_succeed)
+
+
+def _has_made(simulation: Simulation, task: SandboxTask, told: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether these are the files of a task. Ids and facts become one that the service has not."""
+    facts = [file for file in told if file["path"].endswith(".json")]
+    if task.kind in FACTS:
+        return len(facts) == len(told) == 1
+    digests = [file["sha256"] for file in told if file not in facts]
+    return sorted(digests) == sorted(simulation.asset_digests(task)) and len(facts) == (task.kind in WITH_FACTS)

@@ -6,38 +6,29 @@ import asyncio
 import base64
 import errno
 import json
-import os
 import random
-import tempfile
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from sandbox_kit import picture
-from seeded_loop import prompt_settle_s
-from simulated_film import digest
-from simulation import DiskFault, Scenario, Simulation, simulate
+from simulation import DiskFault, Simulation
 from simulation_audit import audit, audit_always, audit_end
 
 from batch_runner.errors import DiskError, ExitCode, ManifestError, StoreError
 from batch_runner.lifecycle import ExternalId
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Halt
-from batch_runner.sandbox import FaultPlan, WorldConfig
+from batch_runner.sandbox import FaultPlan
 
 Line = dict[str, Any]
 
-_RUNS_TO_THE_END = 15
 _RUNS_IN_TROUBLE = 10
 """After so many runs the network gets well too: on one that is bad enough nothing ever comes to its end."""
 _LONGEST_RUN_S = 6 * 3600.0
 _PAGE_BYTES = 4096
-_HIT_MOST = 0.7
-"""No more of the creates than this are hit: where nobody is ever heard, nothing can come to its end."""
-_QUIET = {ExitCode.OK, ExitCode.ITEMS_FAILED, ExitCode.BUDGET}
+QUIET = {ExitCode.OK, ExitCode.ITEMS_FAILED, ExitCode.BUDGET}
 
 _KINDS: tuple[Line, ...] = (
     {"model_name": "kling-v2-5-turbo", "duration": "5"},
@@ -69,53 +60,6 @@ _DISK_FAULTS: tuple[tuple[str, int, int], ...] = (
 """Call, errno, and how many such calls a run may make."""
 
 
-def scenario_of(seed: int) -> Scenario:
-    """A random account, random faults of its answers."""
-    dice = random.Random(f"scenario {seed}")
-    slots = dice.randint(1, 5)
-
-    def rate(most: float) -> float:
-        return dice.choice([0.0, 0.0, dice.random() * most])
-
-    world = WorldConfig(
-        seed=seed,
-        max_concurrent=max(1, slots + dice.choice([0, 0, 0, -1, 2])),
-        rpm=60,
-        speed=dice.choice([15.0, 60.0]),
-        failure_rate=rate(0.3),
-        moderation_create_rate=rate(0.2),
-        moderation_late_rate=rate(0.2),
-        visible_after_s=dice.choice([0.0, 0.0, 2.0, 10.0]),
-        repeat_policy=dice.choice(["refuse", "same", "second"]),
-        newest_first=dice.random() < 0.7,
-        link_ttl_s=dice.choice([2_592_000.0, 3.0]),
-    )
-    most = {"lost_answer": 0.5, "reset_before": 0.3, "server_error_before": 0.3, "server_error_after": 0.3}
-    most |= {"html_200": 0.3, "cut_answer": 0.1, "other_answer": 0.1}
-    of_creates = {name: rate(share) for name, share in most.items()}
-    within = max(1.0, sum(of_creates.values()) / _HIT_MOST)
-    faults = FaultPlan(
-        seed=seed,
-        lost_answer=of_creates["lost_answer"] / within,
-        reset_before=of_creates["reset_before"] / within,
-        server_error_before=of_creates["server_error_before"] / within,
-        server_error_after=of_creates["server_error_after"] / within,
-        html_200=of_creates["html_200"] / within,
-        cut_answer=of_creates["cut_answer"] / within,
-        other_answer=of_creates["other_answer"] / within,
-        rate_429=rate(0.05),
-        read_error=rate(0.3),
-        slow=rate(0.1),
-        slow_s=dice.choice([5.0, 100.0]),
-        cut_download=rate(0.4),
-        html_download=rate(0.3),
-        range_ignored=rate(0.5),
-        etag_changed=rate(0.3),
-        expired_link=rate(0.3),
-    )
-    return Scenario(seed, dice.randint(1, 8), slots, 60, world, faults, settle_s=prompt_settle_s(), watches_sqlite=True)
-
-
 class Story:
     """One batch through everything its seed has in store.
 
@@ -123,11 +67,13 @@ class Story:
         tally: what befell it, counted.
     """
 
+    _runs_to_the_end = 15
+
     def __init__(self, simulation: Simulation) -> None:
         self.tally: Counter[str] = Counter()
         self._simulation = simulation
         self._dice = random.Random(f"story {simulation.scenario.seed}")
-        self._lines = [_line(number, self._dice) for number in range(simulation.scenario.items)]
+        self._lines = self._first_lines()
         self._removed: list[Line] = []
         self._versions: list[tuple[list[Line], list[Line]]] = [(list(self._lines), [])]
         self._budget: int | None = self._dice.randint(3, 30) if self._dice.random() < 0.3 else None
@@ -137,6 +83,9 @@ class Story:
         media.mkdir()
         (media / "start.png").write_bytes(_start_picture())
         self._write()
+
+    def _first_lines(self) -> list[Line]:
+        return [_line(number, self._dice) for number in range(self._simulation.scenario.items)]
 
     async def tell(self) -> None:
         """All of it; the promises are asked for after every run."""
@@ -216,8 +165,11 @@ class Story:
         if self._lines:
             at = self._dice.randrange(len(self._lines))
             take = self._dice.randrange(1000)
-            self._lines[at] = {**self._lines[at], "prompt": f"scene of {self._lines[at]['id']}, take {take}"}
+            self._lines[at] = self._retold(self._lines[at], take)
             self.tally["edited lines"] += 1
+
+    def _retold(self, line: Line, take: int) -> Line:
+        return {**line, "prompt": f"scene of {line['id']}, take {take}"}
 
     def _add_line(self) -> None:
         number = len(self._lines) + len(self._removed)
@@ -275,7 +227,7 @@ class Story:
     async def _run(self, **options: Any) -> SummaryRecord | None:
         """One start of the program, and everything that can be asked after it; None unless it ended by itself."""
         simulation, loop = self._simulation, asyncio.get_running_loop()
-        options |= {"budget": {} if self._budget is None else {"video": self._budget}, "max_attempts": self._attempts}
+        options |= self._usual_options()
         jump = loop.call_later(self._dice.expovariate(1 / 20), self._jump) if self._dice.random() < 0.05 else None
         began_s, requests = loop.time(), len(simulation.world.request_stamps)
         outside = self._outside()
@@ -295,11 +247,20 @@ class Story:
             self._take_back()
         elif error is not None:
             self._take_disk_error(error, is_expected=options.get("fault") is not None)
-        audit_always(simulation)
+        self._audit_always()
         if summary is not None:
             simulation.is_damaged = False  # what was harmed was no part of it, or there was nothing left to harm
-            audit(simulation, summary)
+            self._audit(summary)
         return summary
+
+    def _usual_options(self) -> dict[str, Any]:
+        return {"budget": {} if self._budget is None else {"video": self._budget}, "max_attempts": self._attempts}
+
+    def _audit_always(self) -> None:
+        audit_always(self._simulation)
+
+    def _audit(self, summary: SummaryRecord) -> None:
+        audit(self._simulation, summary)
 
     def _outside(self) -> dict[str, bytes]:
         folder, output_dir = self._simulation.folder, self._simulation.output_dir
@@ -316,8 +277,8 @@ class Story:
         """No more harm but that of the network, and then none: the batch gets quiet, and then costs nothing more."""
         simulation = self._simulation
         is_whole = self._dice.random() < 0.5
-        summary = None
-        for number in range(_RUNS_TO_THE_END):
+        summary, is_quiet = None, False
+        for number in range(self._runs_to_the_end):
             if number == _RUNS_IN_TROUBLE:
                 simulation.sandbox.faults.plan = FaultPlan()
                 self.tally["networks that had to get well"] += 1
@@ -325,17 +286,25 @@ class Story:
                 self._put_back()
                 self._write()
             summary = await self._run()
-            if summary is not None and summary.exit_code in _QUIET:
+            is_quiet = summary is not None and await self._is_quiet(summary)
+            if is_quiet:
                 break
         assert summary is not None, "an edit could not be taken back"
-        assert summary.exit_code in _QUIET, summary
-        assert summary.exit_code != ExitCode.BUDGET or self._budget is not None, "promise 11"
-        audit_end(simulation, summary)
-        if summary.exit_code != ExitCode.BUDGET:
+        assert is_quiet, summary
+        assert summary.exit_code != ExitCode.BUDGET or self._usual_options()["budget"], "promise 11"
+        self._audit_end(summary)
+        if summary.exit_code in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
             before, requests = simulation.tree(), len(simulation.world.request_stamps)
             assert await self._run() == summary, "promise 6"
             assert simulation.tree() == before, "promise 6"
             assert len(simulation.world.request_stamps) == requests, "promise 6"
+
+    async def _is_quiet(self, summary: SummaryRecord) -> bool:
+        """Whether another run would change nothing."""
+        return summary.exit_code in QUIET
+
+    def _audit_end(self, summary: SummaryRecord) -> None:
+        audit_end(self._simulation, summary)
 
     async def _neighbours(self) -> None:
         """Other programs on the account: tasks of theirs hold slots, requests of theirs count."""
@@ -363,65 +332,3 @@ def _line(number: int, dice: random.Random) -> Line:
 @cache
 def _start_picture() -> bytes:
     return base64.b64decode(picture(320, 320))
-
-
-@dataclass(frozen=True)
-class Played:
-    """What a seed came to.
-
-    Attributes:
-        tally: what befell the batch, by name.
-        trace: a digest over every request, every task and the ledger: a replay has the same.
-    """
-
-    tally: Counter[str]
-    trace: str
-
-
-def play_seed(seed: int) -> Played:
-    """Play one seed in a folder that is gone afterwards.
-
-    Raises:
-        BrokenPromiseError: with the command that replays it.
-    """
-
-    async def work(simulation: Simulation) -> Played:
-        story = Story(simulation)
-        await story.tell()
-        return Played(_tally(story, simulation), _trace(simulation))
-
-    with tempfile.TemporaryDirectory(dir=_memory(), prefix="simulation-") as folder:
-        try:
-            played: Played = simulate(scenario_of(seed), Path(folder), work)
-        except Exception as error:
-            raise BrokenPromiseError(seed, error) from error
-        return played
-
-
-class BrokenPromiseError(AssertionError):
-    """A seed showed a violation, or a fault of the program."""
-
-    def __init__(self, seed: int, error: Exception) -> None:
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        super().__init__(f"seed {seed}: {what}; replay: python benchmarks/simulation_sweep.py {seed} 1")
-
-
-def _tally(story: Story, simulation: Simulation) -> Counter[str]:
-    faults = Counter({f"answer {fault}": number for fault, number in simulation.sandbox.faults.injected.items()})
-    disk = Counter({f"disk {name}": number for name, number in simulation.failed.items()})
-    cuts = simulation.machine_clock.boots - 1
-    deaths = Counter({"kills": simulation.died - cuts, "power cuts": cuts, "batches": 1})
-    return story.tally + faults + disk + deaths
-
-
-def _trace(simulation: Simulation) -> str:
-    world = simulation.world
-    tasks = [(task.task_id, task.created_at_s) for task in world.tasks]
-    told = repr((world.request_stamps, tasks, sorted(world.refusals.items()), simulation.ledger()))
-    return digest(told.encode())
-
-
-@cache
-def _memory() -> str | None:
-    """A folder in memory, where the machine has one."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

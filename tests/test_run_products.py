@@ -137,6 +137,48 @@ def test_a_lost_store_makes_no_call_again(tmp_path: Path, *, has_file: bool) -> 
     simulate(scenario(SAY), tmp_path, work)
 
 
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_lost_store_takes_a_call_of_several_files_for_finished_only_with_all_of_them(
+    tmp_path: Path, missing: int
+) -> None:
+    """Three masks, and the facts that say which is which and were written last."""
+    parts = {"id": "parts", "kind": "image-recognize", "image": {"item": "hero"}}
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        paths = sorted(simulation.output_dir.glob("batch/parts-*"))
+        assert [path.suffix for path in paths] == [".png", ".png", ".png", ".json"]
+        for path in [*simulation.output_dir.glob("state.db*"), *paths[len(paths) - missing :]]:
+            path.unlink()
+        summary = await run(simulation)
+        assert summary.requests.submit == 0
+        assert rows(simulation)["parts"] == (("unknown", "unresolved") if missing else ("succeeded", None))
+        told = {row["id"]: [file["path"] for file in row["files"]] for row in simulation.results()}
+        assert told["parts"] == ([] if missing else [f"batch/{path.name}" for path in paths])
+
+    simulate(scenario(PICTURE, parts), tmp_path, work)
+
+
+@pytest.mark.parametrize("with_sources", [True, False])
+def test_a_lost_store_finds_tasks_whose_lists_do_not_say_whose_they_are(tmp_path: Path, *, with_sources: bool) -> None:
+    """Answers about advanced-lip-sync repeat no external id; its paid task is found whatever its sources came to."""
+    face = {"id": "face", "kind": "identify-face", "video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
+    chosen = {"face_id": {"item": "face"}, "sound_file": "https://example.com/a.mp3?sandbox-seconds=5"}
+    times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 500}
+    talk = {"id": "talk", "kind": "advanced-lip-sync", "session_id": {"item": "face"}, "seconds": 5}
+    talk["face_choose"] = [{**chosen, **times}]
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        gone = [] if with_sources else [simulation.output_dir / "batch" / "face.json"]
+        for path in [*simulation.output_dir.glob("state.db*"), *gone]:
+            path.unlink()
+        summary = await run(simulation)
+        assert (summary.requests.submit, rows(simulation)["talk"]) == (0, ("succeeded", None))
+
+    simulate(scenario(face, talk, repeat_policy="second"), tmp_path, work)
+
+
 def test_a_chain_of_products_runs_in_its_own_order(tmp_path: Path) -> None:
     longer = {"id": "longer", "kind": "video-extend", "video_id": {"item": "walk"}}
     face = {"id": "face", "kind": "identify-face", "video_id": {"item": "walk"}}

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from simulation import Scenario, Simulation, audit, simulate
 from simulation_audit import audit_always
-from simulation_story import play_seed
+from simulation_seeds import FIRST_WIDE_SEED, play_seed
 
 from batch_runner.sandbox import WorldConfig
 from batch_runner.sandbox.config import RepeatPolicy
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
 FIRST_SEED = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
+WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "250"))
 BLOCKS = min(20, SEEDS)
+WIDE_BLOCKS = min(5, WIDE_SEEDS)
 """Few enough that pytest itself costs nothing, enough to share them out."""
 
 
@@ -110,7 +112,14 @@ def test_promises_hold_through_everything_a_seed_has_in_store(block: int) -> Non
         play_seed(seed)
 
 
+@pytest.mark.parametrize("block", range(WIDE_BLOCKS))
+def test_promises_hold_for_every_product_and_for_chains_of_them(block: int) -> None:
+    first = FIRST_WIDE_SEED + block * WIDE_SEEDS // WIDE_BLOCKS
+    for seed in range(first, FIRST_WIDE_SEED + (block + 1) * WIDE_SEEDS // WIDE_BLOCKS):
+        play_seed(seed)
+
+
 def test_a_seed_replays_exactly() -> None:
     """The same requests at the same moments, the same deaths, the same bytes in the ledger."""
-    for seed in (1, 4, 29):
+    for seed in (1, 4, 29, FIRST_WIDE_SEED + 5, FIRST_WIDE_SEED + 10):
         assert play_seed(seed) == play_seed(seed)

@@ -77,7 +77,14 @@ class Book:
         if row.generation is Generation.V2:
             return Route(row.generation, path, _V2_TASKS, "", self._places)
         list_path = None if row.sync else path
-        return Route(row.generation, path, list_path, row.result_key, has_external_id=row.external_id)
+        return Route(
+            row.generation,
+            path,
+            list_path,
+            row.result_key,
+            has_external_id=row.external_id,
+            tells_external_id=row.external_id_told,
+        )
 
     def model_of(self, body: Body) -> str:
         """The model that a canonical body means."""

@@ -154,6 +154,7 @@ class ProductRow(Row):
         result_key: where a finished task of the first generation lists its files.
         sync: whether the create is answered with the result.
         external_id: whether an id of the caller's for a task is documented.
+        external_id_told: whether answers about a task repeat that id.
         makes: the kinds of file (image, video, audio) and of id that another item can take from a result of it.
         grade: the field that price rows and models call ``mode``.
         count: which field says how many files a task makes; none: one.
@@ -171,6 +172,7 @@ class ProductRow(Row):
     suffix: str
     sync: bool = False
     external_id: bool = True
+    external_id_told: bool = True
     makes: tuple[str, ...] = ()
     grade: str = "mode"
     count: tuple[CountRow, ...] = ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from batch_runner import catalog
+from batch_runner.catalog import Product
 from batch_runner.download import sha256_of
 from batch_runner.errors import StoppedError
 from batch_runner.kling import Trouble, failure_of
@@ -22,6 +23,7 @@ from batch_runner.store import FoundTask, StoredFile
 
 T = TypeVar("T")
 
+_FACTS_SUFFIX = ".json"
 _LAST_PAGE = 1000
 """kling-api 4.3: ``pageNum`` is 1..1000."""
 
@@ -32,6 +34,7 @@ async def adopt_from_account(context: Context) -> None:
     Of calls that are answered at once the account knows nothing: their files here tell, or nobody does.
 
     One request a product on an empty account, two where a store was lost; only items that were never searched for ask.
+    Where no answer repeats our ids, one request an item.
     What is found is taken up beyond any budget too, for it is paid already: that is told, and stops what is new.
 
     Raises:
@@ -41,7 +44,7 @@ async def adopt_from_account(context: Context) -> None:
     """
     is_found = False
     for item_id, kind in await context.store.unlooked_calls(context.batch):
-        is_found |= await _recover_call(context, item_id, catalog.product(kind).suffix)
+        is_found |= await _recover_call(context, item_id, catalog.product(kind))
     if await _adopt_tasks(context) or is_found:
         for pack in sorted({*context.budgets, *(budget.pack for budget in context.rolling)}):
             await context.tell_balance(pack, "with what was found of earlier runs, ")
@@ -51,11 +54,12 @@ async def _adopt_tasks(context: Context) -> int:
     kinds = await context.store.unlooked_kinds(context.batch)
     if not kinds:
         return 0
-    routes = {route.list_path: route for route in (catalog.route(kind, model) for kind, model in kinds)}
+    routes = {route.list_path: (route, kind) for kind, model in kinds for route in [catalog.route(kind, model)]}
     await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - asyncio.get_running_loop().time()))
     found: list[FoundTask] = []
-    for route in routes.values():
-        found += await _tasks_of_batch(context, route)
+    for route, kind in routes.values():
+        search = _tasks_of_batch(context, route) if route.tells_external_id else _tasks_by_name(context, route, kind)
+        found += await search
     count = await context.store.adopt(context.batch, found, context.budgets)
     strays = await context.store.without_line(context.batch, found)
     if strays:
@@ -66,9 +70,9 @@ async def _adopt_tasks(context: Context) -> int:
     return count
 
 
-async def _recover_call(context: Context, item_id: str, suffix: str) -> bool:
+async def _recover_call(context: Context, item_id: str, product: Product) -> bool:
     """Whether it was taken up, and counts from now on."""
-    files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, suffix)
+    files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, product)
     attempt = await context.store.recover_call(context.batch, item_id, files, context.budgets)
     if attempt is None:
         text = "state.db was lost, and the budget has no room for what it may have cost; raise --budget"
@@ -79,13 +83,21 @@ async def _recover_call(context: Context, item_id: str, suffix: str) -> bool:
     return attempt is not None
 
 
-def _finished_files(context: Context, item_id: str, suffix: str) -> list[StoredFile]:
-    """The files of an item under their final names, plain or numbered from 1."""
+def _finished_files(context: Context, item_id: str, product: Product) -> list[StoredFile]:
+    """The files of an item under their final names, plain or numbered from 1; none where some are missing.
+
+    Of several files the last one says what the others are, so that without it nobody knows how many there were.
+    """
     folder = context.output_dir / context.batch.name
-    paths = [folder / f"{item_id}{suffix}"]
+    paths = [folder / f"{item_id}{product.suffix}"]
     if not _is_file(paths[0]):
-        numbered = (folder / f"{item_id}-{number}{suffix}" for number in count(1))
+        numbered = (folder / f"{item_id}-{number}{product.suffix}" for number in count(1))
         paths = list(takewhile(_is_file, numbered))
+        facts_path = folder / f"{item_id}-{len(paths) + 1}{_FACTS_SUFFIX}"
+        if _is_file(facts_path):
+            paths.append(facts_path)
+        elif product.files > 1:
+            return []
     found = []
     for ordinal, path in enumerate(paths):
         size, digest = sha256_of(path)
@@ -113,6 +125,23 @@ async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
         if not is_in_doubt or (look and len(found) == known):
             break
     return list(found.values())
+
+
+async def _tasks_by_name(context: Context, route: Route, kind: str) -> list[FoundTask]:
+    """Those of a product whose lists do not say whose a task is: asked for item by item, attempt by attempt."""
+    is_in_doubt = context.lost_at_s > float("-inf")
+    if not is_in_doubt and not await _patiently(context, partial(context.client.page, route, 1, 1)):
+        return []
+    found = []
+    for item_id, fingerprint in await context.store.unlooked_items(context.batch, kind):
+        for number in count(1):
+            name = ExternalId.of(context.batch.name, item_id, number, fingerprint)
+            task = await _patiently(context, partial(context.client.find, route, str(name), by_external_id=True))
+            if task is not None:
+                found.append(FoundTask(name, task, _reason(task)))
+            if task is None or task.status is not TaskStatus.FAILED:
+                break
+    return found
 
 
 async def _listed(context: Context, route: Route) -> AsyncIterator[list[Task]]:

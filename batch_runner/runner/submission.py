@@ -105,6 +105,8 @@ class Courier:
 
     async def _send(self, admission: int) -> None:
         """The intent first, durable; then the request."""
+        if not await self._is_new():
+            return
         try:
             body = await self.context.halt.unless(self.prepare(self.context, self.attempt))
         except UnusableSourceError as error:
@@ -118,8 +120,6 @@ class Courier:
             self.context.notice(str(error), urgent=True)
             self.context.halt.leave(error)
             raise HaltedError from None
-        if not await self._is_new():
-            return
         await self.passage.record(Event.SEND)
         self.passage.poller.add(self.passage.watch)
         self._search.begin()

@@ -23,6 +23,12 @@ def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str
     return [(kind, model) for kind, model in found if not catalog.route(kind, model).is_sync]
 
 
+def unlooked_items(db: sqlite3.Connection, batch_id: int, kind: str) -> list[tuple[str, str]]:
+    """Id and fingerprint of the items of a product for which the account has not been searched yet."""
+    query = f"SELECT item_id, fingerprint FROM items {_ASKING} AND kind = ? ORDER BY line"
+    return [(row["item_id"], row["fingerprint"]) for row in db.execute(query, (batch_id, kind))]
+
+
 _ASKING = "WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
 """Lines that the account is to be searched for; not removed ones, whose products nobody asks for: they may return."""
 

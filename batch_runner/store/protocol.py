@@ -38,6 +38,9 @@ class Store(Protocol):
     async def unlooked_kinds(self, batch: Batch) -> list[tuple[str, str]]:
         """Products and models whose queued items still need the account searched for earlier tasks."""
 
+    async def unlooked_items(self, batch: Batch, kind: str) -> list[tuple[str, str]]:
+        """Id and fingerprint of such items of a product."""
+
     async def adopt(self, batch: Batch, found: Sequence[FoundTask], budgets: Mapping[str, Decimal]) -> int:
         """Take up tasks found on the account, and let the searched items be submitted; returns how many.
 

@@ -199,6 +199,10 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(adoption.without_line, batch.batch_id, found)
 
+    async def unlooked_items(self, batch: Batch, kind: str) -> list[tuple[str, str]]:
+        """See ``Store``."""
+        return await self._do(adoption.unlooked_items, batch.batch_id, kind)
+
     async def unlooked_calls(self, batch: Batch) -> list[tuple[str, str]]:
         """See ``Store``."""
         return await self._do(adoption.unlooked_calls, batch.batch_id)

@@ -1,0 +1,141 @@
+"""What the account was asked for, held against the lines of the manifest and what their sources made."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from simulated_film import digest
+from simulation import Simulation
+from simulation_books import CALLS, UNCERTAIN, item_by_name, item_digest
+from simulation_families import Line
+
+from batch_runner.sandbox import SandboxTask
+from batch_runner.sandbox.results import files
+
+_OWN_WORDS = frozenset({"id", "kind", "priority", "seconds", "credits"})
+_FILES = frozenset({"image", "sound_file"})
+"""Fields in which a result of another item travels as a file."""
+_ADDRESSES = frozenset({"video_url"})
+"""Fields in which it travels as a link that nobody can know beforehand."""
+_MEDIA = _FILES | {
+    *("video_url", "image_url", "images", "subject_image", "human_image", "cloth_image", "frontal_image"),
+    *("element_frontal_image", "voice_url"),
+}
+"""Fields that the service remembers as a digest."""
+
+
+class Asked:
+    """Every text that each line ever had, and the tasks that were made of them."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._versions: defaultdict[str, list[Line]] = defaultdict(list)
+        self._calls: dict[str, str | None] = {}
+
+    def note(self, lines: Iterable[Line]) -> None:
+        """These lines stand in the manifest now."""
+        for line in lines:
+            digest_ = item_digest(line["id"])
+            if line not in self._versions[digest_]:
+                self._versions[digest_].append(line)
+            if line.get("kind") in UNCERTAIN:
+                self._simulation.uncertain.add(digest_)
+
+    def item_of(self, task: SandboxTask) -> str | None:
+        """The item of a task: by its name, or, where calls have none, by what was asked for."""
+        if task.kind not in CALLS:
+            return item_by_name(task)
+        if task.task_id not in self._calls:
+            candidates = (item for item, lines in self._versions.items() if lines[0].get("kind") == task.kind)
+            self._calls[task.task_id] = next((item for item in candidates if self._is_of(item, task)), None)
+        return self._calls[task.task_id]
+
+    def audit(self) -> None:
+        """Every task says what a version of its line says, with what the line's sources really made."""
+        for task in self._simulation.tasks:
+            item = self.item_of(task)
+            assert item is not None
+            assert self._is_of(item, task), f"{item} was asked for as {task.body}, which no line of its says"
+        calls = [task for task in self._simulation.world.tasks if task.kind in CALLS]
+        assert all(self.item_of(task) for task in calls), "a call was made that no line asks for"
+
+    def facts(self, item_id: str) -> Iterator[str]:
+        """Ids that what an item's tasks made is known by."""
+        for task in self._tasks(item_digest(item_id)):
+            yield from _ids(task).values()
+
+    def _is_of(self, item: str, task: SandboxTask) -> bool:
+        kinds = {line.get("kind", "text2video") for line in self._versions[item]}
+        return kinds == {task.kind} and any(self._says(line, task) for line in self._versions[item])
+
+    def _says(self, line: Line, task: SandboxTask) -> bool:
+        fields = {name: value for name, value in line.items() if name not in _OWN_WORDS}
+        return all(self._agrees(name, value, task.body.get(name), task) for name, value in fields.items())
+
+    def _agrees(self, name: str, said: Any, asked: Any, task: SandboxTask) -> bool:
+        if isinstance(said, dict) and "item" in said:
+            return asked is not None and (name in _ADDRESSES or str(asked) in set(self._made(name, said, task)))
+        if isinstance(said, dict):
+            given = asked if isinstance(asked, dict) else {}
+            return all(self._agrees(key, each, given.get(key), task) for key, each in said.items())
+        if isinstance(said, list):
+            pairs = zip(said, asked or (), strict=False)
+            return len(said) == len(asked or ()) and all(self._agrees(name, each, one, task) for each, one in pairs)
+        return str(asked) == (self._digest(said) if name in _MEDIA else str(said))
+
+    def _digest(self, said: str) -> str:
+        if said.startswith("https://"):
+            return digest(said.encode())
+        return _of_file((self._simulation.folder / said).read_bytes())
+
+    def _made(self, name: str, said: Line, task: SandboxTask) -> Iterator[str]:
+        """What may stand in the field: something that a task of the source had made by then."""
+        for source in self._tasks(item_digest(said["item"])):
+            if not source.will_succeed or source.ended_at_s > task.created_at_s:
+                continue
+            if name in _FILES:
+                made = [file for file in files(source) if (name == "image") == file.name.endswith(".png")]
+                yield _of_file(self._simulation.sandbox.film(made[said.get("asset", 1) - 1]))
+            elif name in _ids(source):
+                yield _ids(source)[name]
+
+    def _tasks(self, item: str) -> Iterator[SandboxTask]:
+        kind = self._versions[item][0].get("kind", "text2video")
+        of_kind = (task for task in self._simulation.world.tasks if task.kind == kind)
+        return (task for task in of_kind if self.item_of(task) == item)
+
+
+def audit_facts(simulation: Simulation, asked: Asked) -> None:
+    """Promise 2 for results that are no file of the service's: the ids are those that were given out."""
+    if simulation.exchanges:
+        return
+    for path in simulation.output_dir.glob("batch/*.json"):
+        if path.name == "summary.json" or "-seen-" in path.name or f"batch/{path.name}" in simulation.spoiled:
+            continue
+        text = path.read_text(encoding="utf-8")
+        json.loads(text)
+        assert any(each in text for each in asked.facts(path.stem)), f"promise 2: {path.name} is another's"
+
+
+def _ids(task: SandboxTask) -> dict[str, str]:
+    """The ids that a task gives out, by the field that takes them."""
+    made = _MAKERS.get(task.kind)
+    return {"video_id": task.video_id} if made is None else made(task)
+
+
+_MAKERS: Mapping[str, Callable[[SandboxTask], dict[str, str]]] = {
+    "tts": lambda task: {"audio_id": task.made_id("audio")},
+    "identify-face": lambda task: {"session_id": task.made_id("session"), "face_id": task.made_id("face")},
+    "init-selection": lambda task: {"session_id": task.made_id("session")},
+    "add-selection": lambda task: {"session_id": task.facts["session_id"]},
+    "elements": lambda task: {"element_id": str(task.made_number("element"))},
+    "voices": lambda task: {"voice_id": str(task.made_number("voice"))},
+}
+
+
+def _of_file(content: bytes) -> str:
+    return digest(base64.b64encode(content))

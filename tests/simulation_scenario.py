@@ -1,0 +1,60 @@
+"""The account of a simulated batch, and what goes wrong with its answers, drawn from a seed."""
+
+from __future__ import annotations
+
+import random
+
+from seeded_loop import prompt_settle_s
+from simulation import Scenario
+
+from batch_runner.sandbox import FaultPlan, WorldConfig
+
+_HIT_MOST = 0.7
+"""No more of the creates than this are hit: where nobody is ever heard, nothing can come to its end."""
+
+
+def scenario_of(seed: int) -> Scenario:
+    """A random account, random faults of its answers."""
+    dice = random.Random(f"scenario {seed}")
+    slots = dice.randint(1, 5)
+
+    def rate(most: float) -> float:
+        return dice.choice([0.0, 0.0, dice.random() * most])
+
+    world = WorldConfig(
+        seed=seed,
+        max_concurrent=max(1, slots + dice.choice([0, 0, 0, -1, 2])),
+        rpm=60,
+        speed=dice.choice([15.0, 60.0]),
+        failure_rate=rate(0.3),
+        moderation_create_rate=rate(0.2),
+        moderation_late_rate=rate(0.2),
+        visible_after_s=dice.choice([0.0, 0.0, 2.0, 10.0]),
+        repeat_policy=dice.choice(["refuse", "same", "second"]),
+        newest_first=dice.random() < 0.7,
+        link_ttl_s=dice.choice([2_592_000.0, 3.0]),
+    )
+    most = {"lost_answer": 0.5, "reset_before": 0.3, "server_error_before": 0.3, "server_error_after": 0.3}
+    most |= {"html_200": 0.3, "cut_answer": 0.1, "other_answer": 0.1}
+    of_creates = {name: rate(share) for name, share in most.items()}
+    within = max(1.0, sum(of_creates.values()) / _HIT_MOST)
+    faults = FaultPlan(
+        seed=seed,
+        lost_answer=of_creates["lost_answer"] / within,
+        reset_before=of_creates["reset_before"] / within,
+        server_error_before=of_creates["server_error_before"] / within,
+        server_error_after=of_creates["server_error_after"] / within,
+        html_200=of_creates["html_200"] / within,
+        cut_answer=of_creates["cut_answer"] / within,
+        other_answer=of_creates["other_answer"] / within,
+        rate_429=rate(0.05),
+        read_error=rate(0.3),
+        slow=rate(0.1),
+        slow_s=dice.choice([5.0, 100.0]),
+        cut_download=rate(0.4),
+        html_download=rate(0.3),
+        range_ignored=rate(0.5),
+        etag_changed=rate(0.3),
+        expired_link=rate(0.3),
+    )
+    return Scenario(seed, dice.randint(1, 8), slots, 60, world, faults, settle_s=prompt_settle_s(), watches_sqlite=True)

@@ -1,0 +1,83 @@
+"""One seed, one batch, one story; the numbers decide which kind of story it is."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from simulated_film import digest
+from simulation import Simulation, simulate
+from simulation_scenario import scenario_of
+from simulation_story import Story
+from simulation_wide import WideStory, wide_scenario_of
+
+FIRST_WIDE_SEED = 1_000_000
+"""Seeds from here on tell wide stories; those below stay as they are."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a seed came to.
+
+    Attributes:
+        tally: what befell the batch, by name.
+        trace: a digest over every request, every task and the ledger: a replay has the same.
+    """
+
+    tally: Counter[str]
+    trace: str
+
+
+def play_seed(seed: int) -> Played:
+    """Play one seed in a folder that is gone afterwards.
+
+    Raises:
+        BrokenPromiseError: with the command that replays it.
+    """
+
+    is_wide = seed >= FIRST_WIDE_SEED
+
+    async def work(simulation: Simulation) -> Played:
+        story = WideStory(simulation) if is_wide else Story(simulation)
+        await story.tell()
+        return Played(_tally(story, simulation), _trace(simulation))
+
+    with tempfile.TemporaryDirectory(dir=_memory(), prefix="simulation-") as folder:
+        try:
+            played: Played = simulate((wide_scenario_of if is_wide else scenario_of)(seed), Path(folder), work)
+        except Exception as error:
+            raise BrokenPromiseError(seed, error) from error
+        return played
+
+
+class BrokenPromiseError(AssertionError):
+    """A seed showed a violation, or a fault of the program."""
+
+    def __init__(self, seed: int, error: Exception) -> None:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        super().__init__(f"seed {seed}: {what}; replay: python benchmarks/simulation_sweep.py {seed} 1")
+
+
+def _tally(story: Story, simulation: Simulation) -> Counter[str]:
+    faults = Counter({f"answer {fault}": number for fault, number in simulation.sandbox.faults.injected.items()})
+    disk = Counter({f"disk {name}": number for name, number in simulation.failed.items()})
+    cuts = simulation.machine_clock.boots - 1
+    deaths = Counter({"kills": simulation.died - cuts, "power cuts": cuts, "batches": 1})
+    return story.tally + faults + disk + deaths
+
+
+def _trace(simulation: Simulation) -> str:
+    world = simulation.world
+    tasks = [(task.task_id, task.created_at_s) for task in world.tasks]
+    told = repr((world.request_stamps, tasks, sorted(world.refusals.items()), simulation.ledger()))
+    return digest(told.encode())
+
+
+@cache
+def _memory() -> str | None:
+    """A folder in memory, where the machine has one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

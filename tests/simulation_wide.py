@@ -1,0 +1,284 @@
+"""The wide story: every product, chains, calls answered at once, rolling budgets, low disks, files that are harmed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from simulation import Scenario, Simulation
+from simulation_bodies import Asked, audit_facts
+from simulation_books import item_digest, most_charged
+from simulation_families import ALL, FIRST, Line, retold, sources
+from simulation_scenario import scenario_of
+from simulation_story import QUIET, Story
+
+from batch_runner.errors import ExitCode, ManifestError
+from batch_runner.model import Pack
+from batch_runner.records import SummaryRecord
+
+_ROOM = 10**12
+_LOW = (0, 20_000_000, 60_000_000, 150_000_000)
+"""Free bytes: none; less than the reserve; room for a clip or so; for a few."""
+_SPOILABLE = (".mp4", ".png", ".mp3", ".wav", ".json")
+_DERIVED = {"summary.json"}
+_FEWEST_SLOTS = 3
+"""A task may make so many pictures at once."""
+
+
+def wide_scenario_of(seed: int) -> Scenario:
+    """An account as any other, with slots of its own for pictures, that may charge for failures."""
+    dice = random.Random(f"wide scenario {seed}")
+    usual = scenario_of(seed)
+    slots = max(usual.slots, _FEWEST_SLOTS)
+    world = replace(
+        usual.world,
+        max_concurrent=max(_FEWEST_SLOTS, slots + dice.choice([0, 0, -1, 2])),
+        slots={Pack.IMAGE: max(_FEWEST_SLOTS, slots + dice.choice([0, -1, 3]))},
+        charged_failures=dice.choice([0.0, 0.0, 0.5]),
+    )
+    return replace(usual, items=dice.randint(1, 4), slots=slots, world=world)
+
+
+class WideStory(Story):
+    """Batches of families of lines, for which more can be promised, and less."""
+
+    _runs_to_the_end = 40
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._wide = dice = random.Random(f"wide {simulation.scenario.seed}")
+        self._kinds = FIRST
+        if dice.random() < 0.6:
+            self._kinds, simulation.environ = ALL, {"KLING_API_KEY": simulation.sandbox.api_key}
+        self._families = 0
+        self._asked = Asked(simulation)
+        simulation.item_of = self._asked.item_of
+        self._repeats = dice.random() < 0.6
+        self._images: int | None = dice.choice([None, None, dice.randint(4, 60)])
+        self._rolling = _windows(dice) if dice.random() < 0.4 else {}
+        self._is_ending = self._was_low = False
+        self._starving: asyncio.Future[None] | None = None
+        super().__init__(simulation)
+
+    def _first_lines(self) -> list[Line]:
+        return [line for _ in range(self._simulation.scenario.items) for line in self._family()]
+
+    def _family(self) -> list[Line]:
+        name = f"item-{self._families}"
+        self._families += 1
+        lines = self._kinds[self._wide.choice(sorted(self._kinds))](name, self._wide)
+        return [{**line, "priority": self._wide.randrange(3)} if self._wide.random() < 0.1 else line for line in lines]
+
+    def _write(self) -> None:
+        super()._write()
+        self._asked.note(self._lines)
+        self._simulation.settings_path = self._simulation.folder / "batch_runner.toml"
+        budgets = [f"{pack}={most}/{window_s}s" for (pack, window_s), most in self._rolling.items()]
+        self._simulation.settings_path.write_text(f"rolling_budget = {json.dumps(budgets)}\n", encoding="utf-8")
+
+    # --- the manifest ---------------------------------------------------------------------------------------
+
+    def _retold(self, line: Line, take: int) -> Line:
+        return retold(line, take)
+
+    def _add_line(self) -> None:
+        at = self._wide.randint(0, len(self._lines))
+        self._lines[at:at] = self._family()
+        self.tally["added families"] += 1
+
+    def _remove_line(self) -> None:
+        """Alone, which is refused if others take its result; or with those."""
+        before = len(self._removed)
+        super()._remove_line()
+        if self._wide.random() < 0.7:
+            gone = {line["id"] for line in self._removed[before:]}
+            while more := [line for line in self._lines if sources(line) & gone]:
+                self._lines = [line for line in self._lines if line not in more]
+                self._removed += more
+                gone |= {line["id"] for line in more}
+
+    # --- files and the disk ---------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        """A harmed file would be taken for the user's own by a store that never heard of it."""
+        super()._forget()
+        for name in self._simulation.spoiled:
+            (self._simulation.output_dir / name).unlink(missing_ok=True)
+
+    def _spoil(self) -> None:
+        """Remove, cut or alter a finished file."""
+        folder = self._simulation.output_dir / "batch"
+        paths = sorted(path for path in folder.glob("*") if path.suffix in _SPOILABLE and path.name not in _DERIVED)
+        if not paths:
+            return
+        path = self._wide.choice(paths)
+        content = path.read_bytes()
+        self._simulation.spoiled.setdefault(f"batch/{path.name}", content)
+        how = self._wide.choice(["removed", "removed", "cut", "altered"])
+        path.unlink()
+        if how != "removed":
+            path.write_bytes(content[: len(content) // 2] if how == "cut" else content[:-1] + b"?")
+        self.tally[f"files {how}"] += 1
+
+    def _look_for_mended(self) -> None:
+        for name, content in list(self._simulation.spoiled.items()):
+            path = self._simulation.output_dir / name
+            if path.exists() and path.read_bytes() == content:
+                del self._simulation.spoiled[name]
+
+    @property
+    def _can_mend(self) -> bool:
+        return (self._simulation.output_dir / "state.db").exists() and not self._simulation.is_damaged
+
+    async def _repair(self) -> None:
+        """``verify --repair``: every finished file is whole again, or its item is told with a reason."""
+        simulation = self._simulation
+        tasks = simulation.tasks
+        try:
+            reasons = await simulation.repair()
+        except ManifestError:
+            self._take_back()
+            return
+        self.tally["repairs"] += 1
+        assert simulation.tasks == tasks, "promise 1: a repair buys nothing"
+        self._look_for_mended()
+        self._audit_always()
+        if not simulation.has_lost and (simulation.output_dir / "batch" / "results.jsonl").exists():
+            for row in simulation.results():
+                harmed = simulation.spoiled.keys() & {file["path"] for file in row["files"]}
+                assert not harmed or row["id"] in reasons, f"promise 2: {harmed} are neither mended nor told"
+
+    async def _starve(self) -> None:
+        """The disk fills up, and somebody makes room."""
+        while True:
+            await asyncio.sleep(self._wide.expovariate(1 / 60))
+            self._simulation.free_bytes = self._wide.choice(_LOW)
+            self._was_low = True
+            self.tally["low disks"] += 1
+            await asyncio.sleep(self._wide.expovariate(1 / 60))
+            self._simulation.free_bytes = _ROOM
+
+    # --- runs -----------------------------------------------------------------------------------------------
+
+    async def _hurt_run(self) -> None:
+        kind = self._wide.random()
+        if kind < 0.2 and self._can_mend:
+            for _ in range(self._wide.randint(1, 3)):
+                self._spoil()
+            if self._wide.random() < 0.6:
+                await self._repair()
+                return
+        if kind < 0.4:
+            await self._run(retry_failed=True)
+        else:
+            await super()._hurt_run()
+
+    def _usual_options(self) -> dict[str, Any]:
+        options = super()._usual_options()
+        images = {} if self._images is None else {"image": self._images}
+        return {**options, "budget": options["budget"] | images}
+
+    async def _run(self, **options: Any) -> SummaryRecord | None:
+        repeats = self._repeats and (self._is_ending or self._wide.random() < 0.3)
+        self._simulation.repeats += repeats
+        self._was_low = self._simulation.free_bytes < _ROOM
+        summary = await super()._run(repeat_lost=repeats, **options)
+        self._look_for_mended()
+        if summary is not None and summary.exit_code == ExitCode.DISK:
+            assert self._was_low or options.get("fault"), f"promise 11: no disk was in trouble: {summary}"
+        return summary
+
+    async def tell(self) -> None:
+        """As any other story, on a disk that may fill up."""
+        if self._wide.random() < 0.3:
+            self._starving = asyncio.ensure_future(self._starve())
+        try:
+            await super().tell()
+        finally:
+            self._feed()
+
+    async def _end(self) -> None:
+        self._is_ending = True
+        self._feed()
+        await super()._end()
+        if self._can_mend:
+            await self._repair()
+
+    def _feed(self) -> None:
+        """From now on there is room."""
+        if self._starving is not None:
+            self._starving.cancel()
+        self._simulation.free_bytes = _ROOM
+
+    async def _is_quiet(self, summary: SummaryRecord) -> bool:
+        """Where only the user's word, or time, helps, it is waited for or not given."""
+        code = summary.exit_code
+        if code == ExitCode.BUDGET and self._rolling:
+            await self._wait_for_windows()
+            return False
+        if code == ExitCode.UNRESOLVED and not self._repeats:
+            unknown = (row for row in self._simulation.results() if row["status"] == "unknown")
+            return all(item_digest(row["id"]) in self._simulation.uncertain for row in unknown)
+        return code in QUIET
+
+    async def _wait_for_windows(self) -> None:
+        """Until the charges of today are of yesterday, once; whoever is still short then raises the budget."""
+        longest_s = max(window_s for _, window_s in self._rolling)
+        if longest_s <= 2 * 86_400 and "windows waited for" not in self.tally:
+            await asyncio.sleep(longest_s)
+            self.tally["windows waited for"] += 1
+            return
+        self._rolling = {}
+        self._write()
+
+    # --- the books ------------------------------------------------------------------------------------------
+
+    def _audit_always(self) -> None:
+        super()._audit_always()
+        self._asked.audit()
+        self._audit_windows()
+
+    def _audit(self, summary: SummaryRecord) -> None:
+        super()._audit(summary)
+        audit_facts(self._simulation, self._asked)
+
+    def _audit_windows(self) -> None:
+        """What the account was charged in any span, by the account's own books."""
+        clock = self._simulation.machine_clock
+        if self._simulation.has_lost or (clock.boots > 1 and self.tally["clock jumps"]):
+            return  # not promised
+        now_s = self._simulation.clock.wall_s()
+        for (pack, window_s), most in self._rolling.items():
+            charges = [
+                (task.ended_at_s, task.charged_at(now_s)) for task in self._simulation.tasks if task.pack == pack
+            ]
+            assert most_charged(charges, window_s) <= most, f"promise 4: {pack} in {window_s} s"
+
+    def _audit_end(self, summary: SummaryRecord) -> None:
+        super()._audit_end(summary)
+        if summary.exit_code in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
+            self._audit_uncertain()
+
+    def _audit_uncertain(self) -> None:
+        """What may be the user's word alone is booked once for each task, and once more for each word at most."""
+        simulation, now_s = self._simulation, self._simulation.clock.wall_s()
+        charges = [entry for entry in simulation.ledger() if entry["entry"] == "charge"]
+        for item in simulation.uncertain:
+            told = [Decimal(entry["credits"]) for entry in charges if item_digest(entry["item"]) == item]
+            tasks = [task for task in simulation.tasks if simulation.item_of(task) == item]
+            paid = [task for task in tasks if task.will_succeed or task.failure_charged]
+            assert len(told) <= len(paid) + simulation.repeats, "promise 5: charged without a task or a word"
+            if not simulation.has_lost:
+                assert len(told) >= len(paid), "promise 5: a task is not in the ledger"
+                if not simulation.repeats and not simulation.exchanges:
+                    assert sum(told) == sum(task.charged_at(now_s) for task in tasks), "promise 5"
+
+
+def _windows(dice: random.Random) -> dict[tuple[str, int], int]:
+    """Rolling budgets: how many credits of which pack, in how many seconds."""
+    possible = {("video", 86_400): 20, ("video", 600): 8, ("image", 5400): 24, ("image", 86_400): 40}
+    possible |= {("try_on", 86_400): 1, ("video", 30 * 86_400): 30}
+    return {key: dice.randint(most // 2 or 1, 2 * most) for key, most in possible.items() if dice.random() < 0.4}
