@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import batch_runner
 from batch_runner import accounting, api, doctor, looking, planning, pricing, progress, reconciling, serving
@@ -58,7 +58,10 @@ _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
 def entry() -> None:
     """The console script."""
     _occupy_closed_streams()
-    sys.exit(main(sys.argv[1:]))
+    exit_code = main(sys.argv[1:])
+    if sys.stderr is not None:  # as it is where the program was started with the stream closed
+        _leave(sys.stderr)
+    sys.exit(exit_code)
 
 
 def _occupy_closed_streams() -> None:
@@ -296,7 +299,7 @@ def _say(text: str, end: str = "\n") -> None:
         print(text.encode("ascii", "backslashreplace").decode("ascii"), end=end, flush=True)
     except OSError as error:
         has_left = isinstance(error, BrokenPipeError) or _is_hung_up(error)
-        _abandon_output()
+        _abandon(sys.stdout)
         if not has_left:
             raise DiskError(f"standard output cannot be written: {error.strerror or error}") from None
 
@@ -306,9 +309,17 @@ def _is_hung_up(error: OSError) -> bool:
     return error.errno == errno.EIO and stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode)
 
 
-def _abandon_output() -> None:
+def _leave(stream: TextIO) -> None:
+    """Let go of a stream; a line that nobody took there changes no exit code."""
+    try:
+        stream.flush()
+    except OSError:
+        _abandon(stream)
+
+
+def _abandon(stream: TextIO) -> None:
     """What is still buffered goes nowhere; else Python would report it on leaving, with an exit code of its own."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _warn(text: str) -> None:

@@ -45,8 +45,11 @@ class Ended:
 
 
 def clean_environ(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment without keys and settings, and with an empty home."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    """An environment without keys and settings, with an empty home, and with Python's own streams as users have them.
+
+    Unbuffered ones hide what Python does on leaving with a line that nobody took.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith((*_OURS, "PYTHONUNBUFFERED"))}
     return {**kept, "HOME": str(home), **(extra or {})}
 
 
