@@ -10,7 +10,7 @@ from typing import Any
 
 from simulated_film import digest
 from simulation import Simulation
-from simulation_books import CALLS, UNCERTAIN, item_by_name, item_digest
+from simulation_books import CALLS, UNCERTAIN, WITH_FACTS, item_by_name, item_digest
 from simulation_families import Line
 
 from batch_runner.sandbox import SandboxTask
@@ -112,6 +112,7 @@ class Asked:
 def audit_facts(simulation: Simulation, asked: Asked) -> None:
     """Promise 2 for results that are no file of the service's: the ids are those that were given out."""
     if simulation.exchanges:
+        _audit_exchanges(simulation)
         return
     for path in simulation.output_dir.glob("batch/*.json"):
         if path.name == "summary.json" or "-seen-" in path.name or f"batch/{path.name}" in simulation.spoiled:
@@ -119,6 +120,13 @@ def audit_facts(simulation: Simulation, asked: Asked) -> None:
         text = path.read_text(encoding="utf-8")
         json.loads(text)
         assert any(each in text for each in asked.facts(path.stem)), f"promise 2: {path.name} is another's"
+
+
+def _audit_exchanges(simulation: Simulation) -> None:
+    """Where answers are exchanged on the way, one that was heard before is not believed a second time."""
+    rows = [row for row in simulation.results() if row["kind"] in CALLS - WITH_FACTS and row["status"] == "succeeded"]
+    told = [file["sha256"] for row in rows for file in row["files"] if row["kind"] != "add-selection"]
+    assert simulation.has_lost or len(told) == len(set(told)), "promise 11: one answer for two items"
 
 
 def _ids(task: SandboxTask) -> dict[str, str]:

@@ -89,6 +89,41 @@ def test_a_call_whose_answer_is_lost_is_not_repeated_without_the_users_word(tmp_
     simulate(scenario(SAY, faults=FaultPlan(script={"create": [fault]})), tmp_path, work)
 
 
+@pytest.mark.parametrize("kind", ["tts", "identify-face", "add-selection"])
+def test_a_call_that_is_answered_with_what_another_one_made_is_unknown(tmp_path: Path, kind: str) -> None:
+    """A proxy hands out the answer to an earlier call once more; it names ids that are another item's already."""
+    films = [{"video_url": f"https://example.com/{name}.mp4?sandbox-seconds=5"} for name in "ab"]
+    points = {"frame_index": 3, "points": [{"x": 0.5, "y": 0.25}]}
+    opened = [
+        {"id": name, "kind": "init-selection", "credits": "1", **film} for name, film in zip("ab", films, strict=True)
+    ]
+    chosen = [{"kind": "add-selection", "session_id": {"item": name}, **points} for name in "ab"]
+    calls: dict[str, list[dict[str, Any]]] = {
+        "tts": [dict(SAY), {**SAY, "text": "a hen"}],
+        "identify-face": [{"kind": "identify-face", **film} for film in films],
+        "add-selection": chosen,
+    }
+    lines = [{**line, "id": f"call-{number}"} for number, line in enumerate(calls[kind])]
+    before = opened if kind == "add-selection" else []
+
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert summary.exit_code == ExitCode.UNRESOLVED
+        stands = rows(simulation)
+        assert [stands[line["id"]] for line in lines] == [("succeeded", None), ("unknown", "unresolved")]
+
+    script = {"create": [""] * (len(before) + 1) + ["other_answer"]}
+    simulate(scenario(*before, *lines, slots=1, faults=FaultPlan(script=script)), tmp_path, work)
+
+
+def test_alike_calls_may_be_answered_alike(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+
+    faults = FaultPlan(script={"create": ["", "other_answer"]})
+    simulate(scenario(SAY, {**SAY, "id": "again"}, slots=1, faults=faults), tmp_path, work)
+
+
 def test_a_call_that_never_arrived_is_made_again_by_itself(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         summary = await run(simulation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +128,8 @@ class Courier:
         try:
             outcome = await self.context.client.create(self.passage.route, body, self.attempt.external_task_id)
             self.passage.watch.sent()
+            if isinstance(outcome, Accepted) and await self._is_anothers(outcome.task, body):
+                outcome = Unknown("it was answered with what another call made")
             await self._take_outcome(outcome, admission)
         finally:
             self.is_sending = False
@@ -150,6 +152,15 @@ class Courier:
         else:
             self.passage.poller.remove(self.passage.watch)
         return task is None and self._search.is_known_absent
+
+    async def _is_anothers(self, task: Task, body: Mapping[str, Any]) -> bool:
+        """Whether an answer that is the result itself, and bears no name of ours, is seen to belong to another call."""
+        if not self.passage.route.is_sync:
+            return False
+        asked, told = body.get("session_id"), task.made.get("session_id")
+        if asked is not None:
+            return told is not None and told != asked
+        return await self.context.store.has_answered_another(self.attempt, task.task_id, task.made)
 
     async def _put_back(self) -> None:
         self.passage.poller.remove(self.passage.watch)

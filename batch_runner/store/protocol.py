@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from batch_runner.budgets import Purse, RollingBudget
 from batch_runner.ledger import Balances
@@ -72,6 +72,9 @@ class Store(Protocol):
 
     async def source(self, batch: Batch, item_id: str) -> Source | None:
         """What a finished item left for those that take its results, or None when it is not finished."""
+
+    async def has_answered_another(self, attempt: Attempt, task_id: str, made: Mapping[str, Any]) -> bool:
+        """Whether a recent attempt that asked for something else was answered with this id, or these."""
 
     async def fail_dependents(self, batch: Batch) -> list[tuple[str, str]]:
         """Fail every queued item of which a source failed; returns the id and the message of each."""

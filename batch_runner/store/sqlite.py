@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from batch_runner import catalog
 from batch_runner.budgets import Purse, RollingBudget
@@ -223,6 +223,10 @@ class SqliteStore:
     async def source(self, batch: Batch, item_id: str) -> Source | None:
         """See ``Store``."""
         return await self._do(views.source, batch.batch_id, item_id)
+
+    async def has_answered_another(self, attempt: Attempt, task_id: str, made: Mapping[str, Any]) -> bool:
+        """See ``Store``."""
+        return await self._do(views.has_answered_another, attempt, task_id, made)
 
     async def fail_dependents(self, batch: Batch) -> list[tuple[str, str]]:
         """See ``Store``."""

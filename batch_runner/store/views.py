@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from typing import Any
 
 from batch_runner.clock import iso_utc
 from batch_runner.lifecycle import LIVE, State, item_status
@@ -23,8 +24,10 @@ from batch_runner.records import (
 )
 from batch_runner.store import attempts
 from batch_runner.store.entries import balances
-from batch_runner.store.rows import Batch, LeftRow, RunRow, Source, Stamp, StandingRow
+from batch_runner.store.rows import Attempt, Batch, LeftRow, RunRow, Source, Stamp, StandingRow
 
+_RECENT = 1000
+"""Attempts that an answer which strayed may belong to."""
 _ITEMS = """
 SELECT i.*, a.attempt_id, a.state, a.number, a.task_id, a.external_task_id, a.submitted_at,
        a.finished_at
@@ -47,6 +50,16 @@ def source(db: sqlite3.Connection, batch_id: int, item_id: str) -> Source | None
         return None
     files = tuple(attempts.files_of(db, row["attempt_id"]))
     return Source(attempts.get(db, row["attempt_id"]), json.loads(row["made"] or "{}"), files, row["finished_at"])
+
+
+def has_answered_another(db: sqlite3.Connection, attempt: Attempt, task_id: str, made: Mapping[str, Any]) -> bool:
+    """Whether a recent attempt that asked for something else was answered with this id, or these."""
+    row = db.execute(
+        "SELECT 1 FROM (SELECT * FROM attempts ORDER BY attempt_id DESC LIMIT ?) a JOIN items i USING (item_key)"
+        " WHERE a.attempt_id <> ? AND (i.kind <> ? OR i.body <> ?) AND (a.task_id = ? OR a.made = ?)",
+        (_RECENT, attempt.attempt_id, attempt.kind, attempt.body, task_id, json.dumps(dict(made)) if made else None),
+    ).fetchone()
+    return row is not None
 
 
 def find_batch(db: sqlite3.Connection, name: str) -> Batch | None:
