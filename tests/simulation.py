@@ -13,8 +13,8 @@ import os
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,7 @@ from batch_runner.settings import resolve
 from batch_runner.store import SqliteStore
 from batch_runner.virtual_time import SETTLE_S, VirtualClock, VirtualTimeLoop
 
-__all__ = ["DiskFault", "Life", "MachineClock", "Scenario", "Simulation", "audit", "simulate"]
+__all__ = ["DiskFault", "Life", "MachineClock", "Scenario", "Simulation", "audit", "runner_of", "simulate", "simulated"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -343,13 +343,21 @@ class Simulation:
 
     async def repair(self) -> dict[str, str]:
         """``verify --repair`` on the account as it is."""
-        flags = {"output_dir": str(self.output_dir), "base_url": self.sandbox.base_url, "rpm": self.scenario.rpm}
-        life = self.life = Life(None, partial(Tree.read, self.output_dir), None)
-        settings = resolve(flags, {}, None)
-        work = api.repair_settings(self.manifest, settings, environ=self.environ, clock=self.machine_clock)
-        reasons = await self._alive(life, work)
+        reasons = await self.mortal_repair(None)
         assert reasons is not None
         return reasons
+
+    async def mortal_repair(self, die_at: int | None) -> dict[str, str] | None:
+        """The same; None when it died at a moment."""
+        flags = {"output_dir": str(self.output_dir), "base_url": self.sandbox.base_url, "rpm": self.scenario.rpm}
+        life = self.life = Life(die_at, partial(Tree.read, self.output_dir), None)
+        settings = resolve(flags, {}, None)
+        work = api.repair_settings(self.manifest, settings, environ=self.environ, clock=self.machine_clock)
+        try:
+            return await self._alive(life, work)
+        finally:
+            if life.remains is not None:
+                self._bury(life, life.remains, had_power=True)
 
     def items(self) -> list[Item]:
         """The items of the manifest as it is now."""
@@ -429,24 +437,36 @@ def _before_job() -> None:
         machine.pass_moment()
 
 
+@asynccontextmanager
+async def simulated(scenario: Scenario, folder: Path) -> AsyncIterator[Simulation]:
+    """A simulation for the length of a block, on a loop of ``runner_of``."""
+    clock = VirtualClock(asyncio.get_running_loop())
+    sandbox = Sandbox(
+        scenario.world,
+        clock=clock,
+        price=sandbox_price,
+        fault_plan=scenario.faults,
+        film=small_film,
+        webhook_secrets=scenario.webhook_secrets,
+    )
+    async with sandbox:
+        simulation = Simulation(scenario, folder, sandbox, clock)
+        with _mortal(simulation):
+            yield simulation
+
+
+def runner_of(scenario: Scenario) -> asyncio.Runner:
+    """Runs coroutines one after another on one virtual-time loop, whose time and connections go on between them."""
+    loop_of = VirtualTimeLoop if scenario.threads else partial(SeededLoop, scenario.seed, scenario.settle_s)
+    return asyncio.Runner(loop_factory=loop_of)
+
+
 def simulate(scenario: Scenario, folder: Path, work: Callable[[Simulation], Any]) -> Any:
     """Run ``work`` with a simulation under virtual time."""
 
     async def main() -> Any:
-        clock = VirtualClock(asyncio.get_running_loop())
-        sandbox = Sandbox(
-            scenario.world,
-            clock=clock,
-            price=sandbox_price,
-            fault_plan=scenario.faults,
-            film=small_film,
-            webhook_secrets=scenario.webhook_secrets,
-        )
-        async with sandbox:
-            simulation = Simulation(scenario, folder, sandbox, clock)
-            with _mortal(simulation):
-                return await work(simulation)
+        async with simulated(scenario, folder) as simulation:
+            return await work(simulation)
 
-    loop_of = VirtualTimeLoop if scenario.threads else partial(SeededLoop, scenario.seed, scenario.settle_s)
-    with asyncio.Runner(loop_factory=loop_of) as runner:
+    with runner_of(scenario) as runner:
         return runner.run(main())
