@@ -272,7 +272,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def lose_the_answer(self, data: st.DataObject) -> None:
-        if pair := self.pick(data, State.SENDING, State.UNKNOWN):
+        """There was none; or the one that was believed turns out to be about another item's task."""
+        if pair := self.pick(data, State.SENDING, State.UNKNOWN, State.IN_FLIGHT, State.MISSING):
             self.apply(*pair, Event.LOSE_ANSWER)
             pair[1].state = State.UNKNOWN
 
@@ -446,8 +447,8 @@ _POSSIBLE: dict[State, set[Event]] = {
         Event.FAIL,
     },
     State.UNKNOWN: {Event.SEND, Event.ACCEPT, Event.LOSE_ANSWER, Event.REFUSE, Event.GIVE_UP},
-    State.IN_FLIGHT: {Event.ACCEPT, Event.VANISH, Event.SUCCEED, Event.FAIL},
-    State.MISSING: {Event.ACCEPT, Event.VANISH},
+    State.IN_FLIGHT: {Event.ACCEPT, Event.LOSE_ANSWER, Event.VANISH, Event.SUCCEED, Event.FAIL},
+    State.MISSING: {Event.ACCEPT, Event.LOSE_ANSWER, Event.VANISH},
     State.SUCCEEDED: {Event.SUCCEED, Event.PUBLISH, Event.LOSE_ASSET},
     State.PUBLISHED: {Event.PUBLISH},
     State.ASSET_GONE: {Event.LOSE_ASSET, Event.PUBLISH},
