@@ -230,6 +230,7 @@ class RunsMachine(RuleBasedStateMachine):
     @rule(moment=st.one_of(st.none(), st.none(), st.none(), st.integers(1, 40)))
     def repair(self, moment: int | None) -> None:
         tasks = len(self.simulation.world.tasks)
+        self.twin.begin(retry_failed=False)
         try:
             reasons = self.do(self.simulation.mortal_repair(moment))
         except ManifestError as error:
