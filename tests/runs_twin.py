@@ -67,6 +67,7 @@ class Twin:
         self.removed: list[Line] = []
         self._tasks_allowed: Counter[str] = Counter(dict.fromkeys(IDS, 1))
         self._begun: defaultdict[str, list[str]] = defaultdict(list)
+        self._failed: set[str] = set()
         self._free_to_edit: set[str] = set()
 
     # --- the manifest ---------------------------------------------------------------------------------------
@@ -103,7 +104,8 @@ class Twin:
     # --- runs -----------------------------------------------------------------------------------------------
 
     def begin(self, *, retry_failed: bool) -> None:
-        """The program is started on the lines as they are."""
+        """The program is started on the lines as they are: from now on another attempt may be under way."""
+        self._free_to_edit, self._failed = self._failed, set()
         for line in self.lines:
             if line.prompt not in self._begun[line.id]:
                 self._begun[line.id].append(line.prompt)
@@ -120,12 +122,12 @@ class Twin:
         return edited - self._free_to_edit
 
     def ended(self, failed: Iterable[str]) -> None:
-        """A run came to its end: what failed may be edited, and is known to be."""
-        self._free_to_edit = set(failed)
+        """A run came to its end: what failed may be edited before the next one."""
+        self._failed = set(failed)
 
     def forget(self) -> None:
         """The store is lost."""
-        self._free_to_edit = set()
+        self._failed = set()
 
     def require_allowed(self, made: Mapping[str, int]) -> None:
         """No item has more tasks than its lines, edits and ``--retry-failed`` allowed."""

@@ -199,7 +199,7 @@ class RunsMachine(RuleBasedStateMachine):
         path = data.draw(st.sampled_from(paths))
         content = path.read_bytes()
         path.unlink()
-        self.simulation.harmed.add(str(path.relative_to(output_dir)))
+        self.simulation.spoiled.setdefault(str(path.relative_to(output_dir)), content)
         if how != "removed":
             path.write_bytes(content[:-100] if how == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
 
@@ -240,11 +240,11 @@ class RunsMachine(RuleBasedStateMachine):
         if reasons is None:
             SEEN["repairs that died"] += 1
             return
-        SEEN["repairs"] += bool(self.simulation.harmed & self.known.keys())
+        SEEN["repairs"] += bool(self.simulation.spoiled.keys() & self.known.keys())
         assert not reasons, reasons
         for path, right in self.known.items():
             assert self.is_whole(path, right), f"{path} was not repaired"
-        self.simulation.harmed -= self.known.keys()
+        self.forget_harm()
 
     def start(self, *, stop_after_s: float | None = None, **options: Any) -> SummaryRecord | None:
         """One start of the program; None when it died, or when an edited line was told."""
@@ -261,8 +261,13 @@ class RunsMachine(RuleBasedStateMachine):
             audit(self.simulation, summary)
             rows = self.simulation.results()
             self.known |= {file["path"]: file["sha256"] for row in rows for file in row["files"]}
-            self.simulation.harmed -= {path for path, right in self.known.items() if self.is_whole(path, right)}
+            self.forget_harm()
         return summary
+
+    def forget_harm(self) -> None:
+        for path, right in self.known.items():
+            if self.is_whole(path, right):
+                self.simulation.spoiled.pop(path, None)
 
     def is_whole(self, path: str, right: str) -> bool:
         here = self.simulation.output_dir / path
@@ -306,7 +311,7 @@ class RunsMachine(RuleBasedStateMachine):
 
     def require_the_end(self, summary: SummaryRecord) -> None:
         """A run that nothing stops brings everything to its end, and says of each line what the books say."""
-        in_the_way = [path for path in self.simulation.harmed if (self.simulation.output_dir / path).exists()]
+        in_the_way = [path for path in self.simulation.spoiled if (self.simulation.output_dir / path).exists()]
         if in_the_way and self.simulation.has_lost:
             return  # a file that no store knows is the user's own, and stands in the way
         assert summary.exit_code in ENDED, summary
@@ -331,7 +336,7 @@ class RunsMachine(RuleBasedStateMachine):
         if simulation.has_lost:  # the account cannot name the removed lines that a lost store knew
             self.twin.put_back()
             self.write()
-        for path in simulation.harmed:
+        for path in simulation.spoiled:
             (simulation.output_dir / path).unlink(missing_ok=True)
         summary = None
         for _ in range(RUNS_TO_THE_END):
@@ -341,7 +346,7 @@ class RunsMachine(RuleBasedStateMachine):
         assert summary is not None, "an edit could not be taken back"
         self.require_the_end(summary)
         self.repair(None)
-        simulation.harmed.clear()
+        simulation.spoiled.clear()
         audit_end(simulation, summary)
         before, requests = simulation.tree(), len(simulation.world.request_stamps)
         assert self.start() == summary, "promise 6"
