@@ -1,7 +1,8 @@
-"""``doctor``: keys, clock, disk, versions and the account's packs, each with what to do when it is not well."""
+"""``doctor``: keys, clock, disk, versions, state.db, the account's packs; each with what to do when it is not well."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import sys
@@ -16,16 +17,17 @@ import aiohttp
 from batch_runner.answer import Answer
 from batch_runner.clock import Clock, SystemClock, iso_utc
 from batch_runner.download import free_bytes
-from batch_runner.errors import AccountError, ExitCode
+from batch_runner.errors import AccountError, ExitCode, StoreError
 from batch_runner.kling import KlingClient, TokenSource, Trouble
 from batch_runner.records import credits_text
+from batch_runner.runner import PACKS_WINDOW_S
 from batch_runner.service import limits_of, open_client, open_service
 from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys
+from batch_runner.store import StoreReader
 
 _LITTLE_DISK_BYTES = 2_000_000_000
 _CLOCK_WORRY_S = 5.0
 """``nbf`` allows our clock to be 5 s fast (kling-api 2.1)."""
-_PACK_WINDOW_S = 90 * 86_400
 _REACH_OF_A_PAIR = "the models of the first API generation; those of the new standard need KLING_API_KEY"
 _LIBRARIES = ("aiohttp", "PyJWT", "aiofiles", "tqdm")
 
@@ -50,6 +52,7 @@ async def examine(settings: Settings, environ: Mapping[str, str]) -> Answer:
     findings = _Findings()
     _versions(findings)
     _disk(findings, settings.output_dir)
+    await asyncio.get_running_loop().run_in_executor(None, _state, findings, settings.output_dir / "state.db")
     try:
         await _account(findings, settings, environ)
     except AccountError as error:
@@ -76,6 +79,19 @@ def _disk(findings: _Findings, output_dir: Path) -> None:
         findings.add("disk", f"{text}; a 5 s clip is 5 to 30 MB, make room first", bad=ExitCode.DISK)
     else:
         findings.add("disk", text)
+
+
+def _state(findings: _Findings, state_path: Path) -> None:
+    """Whether what earlier runs left can be read; nothing where there was no run yet."""
+    if not state_path.is_file():
+        return
+    try:
+        with StoreReader.open(state_path) as reader:
+            count = len(reader.batches())
+    except StoreError as error:
+        findings.add("state", str(error), bad=error.exit_code)
+    else:
+        findings.add("state", f"{state_path} can be read and holds {count} {'batch' if count == 1 else 'batches'}")
 
 
 async def _account(findings: _Findings, settings: Settings, environ: Mapping[str, str]) -> None:
@@ -116,13 +132,15 @@ async def _clock(findings: _Findings, base_url: str, clock: Clock) -> None:
 async def _packs(findings: _Findings, client: KlingClient, clock: Clock, *, reach: str) -> None:
     now_ms = int(clock.wall_s() * 1000)
     try:
-        packs = await client.packs(now_ms - _PACK_WINDOW_S * 1000, now_ms)
+        packs = await client.packs(now_ms - PACKS_WINDOW_S * 1000, now_ms)
     except Trouble as trouble:
         findings.add("account", f"packs cannot be read now: {trouble}", bad=ExitCode.STOPPED)
         return
     findings.add("keys", f"accepted; they reach {reach}")
     if not packs:
-        findings.add("packs", "none in the last 90 days; buy one in the console", bad=ExitCode.ACCOUNT)
+        findings.add(
+            "packs", f"none in the last {PACKS_WINDOW_S // 86_400} days; buy one in the console", bad=ExitCode.ACCOUNT
+        )
     for pack in packs:
         remaining, total = (None if each is None else credits_text(each) for each in (pack.remaining, pack.total))
         until = "not said" if pack.lapses_at_s is None else iso_utc(pack.lapses_at_s)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -556,6 +558,30 @@ def test_doctor(folder: Path) -> None:
     assert ill.code == 5
     assert "KLING_ACCESS_KEY" in ill.out
     assert list(folder.iterdir()) == []
+
+
+def test_a_store_whose_making_was_cut_off_is_told_by_whoever_looks_and_finished_by_a_run(folder: Path) -> None:
+    """SQLite's word for it is an attempt to write a readonly database."""
+    write_manifest(folder / "films.jsonl", [GOOD])
+    (folder / "outputs").mkdir()
+    path = folder / "outputs/state.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    undo_all = bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", 0, 1, 0, 512, 4096)
+    path.with_name("state.db-journal").write_bytes(undo_all.ljust(512, b"\0"))
+    before = {each.name: each.read_bytes() for each in path.parent.glob("state.db*")}
+    for command in ("status", "ledger", "verify films.jsonl", "report films.jsonl", "plan films.jsonl"):
+        looked = run_here(*command.split())
+        assert looked.code == 6
+        assert "state.db is half-made" in looked.err
+        assert "start that run again" in looked.err
+    examined = run_here("doctor", "--sandbox")
+    assert (examined.code, "!!  state: outputs/state.db is half-made" in examined.out) == (6, True)
+    assert {each.name: each.read_bytes() for each in path.parent.glob("state.db*")} == before
+    assert run_here("films.jsonl", *FAST).code == 0
+    assert run_here("status").code == 0
+    assert "state.db can be read and holds 1 batch" in run_here("doctor", "--sandbox").out
 
 
 def test_doctor_says_what_is_wrong_with_keys_and_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,16 +40,23 @@ def mapped_errors(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # what SQLite has to say holds bytes of the file that are no text
         raise BrokenStoreError(f"{path}: {error.reason} in what stands there{_DAMAGED}") from error
     except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:  # only the making has a journal
+            raise StoreError(f"{path} {_HALF_MADE}") from error
         # Python's own complaints carry no code of SQLite's; extended codes keep the primary one in the low byte.
         kind, advice = _KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, (StoreError, ""))
         raise kind(f"{path}: {error}. Nothing more was recorded{advice}") from error
 
 
+_HALF_MADE = (
+    "is half-made: the run that made it was stopped before it was done, and before it sent anything. Looking alone"
+    " cannot finish it: start that run again, which does"
+)
 _DAMAGED = (
     ". Check the disk and run again; if that says that the file is damaged, move it away and run again: the batch is"
     " rebuilt from the account and the files"
 )
 _KINDS: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_READONLY: (StoreError, ". Check who may write to the file and to its folder"),
     sqlite3.SQLITE_FULL: (FullStoreError, ". Make room and run again"),
     sqlite3.SQLITE_IOERR: (BrokenStoreError, _DAMAGED),
     sqlite3.SQLITE_CORRUPT: (BrokenStoreError, _DAMAGED),
