@@ -116,6 +116,24 @@ def test_a_call_that_is_answered_with_what_another_one_made_is_unknown(tmp_path:
     simulate(scenario(*before, *lines, slots=1, faults=FaultPlan(script=script)), tmp_path, work)
 
 
+def test_a_task_that_was_accepted_as_another_ones_is_found_by_its_external_id(tmp_path: Path) -> None:
+    """No answer about advanced-lip-sync says whose it is; one that names a call's id was followed in vain for ever."""
+    face = {"id": "face", "kind": "identify-face", "video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
+    said = {**SAY, "text": "a fox, a hen, a lake and the moon, and all of them very slow " * 2}
+    chosen = {"face_id": {"item": "face"}, "audio_id": {"item": "say"}, "sound_insert_time": 0}
+    times = {"sound_start_time": 0, "sound_end_time": 3000}
+    talk = {"id": "talk", "kind": "advanced-lip-sync", "session_id": {"item": "face"}, "seconds": 5}
+    talk["face_choose"] = [{**chosen, **times}]
+
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert (summary.exit_code, rows(simulation)["talk"]) == (ExitCode.OK, ("succeeded", None))
+        assert [task.kind for task in simulation.world.tasks].count("advanced-lip-sync") == 1
+
+    faults = FaultPlan(script={"create": ["", "", "other_answer"]})
+    simulate(scenario(face, said, talk, slots=1, faults=faults), tmp_path, work)
+
+
 def test_alike_calls_may_be_answered_alike(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from batch_runner.lifecycle import Event, State
 from batch_runner.runner.passage import Passage
+from batch_runner.runner.search import Search
 
 _VANISHED_LOOKS = 4
 _LAST_LOOK_S = 60.0
@@ -18,6 +19,7 @@ class Pursuit:
     """The attempt's way from its accepted task to the end of it."""
 
     passage: Passage
+    search: Search
 
     async def follow(self) -> None:
         """Wait for the next news of the task, and take it."""
@@ -45,6 +47,13 @@ class Pursuit:
         await self.passage.lost("the task it was answered with is another item's")
 
     async def _vanished(self) -> None:
+        """It may have been answered with a task that is not its own, where no answer says whose a task is."""
+        if not self.passage.is_stuck:
+            task = await self.search.ask()
+            if task is not None and task.task_id != self.passage.watch.task_id:
+                await self.passage.accepted(task, adopted=True)
+                await self.passage.take_task(task)
+                return
         if self.passage.attempt.state is not State.MISSING:
             await self.passage.record(Event.VANISH)
         self.passage.stuck("its task was accepted, but the account no longer shows it; its hold stays")

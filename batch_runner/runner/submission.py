@@ -42,7 +42,7 @@ class Courier:
 
     def __post_init__(self) -> None:
         self._search = Search(self.passage)
-        self._pursuit = Pursuit(self.passage)
+        self._pursuit = Pursuit(self.passage, self._search)
 
     @property
     def context(self) -> Context:
