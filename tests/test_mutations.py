@@ -28,22 +28,18 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "the intent is recorded after the request",
-        "runner/submission.py",
-        """        await self.passage.record(Event.SEND)
-        self.passage.poller.add(self.passage.watch)
-        self._search.begin()
-        self._sends += 1
-        self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
-        try:
-            outcome = await self.context.client.create(self.passage.route, body, self.attempt.external_task_id)
+        "kling/exchange.py",
+        """            if intend is not None:
+                await intend()
+            self._sent[request.kind] += 1
+            try:
+                answer = await self._transport.exchange(request.method, request.path, request.body, request.timeout_s)
 """,
-        """        self.passage.poller.add(self.passage.watch)
-        self._search.begin()
-        self._sends += 1
-        self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
-        try:
-            outcome = await self.context.client.create(self.passage.route, body, self.attempt.external_task_id)
-            await self.passage.record(Event.SEND)
+        """            self._sent[request.kind] += 1
+            try:
+                answer = await self._transport.exchange(request.method, request.path, request.body, request.timeout_s)
+                if intend is not None:
+                    await intend()
 """,
         "test_simulation.py::test_a_run_may_die_at_any_moment[second]",
     ),

@@ -460,3 +460,16 @@ def test_a_line_whose_file_would_be_called_like_that_of_a_removed_line_is_refuse
         assert len(simulation.world.tasks) == 1
 
     simulate(scenario(before), tmp_path, work)
+
+
+def test_a_run_that_dies_while_a_call_waits_for_its_turn_leaves_nothing_in_doubt(tmp_path: Path) -> None:
+    """The intent was recorded before the wait for the minute's next request, so that its fate read as unknown."""
+
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(rpm=2, die_after_s=40.0) is None
+        assert 0 < len(simulation.world.tasks) < 4, "some were made, and some waited"
+        summary = await run(simulation)
+        assert (summary.exit_code, summary.items.succeeded, len(simulation.world.tasks)) == (ExitCode.OK, 4, 4)
+
+    says = [{**SAY, "id": f"say{number}", "text": f"a fox, {number}"} for number in range(4)]
+    simulate(scenario(*says, slots=4), tmp_path, work)

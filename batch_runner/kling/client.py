@@ -12,7 +12,7 @@ from batch_runner.kling import account, wire_v1, wire_v2
 from batch_runner.kling.auth import TokenSource
 from batch_runner.kling.deductions import BALANCE_PATH, PACKAGE_PATH, Deduction
 from batch_runner.kling.envelope import Envelope, MalformedAnswer
-from batch_runner.kling.exchange import POLL, SUBMIT, Exchange, Gate, Request, Trouble
+from batch_runner.kling.exchange import POLL, SUBMIT, Exchange, Gate, Intend, Request, Trouble
 from batch_runner.kling.packs import AccountPack
 from batch_runner.kling.refusals import NEEDS_API_KEY, for_person
 from batch_runner.kling.transport import LostError, NotConnectedError, Transport
@@ -79,7 +79,9 @@ class KlingClient:
 
     # --- asking for a task --------------------------------------------------------------------------------
 
-    async def create(self, route: Route, body: Mapping[str, Any], external_task_id: str) -> CreateOutcome:
+    async def create(
+        self, route: Route, body: Mapping[str, Any], external_task_id: str, intend: Intend | None = None
+    ) -> CreateOutcome:
         """Ask for one task. The outcome says what is certain; nothing uncertain is ever sent again.
 
         Args:
@@ -87,14 +89,17 @@ class KlingClient:
             body: the item's fields in canonical form, local files filled in.
             external_task_id: our id for the task; the server accepts it once. A product that is answered at once
                 has no place for it: nobody can ask later what became of a lost answer.
+            intend: makes the intent durable; awaited right before the first byte, after every wait for leave to send.
         """
         if route.needs_api_key and not self._tokens.has_api_key:
+            if intend is not None:  # it ends as a submission does that the account refuses
+                await intend()
             return Refused(Refusal(Verdict.ACCOUNT, None, 0, NEEDS_API_KEY))
         ours = {} if route.is_sync else {"external_task_id": external_task_id, **self._callback}
         payload = _create_request(route, body, ours)
         timeout_s = self._create_timeout_s + CREATE_TIMEOUT_S_PER_MB * len(payload) / 1_000_000
         try:
-            reply = await self._exchange.ask(Request(SUBMIT, "POST", route.create_path, timeout_s, payload))
+            reply = await self._exchange.ask(Request(SUBMIT, "POST", route.create_path, timeout_s, payload), intend)
         except NotConnectedError as exc:
             return NotSent(str(exc))
         except LostError as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Protocol
@@ -23,6 +24,10 @@ ACCOUNT = "packs"
 _MESSAGES = frozenset({"task_status_msg", "message"})
 _MESSAGES_DEPTH = 4
 """So deep in the data of an answer stand the texts about tasks: in a list, in an object of one."""
+
+
+Intend = Callable[[], Awaitable[None]]
+"""Makes it durable that a request is about to be sent; where it raises, nothing is."""
 
 
 class Gate(Protocol):
@@ -95,21 +100,25 @@ class Exchange:
             raise_refused(reply)
         return None
 
-    async def ask(self, request: Request) -> Envelope | Refusal:
+    async def ask(self, request: Request, intend: Intend | None = None) -> Envelope | Refusal:
         """Send a request; once more if only the token's times were wrong, for then it was not executed.
+
+        ``intend`` is awaited when the request has its permit, right before it is sent for the first time.
 
         Raises:
             NotConnectedError, LostError: there is no answer; see there.
         """
-        reply, date = await self._ask_once(request)
+        reply, date = await self._ask_once(request, intend)
         if _is_token(reply) and self._tokens.renew(date):
             reply, _ = await self._ask_once(request)
         if isinstance(reply, Refusal) and _is_token(reply):
             return replace(reply, verdict=Verdict.ACCOUNT)
         return reply
 
-    async def _ask_once(self, request: Request) -> tuple[Envelope | Refusal, str | None]:
+    async def _ask_once(self, request: Request, intend: Intend | None = None) -> tuple[Envelope | Refusal, str | None]:
         async with self._gate.permit(request.kind) as sent_at:
+            if intend is not None:
+                await intend()
             self._sent[request.kind] += 1
             try:
                 answer = await self._transport.exchange(request.method, request.path, request.body, request.timeout_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -68,9 +68,16 @@ class ThinAirAccount:
         """Creates so far; looks that would bring no news are not made, and so not counted."""
         return RequestCounts(total=self._sent, submit=self._sent)
 
-    async def create(self, route: Route, body: Mapping[str, Any], external_task_id: str) -> CreateOutcome:  # noqa: ARG002 - thin air takes any body
+    async def create(
+        self,
+        route: Route,
+        body: Mapping[str, Any],  # noqa: ARG002 - thin air takes any body
+        external_task_id: str,
+        intend: Callable[[], Awaitable[None]],
+    ) -> CreateOutcome:
         """A task that will end when its fate says so."""
         async with self._monitor.permit("submit"):
+            await intend()
             self._sent += 1
         name = ExternalId.parse(external_task_id)
         assert name is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,7 +36,9 @@ class TaskClient(Protocol):
     def requests(self) -> RequestCounts:
         """Requests so far."""
 
-    async def create(self, route: Route, body: Mapping[str, Any], external_task_id: str) -> CreateOutcome:
+    async def create(
+        self, route: Route, body: Mapping[str, Any], external_task_id: str, intend: Callable[[], Awaitable[None]]
+    ) -> CreateOutcome:
         """See ``KlingClient.create``."""
 
     async def find(self, route: Route, task_or_external_id: str, *, by_external_id: bool = False) -> Task | None:

@@ -104,7 +104,7 @@ class Courier:
             await self.passage.record(Event.WITHDRAW, Facts(reason=halt.reason))
 
     async def _send(self, admission: int) -> None:
-        """The intent first, durable; then the request."""
+        """Everything that takes time first, then the intent, durable, then the request at once."""
         if not await self._is_new():
             return
         try:
@@ -120,13 +120,9 @@ class Courier:
             self.context.notice(str(error), urgent=True)
             self.context.halt.leave(error)
             raise HaltedError from None
-        await self.passage.record(Event.SEND)
-        self.passage.poller.add(self.passage.watch)
-        self._search.begin()
-        self._sends += 1
-        self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
+        name = self.attempt.external_task_id
         try:
-            outcome = await self.context.client.create(self.passage.route, body, self.attempt.external_task_id)
+            outcome = await self.context.client.create(self.passage.route, body, name, self._intend)
             self.passage.watch.sent()
             if isinstance(outcome, Accepted) and await self._is_anothers(outcome.task, body):
                 outcome = Unknown("it was answered with what another call made")
@@ -134,6 +130,14 @@ class Courier:
         finally:
             self.is_sending = False
             self.context.changed.set()
+
+    async def _intend(self) -> None:
+        """From here on a crash reads as "may exist"; while the request waited for its turn, nothing was sent."""
+        await self.passage.record(Event.SEND)
+        self.passage.poller.add(self.passage.watch)
+        self._search.begin()
+        self._sends += 1
+        self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
 
     async def _is_new(self) -> bool:
         """Whether it may be sent: where a store was lost, one list of the account is not believed on what is missing.
