@@ -26,6 +26,7 @@ from batch_runner.records import SummaryRecord, credits_text
 from batch_runner.report import inert, inert_json
 from batch_runner.runner import Halt
 from batch_runner.settings import OPTION_NAMES, Settings, add_flags, resolve
+from batch_runner.signals import SIGNALS, is_wanted, on_signals
 
 _HELP = {
     "run": "submit, poll, download, keep the ledger; start it again to go on",
@@ -50,15 +51,17 @@ _SHOWN = {
 }
 """What the help of a command lists; ``run`` and ``plan`` list every option."""
 _ALSO_TAKEN = "The other options of run are taken as well, so that one set of options serves every command."
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPPED = "stopped: run the same command again to go on"
 _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
 """Ends that the next start of the program mends: ``--quiet`` leaves them to the exit code."""
 
 
-def entry() -> None:
-    """The console script."""
+def entry(heard: Sequence[int] = ()) -> None:
+    """The program as a process; ``heard`` are signals that came while it was being loaded."""
     _occupy_closed_streams()
-    exit_code = main(sys.argv[1:])
+    on_signals(signal.default_int_handler)
+    exit_code = main(sys.argv[1:], is_stopped=bool(heard))
+    on_signals(signal.SIG_IGN)  # what is left of the program is done in a moment
     if sys.stderr is not None:  # as it is where the program was started with the stream closed
         _leave(sys.stderr)
     sys.exit(exit_code)
@@ -73,14 +76,18 @@ def _occupy_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run one command; returns its exit code and never raises for what a user can meet."""
+def main(argv: Sequence[str], *, is_stopped: bool = False) -> int:
+    """Run one command; returns its exit code and never raises for what a user can meet.
+
+    With ``is_stopped`` the person who started it has already thought better of it: it only says so.
+    """
     is_json, is_quiet = "--json" in argv, "--quiet" in argv
     try:
         namespace = _parser().parse_args(_with_command(argv))
         flags = {key: value for key, value in vars(namespace).items() if key in OPTION_NAMES}
         settings = resolve(flags, os.environ, Path("batch_runner.toml"))
         is_json, is_quiet = settings.json, settings.quiet
+        _require_not(is_stopped)
         return _command(namespace, settings)
     except SystemExit:  # --help and --version, which argparse has printed
         _say("", end="")
@@ -88,13 +95,17 @@ def main(argv: Sequence[str]) -> int:
     except BatchRunnerError as error:
         return _tell_error(error, is_json=is_json, is_quiet=is_quiet)
     except KeyboardInterrupt:
-        stopped = StoppedError("stopped: run the same command again to go on")
-        return _tell_error(stopped, is_json=is_json, is_quiet=is_quiet)
+        return _tell_error(StoppedError(_STOPPED), is_json=is_json, is_quiet=is_quiet)
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is, the user gets words and a code
         trouble = _path_trouble(error)
         if trouble is None:
             return _tell_fault(error, is_json=is_json)
         return _tell_error(trouble, is_json=is_json, is_quiet=is_quiet)
+
+
+def _require_not(is_stopped: bool) -> None:  # noqa: FBT001 - there is nothing else that it could mean
+    if is_stopped:
+        raise StoppedError(_STOPPED)
 
 
 def _path_trouble(error: Exception) -> DiskError | None:
@@ -204,7 +215,7 @@ async def _run(manifest: Manifest, settings: Settings) -> int:
 
     def on_signal(number: signal.Signals) -> None:
         if halt.is_leaving:
-            for each in _SIGNALS:  # it is leaving as fast as it can; a third signal must not cut off the records
+            for each in SIGNALS:  # it is leaving as fast as it can; a third signal must not cut off the records
                 loop.remove_signal_handler(each)
                 signal.signal(each, signal.SIG_IGN)
             task.cancel()
@@ -212,8 +223,8 @@ async def _run(manifest: Manifest, settings: Settings) -> int:
             halt.leave(StoppedError(f"stopped by {number.name}: run the same command again to go on"))
 
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and a shell's "&", want it ignored
+    for number in SIGNALS:
+        if is_wanted(number):
             loop.add_signal_handler(number, on_signal, number)
     shown = progress.choose(sys.stderr, quiet=settings.quiet, in_notebook=False)
     try:

@@ -272,3 +272,49 @@ def test_a_start_every_minute_is_one_run_after_the_other(tmp_path: Path) -> None
     lines = tuple(json.dumps({"id": f"i{number}", "prompt": f"scene {number}"}) for number in range(8))
     world = WorldConfig(max_concurrent=2, rpm=60)
     simulate(Scenario(slots=2, rpm=60, lines=lines, world=world), tmp_path, work)
+
+
+# --- the first moments ------------------------------------------------------------------------------------------------
+
+WHILE_LOADING = """
+import os, signal, sys
+import batch_runner.__main__ as program
+assert "batch_runner.cli" not in sys.modules, "what takes long to load is not loaded yet"
+
+class Killer:
+    def find_spec(self, name, path=None, target=None):
+        if name == "batch_runner.cli":
+            os.kill(os.getpid(), NUMBER)
+
+sys.meta_path.insert(0, Killer())
+sys.argv = ["batch_runner", *sys.argv[1:]]
+program.start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(signal.SIGINT, ()), (signal.SIGTERM, ("--quiet",)), (signal.SIGHUP, ("--json",))],
+)
+def test_a_signal_while_the_program_is_loaded_is_heard_and_said(
+    cwd: Path, number: signal.Signals, options: tuple[str, ...]
+) -> None:
+    manifest = films(cwd, 1)
+    code = WHILE_LOADING.replace("NUMBER", str(int(number)))
+    done = subprocess.run([sys.executable, "-c", code, "run", str(manifest), "--sandbox", *options], cwd=cwd,
+                          env=clean_environ(cwd), capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 7, done.stderr
+    said = "batch-runner: stopped: run the same command again to go on\n"
+    assert done.stderr == ("" if "--quiet" in options else said)
+    assert json.loads(done.stdout or "{}").get("exit_code") == (7 if "--json" in options else None)
+    assert not (cwd / "outputs").exists()
+
+
+def test_ignored_signals_stay_ignored_while_the_program_is_loaded(cwd: Path) -> None:
+    manifest = films(cwd, 1)
+    code = WHILE_LOADING.replace("NUMBER", str(int(signal.SIGHUP)))
+    command = f'trap \'\' HUP; exec "$PY" -c "$CODE" plan {manifest} --sandbox'
+    environ = clean_environ(cwd, {"PY": sys.executable, "CODE": code})
+    done = subprocess.run(["bash", "-c", command], cwd=cwd, env=environ, capture_output=True, text=True, timeout=60,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
