@@ -286,6 +286,8 @@ class Killer:
         if name == "batch_runner.cli":
             os.kill(os.getpid(), NUMBER)
 
+# Tests that run in the background of a shell would hand down an ignored one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Killer())
 sys.argv = ["batch_runner", *sys.argv[1:]]
 program.start()
