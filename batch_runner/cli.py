@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import errno
 import json
 import os
@@ -83,7 +84,7 @@ def main(argv: Sequence[str], *, is_stopped: bool = False) -> int:
     """
     is_json, is_quiet = "--json" in argv, "--quiet" in argv
     try:
-        namespace = _parser().parse_args(_with_command(argv))
+        namespace = _parsed(_with_command(argv))
         flags = {key: value for key, value in vars(namespace).items() if key in OPTION_NAMES}
         settings = resolve(flags, os.environ, Path("batch_runner.toml"))
         is_json, is_quiet = settings.json, settings.quiet
@@ -129,7 +130,32 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see: {self.prog} --help")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """What the arguments say; raises UsageError with the nearest right word for one that says nothing."""
+    parser, commands = _parser()
+    namespace, strange = parser.parse_known_args(argv)
+    if strange:
+        hint = _meant_flag(strange, commands[namespace.command]) or _meant_command(namespace)
+        parser.error(f"unrecognized arguments: {inert(' '.join(strange), 200)}{hint}")
+    return namespace
+
+
+def _meant_flag(strange: Sequence[str], command: _Parser) -> str:
+    known = list(command._option_string_actions)  # noqa: SLF001 - argparse tells its options nowhere else
+    words = (word.partition("=")[0] for word in strange if word.startswith("--"))
+    close = [match for word in words for match in difflib.get_close_matches(word, known, n=1)]
+    return f" (did you mean {' and '.join(close)}?)" if close else ""
+
+
+def _meant_command(namespace: argparse.Namespace) -> str:
+    """The first word may have been meant to be a command."""
+    first = str(getattr(namespace, "manifest", None) or "")
+    close = difflib.get_close_matches(first, _HELP, n=1)
+    return f" (did you mean the command {close[0]}?)" if close else ""
+
+
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser, and those of the commands."""
     parser = _Parser(
         prog="batch-runner",
         allow_abbrev=False,
@@ -163,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         if name != "sandbox":
             add_flags(command, _SHOWN.get(name))
             command.epilog = _ALSO_TAKEN if name in _SHOWN else None
-    return parser
+    return parser, commands.choices
 
 
 def _command(namespace: argparse.Namespace, settings: Settings) -> int:

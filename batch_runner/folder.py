@@ -66,6 +66,10 @@ def batch_name(manifest_path: Path, settings: Settings) -> str:
     """
     if manifest_path == STDIN and settings.name is None:
         raise UsageError("standard input has no name that the batch could take: add --name NAME")
+    if settings.name is None and manifest_path.name in {"", ".."}:
+        raise UsageError(
+            f"{manifest_path} is a folder, not a manifest; name a file of items, such as prompts/demo.jsonl"
+        )
     try:
         name = check_batch_name(manifest_path.stem if settings.name is None else settings.name)
     except ValueError as error:

@@ -584,6 +584,26 @@ def test_a_store_whose_making_was_cut_off_is_told_by_whoever_looks_and_finished_
     assert "state.db can be read and holds 1 batch" in run_here("doctor", "--sandbox").out
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("films.jsonl --max-concurent 3", "unrecognized arguments: --max-concurent 3 (did you mean --max-concurrent?)"),
+        ("run films.jsonl --sandbx --rpm=9", "(did you mean --sandbox?)"),
+        ("verify films.jsonl --repiar", "(did you mean --repair?)"),
+        ("verfy films.jsonl", "(did you mean the command verify?)"),
+        ("films.jsonl --qqqq", "unrecognized arguments: --qqqq; see"),
+        ("run .", ". is a folder, not a manifest; name a file of items"),
+        ("plan ..", "is a folder, not a file"),
+    ],
+)
+def test_a_mistyped_word_is_told_with_the_right_one(folder: Path, args: str, words: str) -> None:
+    write_manifest(folder / "films.jsonl", [GOOD])
+    ended = run_here(*args.split())
+    assert ended.code == 2
+    assert words in ended.err
+    assert [path.name for path in folder.iterdir()] == ["films.jsonl"]
+
+
 def test_doctor_says_what_is_wrong_with_keys_and_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KLING_ACCESS_KEY", KEYS["KLING_ACCESS_KEY"])
     monkeypatch.setenv("KLING_SECRET_KEY", "another-secret-key-of-enough-bytes")

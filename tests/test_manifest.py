@@ -450,3 +450,10 @@ def test_samples_of_a_line_may_be_the_rivals(write: Write) -> None:
 def test_a_task_that_makes_files_of_several_types_numbers_all_of_them(write: Write) -> None:
     sound = {"id": "loud", "kind": "video-to-audio", "video_id": "1", "sound_effect_prompt": "steps", "seconds": 5}
     assert "'loud-3'" in only(write(sound, {"id": "loud-3", "prompt": "x"})).what
+
+
+def test_a_field_that_stands_one_level_down_is_named_with_its_place(write: Write) -> None:
+    """Other products that have such a field were named, and not the place in this one."""
+    lines_ = {"kind": "lip-sync", "video_url": "https://example.com/a.mp4"}
+    told = {problem.field: problem.hint for problem in problems(write(lines_))}
+    assert told["video_url"] == 'did you mean "input.video_url"?'

@@ -103,6 +103,8 @@ class Fields:
         what = f"{self._kind} has no such field"
         if name in self._instead:
             return FieldProblem(name, f"{what} with this model", self._instead[name], self._source)
+        if places := [f'"{place}"' for parent, row in self._rows.items() if (place := _inner(parent, row, name))]:
+            return FieldProblem(name, what, f"did you mean {listed(places)}?", self._source)
         if name in self._elsewhere:
             return FieldProblem(name, what, f"it is a field of {few(self._elsewhere[name])}", self._source)
         return FieldProblem(label(name), what, nearest(name, (*self._rows, *also)), self._source)
@@ -237,6 +239,13 @@ def _loosened(row: FieldRow) -> FieldRow:
 def _inside(row: FieldRow, change: Callable[[FieldRow], FieldRow]) -> dict[str, Any]:
     fields = {name: change(field) for name, field in row.fields.items()}
     return {"fields": fields, "item": change(row.item) if row.item else None}
+
+
+def _inner(parent: str, row: FieldRow, name: str) -> str:
+    """Where a field of this name stands inside of that one, or an empty text."""
+    if name in row.fields:
+        return f"{parent}.{name}"
+    return f"{parent}[].{name}" if row.item is not None and name in row.item.fields else ""
 
 
 def _validator(name: str, rows: Mapping[str, FieldRow]) -> SchemaValidator:
