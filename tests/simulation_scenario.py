@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from decimal import Decimal
 
 from seeded_loop import prompt_settle_s
 from simulation import Scenario
 
+from batch_runner.model import Pack
 from batch_runner.sandbox import FaultPlan, WorldConfig
 
+WEBHOOK_SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+_FEWEST_SLOTS = 3
+"""A task may make so many pictures at once."""
 _HIT_MOST = 0.7
 """No more of the creates than this are hit: where nobody is ever heard, nothing can come to its end."""
 
@@ -58,3 +64,32 @@ def scenario_of(seed: int) -> Scenario:
         expired_link=rate(0.3),
     )
     return Scenario(seed, dice.randint(1, 8), slots, 60, world, faults, settle_s=prompt_settle_s(), watches_sqlite=True)
+
+
+def wide_scenario_of(seed: int) -> Scenario:
+    """An account as any other, with slots of its own for pictures, that may charge for failures."""
+    dice = random.Random(f"wide scenario {seed}")
+    usual = scenario_of(seed)
+    slots = max(usual.slots, _FEWEST_SLOTS)
+    world = replace(
+        usual.world,
+        max_concurrent=max(_FEWEST_SLOTS, slots + dice.choice([0, 0, -1, 2])),
+        slots={Pack.IMAGE: max(_FEWEST_SLOTS, slots + dice.choice([0, -1, 3]))},
+        charged_failures=dice.choice([0.0, 0.0, 0.5]),
+        pack_credits=Decimal(dice.randint(3, 40) if dice.random() < 0.1 else 100_000),
+    )
+    faults = usual.faults
+    secrets: tuple[str, ...] = ()
+    if dice.random() < 0.2:
+        lost, twice, late = (dice.random() * 0.5 for _ in range(3))
+        faults = replace(faults, callback_lost=lost, callback_twice=twice / 2, callback_late=late / 2)
+        secrets = (WEBHOOK_SECRET,)
+    items = dice.randint(1, 4)
+    return replace(usual, items=items, slots=slots, world=world, faults=faults, webhook_secrets=secrets)
+
+
+def rolling_budgets(dice: random.Random) -> dict[tuple[str, int], int]:
+    """Rolling budgets: how many credits of which pack, in how many seconds."""
+    possible = {("video", 86_400): 20, ("video", 600): 8, ("image", 5400): 24, ("image", 86_400): 40}
+    possible |= {("try_on", 86_400): 1, ("video", 30 * 86_400): 30}
+    return {key: dice.randint(most // 2 or 1, 2 * most) for key, most in possible.items() if dice.random() < 0.4}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from simulated_film import digest
 from simulation import Simulation, simulate
-from simulation_scenario import scenario_of
+from simulation_scenario import scenario_of, wide_scenario_of
 from simulation_story import Story
-from simulation_wide import WideStory, wide_scenario_of
+from simulation_wide import WideStory
 
 FIRST_WIDE_SEED = 1_000_000
 """Seeds from here on tell wide stories; those below stay as they are."""

@@ -67,6 +67,7 @@ class Story:
         tally: what befell it, counted.
     """
 
+    _rounds: tuple[int, ...] = (0, 1, 2, 3, 5)
     _runs_to_the_end = 15
 
     def __init__(self, simulation: Simulation) -> None:
@@ -90,7 +91,7 @@ class Story:
     async def tell(self) -> None:
         """All of it; the promises are asked for after every run."""
         neighbours = asyncio.ensure_future(self._neighbours()) if self._dice.random() < 0.3 else None
-        for _ in range(self._dice.choice([0, 1, 2, 3, 5])):
+        for _ in range(self._dice.choice(self._rounds)):
             self._between_runs()
             await self._hurt_run()
         if neighbours is not None:

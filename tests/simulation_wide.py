@@ -5,47 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from simulation import Scenario, Simulation
+from doors_kit import free_port
+from simulation import Simulation
+from simulation_audit import entries_in, store_of
 from simulation_bodies import Asked, audit_facts
 from simulation_books import item_digest, most_charged
 from simulation_families import ALL, FIRST, Line, retold, sources
-from simulation_scenario import scenario_of
+from simulation_scenario import WEBHOOK_SECRET, rolling_budgets
 from simulation_story import QUIET, Story
 
 from batch_runner.errors import ExitCode, ManifestError
-from batch_runner.model import Pack
 from batch_runner.records import SummaryRecord
 
+_RICH = 1000
 _ROOM = 10**12
 _LOW = (0, 20_000_000, 60_000_000, 150_000_000)
 """Free bytes: none; less than the reserve; room for a clip or so; for a few."""
 _SPOILABLE = (".mp4", ".png", ".mp3", ".wav", ".json")
 _DERIVED = {"summary.json"}
-_FEWEST_SLOTS = 3
-"""A task may make so many pictures at once."""
-
-
-def wide_scenario_of(seed: int) -> Scenario:
-    """An account as any other, with slots of its own for pictures, that may charge for failures."""
-    dice = random.Random(f"wide scenario {seed}")
-    usual = scenario_of(seed)
-    slots = max(usual.slots, _FEWEST_SLOTS)
-    world = replace(
-        usual.world,
-        max_concurrent=max(_FEWEST_SLOTS, slots + dice.choice([0, 0, -1, 2])),
-        slots={Pack.IMAGE: max(_FEWEST_SLOTS, slots + dice.choice([0, -1, 3]))},
-        charged_failures=dice.choice([0.0, 0.0, 0.5]),
-    )
-    return replace(usual, items=dice.randint(1, 4), slots=slots, world=world)
 
 
 class WideStory(Story):
     """Batches of families of lines, for which more can be promised, and less."""
 
+    _rounds = (1, 2, 3, 4, 6)
     _runs_to_the_end = 40
 
     def __init__(self, simulation: Simulation) -> None:
@@ -56,9 +42,12 @@ class WideStory(Story):
         self._families = 0
         self._asked = Asked(simulation)
         simulation.item_of = self._asked.item_of
+        if simulation.scenario.webhook_secrets:
+            simulation.environ |= {"KLING_WEBHOOK_SECRET": WEBHOOK_SECRET}
+        self._is_poor = simulation.scenario.world.pack_credits < _RICH
         self._repeats = dice.random() < 0.6
         self._images: int | None = dice.choice([None, None, dice.randint(4, 60)])
-        self._rolling = _windows(dice) if dice.random() < 0.4 else {}
+        self._rolling = rolling_budgets(dice) if dice.random() < 0.4 else {}
         self._is_ending = self._was_low = False
         self._starving: asyncio.Future[None] | None = None
         super().__init__(simulation)
@@ -173,22 +162,56 @@ class WideStory(Story):
                 return
         if kind < 0.4:
             await self._run(retry_failed=True)
+        elif kind < 0.47:
+            await self._run_without_room()
         else:
             await super()._hurt_run()
+
+    def _move_away(self) -> bool:
+        """What stands harmed under the name of a file that is still to come is the user's own: out of the way."""
+        paths = [self._simulation.output_dir / name for name in self._simulation.spoiled]
+        there = [path for path in paths if path.exists()]
+        for path in there:
+            path.unlink()
+        return bool(there)
+
+    async def _run_without_room(self) -> None:
+        """Nothing is submitted for the first time where no file could be stored."""
+        simulation = self._simulation
+        self._feed()
+        begun, tasks = self._begun(), simulation.tasks
+        simulation.free_bytes = 0
+        await self._run()
+        simulation.free_bytes = _ROOM
+        new = {task.external_task_id for task in simulation.tasks[len(tasks) :]}
+        assert new <= begun, f"bought without room for it: {new - begun}"
+        self.tally["runs without room"] += 1
+
+    def _begun(self) -> set[str | None]:
+        """Attempts that hold credits already, and may have been submitted."""
+        with store_of(self._simulation) as reader:
+            entries = [] if reader is None else entries_in(reader)
+        return {entry["external_task_id"] for entry in entries if entry["entry"] == "hold"}
 
     def _usual_options(self) -> dict[str, Any]:
         options = super()._usual_options()
         images = {} if self._images is None else {"image": self._images}
+        if self._simulation.scenario.webhook_secrets:
+            options["callback_url"] = f"http://127.0.0.1:{free_port()}/calls"
         return {**options, "budget": options["budget"] | images}
 
     async def _run(self, **options: Any) -> SummaryRecord | None:
         repeats = self._repeats and (self._is_ending or self._wide.random() < 0.3)
         self._simulation.repeats += repeats
+        self.tally["runs with --repeat-lost"] += repeats
+        self.tally["runs with --retry-failed"] += options.get("retry_failed") is True
         self._was_low = self._simulation.free_bytes < _ROOM
         summary = await super()._run(repeat_lost=repeats, **options)
         self._look_for_mended()
         if summary is not None and summary.exit_code == ExitCode.DISK:
-            assert self._was_low or options.get("fault"), f"promise 11: no disk was in trouble: {summary}"
+            is_in_the_way = self._move_away()
+            is_told = self._was_low or options.get("fault") or is_in_the_way
+            assert is_told, f"promise 11: no disk was in trouble: {summary}"
         return summary
 
     async def tell(self) -> None:
@@ -222,7 +245,7 @@ class WideStory(Story):
         if code == ExitCode.UNRESOLVED and not self._repeats:
             unknown = (row for row in self._simulation.results() if row["status"] == "unknown")
             return all(item_digest(row["id"]) in self._simulation.uncertain for row in unknown)
-        return code in QUIET
+        return code in QUIET or (code == ExitCode.ACCOUNT and self._is_poor)
 
     async def _wait_for_windows(self) -> None:
         """Until the charges of today are of yesterday, once; whoever is still short then raises the budget."""
@@ -275,10 +298,3 @@ class WideStory(Story):
                 assert len(told) >= len(paid), "promise 5: a task is not in the ledger"
                 if not simulation.repeats and not simulation.exchanges:
                     assert sum(told) == sum(task.charged_at(now_s) for task in tasks), "promise 5"
-
-
-def _windows(dice: random.Random) -> dict[tuple[str, int], int]:
-    """Rolling budgets: how many credits of which pack, in how many seconds."""
-    possible = {("video", 86_400): 20, ("video", 600): 8, ("image", 5400): 24, ("image", 86_400): 40}
-    possible |= {("try_on", 86_400): 1, ("video", 30 * 86_400): 30}
-    return {key: dice.randint(most // 2 or 1, 2 * most) for key, most in possible.items() if dice.random() < 0.4}

@@ -134,6 +134,30 @@ def test_a_task_that_was_accepted_as_another_ones_is_found_by_its_external_id(tm
     simulate(scenario(face, said, talk, slots=1, faults=faults), tmp_path, work)
 
 
+@pytest.mark.parametrize("number", range(1, 7))
+def test_an_answer_without_a_name_is_not_believed_about_two_items(tmp_path: Path, number: int) -> None:
+    """After a loss, a question about an item is answered with another's task, which bears no name: it was taken up."""
+    face = {"id": "face", "kind": "identify-face", "video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
+    chosen = {"face_id": {"item": "face"}, "sound_file": "https://example.com/a.mp3?sandbox-seconds=5"}
+    times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 0}
+    talk = {"kind": "advanced-lip-sync", "session_id": {"item": "face"}, "seconds": 5, "face_choose": [chosen | times]}
+    clip = {"id": "clip", "model_name": "kling-v1-6", "prompt": "a fox"}
+    lines: list[Mapping[str, object]] = [face, {"id": "talk", **talk}, {"id": "talk-2", **talk}, clip]
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        made = [row["task_id"] for row in simulation.results()[1:]]
+        assert len(simulation.world.tasks) == len(lines)
+        assert len(set(made)) == len(made)
+
+    faults = FaultPlan(script={"query": [""] * number + ["other_answer"]})
+    simulate(scenario(*lines[:3], faults=faults), tmp_path, work)
+
+
 def test_alike_calls_may_be_answered_alike(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK

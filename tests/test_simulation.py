@@ -15,7 +15,7 @@ from batch_runner.sandbox.config import RepeatPolicy
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
 FIRST_SEED = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
-WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "250"))
+WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "150"))
 BLOCKS = min(20, SEEDS)
 WIDE_BLOCKS = min(5, WIDE_SEEDS)
 """Few enough that pytest itself costs nothing, enough to share them out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
@@ -132,16 +132,26 @@ async def _tasks_by_name(context: Context, route: Route, kind: str) -> list[Foun
     is_in_doubt = context.lost_at_s > float("-inf")
     if not is_in_doubt and not await _patiently(context, partial(context.client.page, route, 1, 1)):
         return []
-    found = []
+    found: list[FoundTask] = []
     for item_id, fingerprint in await context.store.unlooked_items(context.batch, kind):
         for number in count(1):
             name = ExternalId.of(context.batch.name, item_id, number, fingerprint)
-            task = await _patiently(context, partial(context.client.find, route, str(name), by_external_id=True))
+            task = await _patiently(
+                context, partial(_named, context, route, name, {each.task.task_id for each in found})
+            )
             if task is not None:
                 found.append(FoundTask(name, task, _reason(task)))
             if task is None or task.status is not TaskStatus.FAILED:
                 break
     return found
+
+
+async def _named(context: Context, route: Route, name: ExternalId, taken: Collection[str]) -> Task | None:
+    """The task of that name; Trouble if the answer is about one that was found under another name."""
+    task = await context.client.find(route, str(name), by_external_id=True)
+    if task is not None and task.task_id in taken:
+        raise Trouble("the answer about a submission is about another item's task")
+    return task
 
 
 async def _listed(context: Context, route: Route) -> AsyncIterator[list[Task]]:

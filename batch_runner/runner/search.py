@@ -101,10 +101,17 @@ class Search:
         self.is_known_absent = task is None
         if task is None:
             self.passage.watch.absent(began_s, in_list=False)
-        elif is_of_another(task, attempt.external_task_id):
+        elif await self._is_of_another(task):
             context.trouble("the answer about a submission is about another item's task")
             return None
         return task
+
+    async def _is_of_another(self, task: Task) -> bool:
+        """Whether an answer is about another item's task: by its name, or where it has none by whose it is here."""
+        attempt = self.passage.attempt
+        if task.external_task_id is not None:
+            return is_of_another(task, attempt.external_task_id)
+        return await self.passage.context.store.is_task_of_another(attempt, task.task_id)
 
 
 def _now_s() -> float:

@@ -125,7 +125,7 @@ class Courier:
             outcome = await self.context.client.create(self.passage.route, body, name, self._intend)
             self.passage.watch.sent()
             if isinstance(outcome, Accepted) and await self._is_anothers(outcome.task, body):
-                outcome = Unknown("it was answered with what another call made")
+                outcome = Unknown("it was answered with what another item made")
             await self._take_outcome(outcome, admission)
         finally:
             self.is_sending = False
@@ -158,9 +158,10 @@ class Courier:
         return task is None and self._search.is_known_absent
 
     async def _is_anothers(self, task: Task, body: Mapping[str, Any]) -> bool:
-        """Whether an answer that is the result itself, and bears no name of ours, is seen to belong to another call."""
+        """Whether an answer that bears no name of ours is seen to belong to another item."""
         if not self.passage.route.is_sync:
-            return False
+            is_nameless = not self.passage.route.tells_external_id
+            return is_nameless and await self.context.store.is_task_of_another(self.attempt, task.task_id)
         asked, told = body.get("session_id"), task.made.get("session_id")
         if asked is not None:
             return told is not None and told != asked

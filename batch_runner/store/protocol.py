@@ -76,6 +76,9 @@ class Store(Protocol):
     async def has_answered_another(self, attempt: Attempt, task_id: str, made: Mapping[str, Any]) -> bool:
         """Whether a recent attempt that asked for something else was answered with this id, or these."""
 
+    async def is_task_of_another(self, attempt: Attempt, task_id: str) -> bool:
+        """Whether a recent attempt, other than this one, has that task."""
+
     async def fail_dependents(self, batch: Batch) -> list[tuple[str, str]]:
         """Fail every queued item of which a source failed; returns the id and the message of each."""
 

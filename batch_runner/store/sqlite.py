@@ -228,6 +228,10 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(views.has_answered_another, attempt, task_id, made)
 
+    async def is_task_of_another(self, attempt: Attempt, task_id: str) -> bool:
+        """See ``Store``."""
+        return await self._do(views.is_task_of_another, attempt, task_id)
+
     async def fail_dependents(self, batch: Batch) -> list[tuple[str, str]]:
         """See ``Store``."""
         return await self._do(chains.fail_dependents, batch.batch_id)

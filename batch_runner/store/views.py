@@ -62,6 +62,15 @@ def has_answered_another(db: sqlite3.Connection, attempt: Attempt, task_id: str,
     return row is not None
 
 
+def is_task_of_another(db: sqlite3.Connection, attempt: Attempt, task_id: str) -> bool:
+    """Whether a recent attempt, other than this one, has that task."""
+    row = db.execute(
+        "SELECT 1 FROM (SELECT * FROM attempts ORDER BY attempt_id DESC LIMIT ?) WHERE attempt_id <> ? AND task_id = ?",
+        (_RECENT, attempt.attempt_id, task_id),
+    ).fetchone()
+    return row is not None
+
+
 def find_batch(db: sqlite3.Connection, name: str) -> Batch | None:
     """The batch of that name, or None."""
     row = db.execute("SELECT * FROM batches WHERE name = ?", (name,)).fetchone()
