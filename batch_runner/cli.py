@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import difflib
 import errno
 import json
 import os
@@ -14,10 +13,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
-import batch_runner
-from batch_runner import accounting, api, doctor, looking, planning, pricing, progress, reconciling, serving
+from batch_runner import accounting, api, arguments, doctor, looking, planning, pricing, progress, reconciling, serving
 from batch_runner.answer import Answer
 from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestError, StoppedError, UsageError
 from batch_runner.intake import manifest_of
@@ -26,32 +24,9 @@ from batch_runner.progress.stream import CarefulStream
 from batch_runner.records import SummaryRecord, credits_text
 from batch_runner.report import inert, inert_json
 from batch_runner.runner import Halt
-from batch_runner.settings import OPTION_NAMES, Settings, add_flags, resolve
+from batch_runner.settings import OPTION_NAMES, Settings, resolve
 from batch_runner.signals import SIGNALS, is_wanted, on_signals
 
-_HELP = {
-    "run": "submit, poll, download, keep the ledger; start it again to go on",
-    "plan": "problems, price, time; nothing is sent",
-    "status": "where every item stands",
-    "ledger": "credits consumed versus budget",
-    "verify": "every finished file against its recorded size and SHA-256",
-    "report": "write the HTML page (and the other derived files) anew",
-    "sandbox": "serve the simulated Kling API on a port",
-    "doctor": "keys, clock, disk, versions, account packs",
-    "prices": "the price books, packages and plans, with sources",
-}
-_FOLDER = frozenset({"output_dir", "name", "format", "sandbox", "json", "quiet"})
-_ACCOUNT = frozenset({"output_dir", "base_url", "sandbox", "keys_path", "json", "quiet"})
-_SHOWN = {
-    "status": _FOLDER,
-    "ledger": _FOLDER | _ACCOUNT | {"budget", "rolling_budget"},
-    "verify": _FOLDER | _ACCOUNT,
-    "report": _FOLDER,
-    "doctor": _ACCOUNT | {"tier", "max_concurrent", "rpm"},
-    "prices": frozenset({"json"}),
-}
-"""What the help of a command lists; ``run`` and ``plan`` list every option."""
-_ALSO_TAKEN = "The other options of run are taken as well, so that one set of options serves every command."
 _STOPPED = "stopped: run the same command again to go on"
 _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
 """Ends that the next start of the program mends: ``--quiet`` leaves them to the exit code."""
@@ -84,7 +59,7 @@ def main(argv: Sequence[str], *, is_stopped: bool = False) -> int:
     """
     is_json, is_quiet = "--json" in argv, "--quiet" in argv
     try:
-        namespace = _parsed(_with_command(argv))
+        namespace = arguments.parsed(argv)
         flags = {key: value for key, value in vars(namespace).items() if key in OPTION_NAMES}
         settings = resolve(flags, os.environ, Path("batch_runner.toml"))
         is_json, is_quiet = settings.json, settings.quiet
@@ -115,81 +90,6 @@ def _path_trouble(error: Exception) -> DiskError | None:
         return None
     path = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
     return DiskError(f"{inert(path, 200)}: {error.strerror}; check the path and its rights")
-
-
-def _with_command(argv: Sequence[str]) -> list[str]:
-    """``MANIFEST ...`` is short for ``run MANIFEST ...``."""
-    is_command = bool(argv) and (argv[0] in _HELP or argv[0] in {"-h", "--help", "--version"})
-    return list(argv) if is_command or not argv else ["run", *argv]
-
-
-class _Parser(argparse.ArgumentParser):
-    """Wrong usage is an error like any other, so that ``--json`` has its object then too."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see: {self.prog} --help")
-
-
-def _parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """What the arguments say; raises UsageError with the nearest right word for one that says nothing."""
-    parser, commands = _parser()
-    namespace, strange = parser.parse_known_args(argv)
-    if strange:
-        hint = _meant_flag(strange, commands[namespace.command]) or _meant_command(namespace)
-        parser.error(f"unrecognized arguments: {inert(' '.join(strange), 200)}{hint}")
-    return namespace
-
-
-def _meant_flag(strange: Sequence[str], command: _Parser) -> str:
-    known = list(command._option_string_actions)  # noqa: SLF001 - argparse tells its options nowhere else
-    words = (word.partition("=")[0] for word in strange if word.startswith("--"))
-    close = [match for word in words for match in difflib.get_close_matches(word, known, n=1)]
-    return f" (did you mean {' and '.join(close)}?)" if close else ""
-
-
-def _meant_command(namespace: argparse.Namespace) -> str:
-    """The first word may have been meant to be a command."""
-    first = str(getattr(namespace, "manifest", None) or "")
-    close = difflib.get_close_matches(first, _HELP, n=1)
-    return f" (did you mean the command {close[0]}?)" if close else ""
-
-
-def _parser() -> tuple[_Parser, dict[str, _Parser]]:
-    """The parser, and those of the commands."""
-    parser = _Parser(
-        prog="batch-runner",
-        allow_abbrev=False,
-        description="Turns a manifest of prompts into finished Kling AI videos and a ledger of the credits they cost.",
-        epilog="batch-runner MANIFEST is short for: batch-runner run MANIFEST",
-    )
-    parser.add_argument("--version", action="version", version=f"batch_runner {batch_runner.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, help_text in _HELP.items():
-        description = f"{help_text[0].upper()}{help_text[1:]}."
-        command = commands.add_parser(name, help=help_text, description=description, allow_abbrev=False)
-        if name == "sandbox":
-            serving.add_flags(command)
-        elif name not in {"doctor", "prices"}:
-            command.add_argument("manifest", type=Path, nargs="?" if name in {"status", "ledger"} else None,
-                                 metavar="MANIFEST", help="a file of items (JSON Lines, CSV, YAML), or -")  # fmt: skip
-        if name == "plan":
-            command.add_argument("--expand", action="store_true",
-                                 help="print the items as JSON Lines instead, with nothing left out")  # fmt: skip
-            command.add_argument("--items", action="store_true", help="show every item, however many there are")
-            command.add_argument("--account", action="store_true",
-                                 help="ask the account for its packs too (needs keys; sends no more)")  # fmt: skip
-            command.add_argument("--what-if", action="append", default=[], metavar="SETTING",
-                                 help="rehearse with max_concurrent=N, rpm=N or tier=NAME too; repeatable")  # fmt: skip
-        if name == "verify":
-            command.add_argument("--repair", action="store_true", help="fetch what is missing or altered again, free")
-        if name == "ledger":
-            command.add_argument("--csv", action="store_true", help="print it as comma-separated values (RFC 4180)")
-            command.add_argument("--reconcile", action="store_true",
-                                 help="ask the account and say what does not add up; needs keys")  # fmt: skip
-        if name != "sandbox":
-            add_flags(command, _SHOWN.get(name))
-            command.epilog = _ALSO_TAKEN if name in _SHOWN else None
-    return parser, commands.choices
 
 
 def _command(namespace: argparse.Namespace, settings: Settings) -> int:
