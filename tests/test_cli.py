@@ -666,3 +666,20 @@ def test_the_help_of_a_command_lists_what_matters_to_it_and_every_option_of_run_
     assert "--json" in shown
     assert "--max-concurrent" not in shown
     assert run_here("prices", "--max-concurrent", "2", "--repeat-lost").code == 0
+
+
+@pytest.mark.parametrize("line", [{"id": "ünï", "prompt": "snow"}, {"prompt": "雪が降る"}])
+def test_a_locale_that_cannot_name_the_files_is_told_before_anything_is_sent(
+    folder: Path, line: dict[str, Any]
+) -> None:
+    manifest = write_manifest(folder / "snow.jsonl", [line])
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = run_process(folder, "run", str(manifest), "--sandbox", env=ascii_only)
+    assert ended.code == 2
+    assert "line 1, id" in ended.err
+    assert "LC_ALL=C.UTF-8" in ended.err
+    (folder / "batch_runner.toml").write_text('name = "ünï"\n', encoding="utf-8")
+    named = run_process(folder, "run", str(manifest), "--sandbox", env=ascii_only)
+    assert named.code == 2
+    assert "locale" in named.err
+    assert not (folder / "outputs").exists()

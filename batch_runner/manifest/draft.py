@@ -17,7 +17,7 @@ from batch_runner.errors import Problem
 from batch_runner.manifest.chains import Chain, chains
 from batch_runner.manifest.expansion import Entry
 from batch_runner.manifest.media_fields import LocalFile, Media, MediaReader, places
-from batch_runner.manifest.names import default_id
+from batch_runner.manifest.names import default_id, encoding_trouble
 from batch_runner.manifest.own_words import OWN_WORDS, OwnWords, numbered, taken
 from batch_runner.manifest.registry import Facts, Registry
 from batch_runner.model import NOTHING, Item, Price
@@ -177,6 +177,8 @@ class Draft:
             length_of = content.source_at(content.lasting) if facts.length_s is None and model_of is None else None
             facts = registry.supplied(facts, model_of=model_of, length_of=length_of)
         for id_ in ids:
+            if trouble := encoding_trouble(id_):
+                self._tell("id", f"{shown(id_)} {trouble}", "set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
             self._tell_twice(id_, registry.note(id_, self._line, facts), is_given=own.has_id)
             self._tell_rival(id_, registry.rival(id_))
             registry.inherit(id_, model_of=model_of, length_of=length_of)

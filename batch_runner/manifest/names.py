@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from typing import Final
 
@@ -40,6 +41,16 @@ def file_number(id_: str) -> tuple[str, int] | None:
 def composed(id_: str) -> str:
     """The id in the form (NFC) that two ways of typing the same letters share."""
     return id_ if id_.isascii() else unicodedata.normalize("NFC", id_)
+
+
+def encoding_trouble(id_: str) -> str:
+    """Why files of this name cannot be made under the locale that the program was started with, or an empty text."""
+    encoding = sys.getfilesystemencoding()
+    try:
+        id_.encode(encoding)
+    except UnicodeEncodeError:
+        return f"cannot be a file's name in this locale's encoding, {encoding}"
+    return ""
 
 
 def _slug(words: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -70,6 +71,10 @@ def check_batch_name(value: object) -> str:
         size = len(name.encode())
     except UnicodeEncodeError:
         raise ValueError(f"{shown(name)} is not valid Unicode text") from None
+    try:
+        name.encode(sys.getfilesystemencoding())
+    except UnicodeEncodeError:
+        raise ValueError(f"{shown(name)} cannot be a folder's name in this locale; set LC_ALL=C.UTF-8") from None
     if size > _NAME_BYTES:
         raise ValueError(f"{shown(name)} is longer than {_NAME_BYTES} bytes")
     return name
