@@ -17,7 +17,7 @@ from batch_runner import catalog
 from batch_runner.errors import AccountError, UsageError
 from batch_runner.planning import Questions, plan, timing
 from batch_runner.planning.app import app_need, plan_cost
-from batch_runner.planning.purchase import Offer, cheapest, offers, single_purchases
+from batch_runner.planning.purchase import Offer, cheapest, offers, single_purchases, worth_showing
 from batch_runner.planning.reach import reach
 from batch_runner.sandbox import WorldConfig
 from batch_runner.settings import resolve
@@ -123,6 +123,34 @@ def test_a_budget_reaches_by_priority_then_by_line_and_not_past_a_source() -> No
     assert reach(rows, {}).done[-1] == "of-dear"
 
 
+def test_a_rolling_budget_limits_the_reach_and_the_rehearsal_by_what_it_leaves_now(tmp_path: Path) -> None:
+    """It was left out, so that a plan promised what a run then stopped before."""
+    lines = tuple(json.dumps({"id": f"i{number}", "prompt": f"take {number}"}) for number in range(6))
+
+    async def work(simulation: Simulation) -> tuple[dict[str, Any], list[str]]:
+        flags = {"output_dir": str(simulation.output_dir), "base_url": simulation.sandbox.base_url}
+        rolling = {"rolling_budget": ["3/999d", "9/30d"]}
+        fresh = plan(simulation.manifest, resolve({**flags, **rolling}, {}, None)).data
+        assert len(fresh["budget"]["does"]) == 3
+        await simulation.run(budget={"video": 2})
+        answer = plan(simulation.manifest, resolve({**flags, **rolling, "budget": {"video": 9}}, {}, None))
+        return answer.data, list(answer.lines)
+
+    data, page = simulate(Scenario(world=WorldConfig(max_concurrent=3), lines=lines), tmp_path, work)
+    assert data["budget"]["does"] == ["i2"]
+    assert data["budget"]["rolling"][0] == {
+        "pack": "video",
+        "window": "999d",
+        "budget": "3",
+        "consumed": "2",
+        "held": "0",
+        "available": "1",
+    }
+    text = "\n".join(page)
+    assert "the rolling budget of 3 credits (video) in any 999d has 1 left now; a run stops there" in text
+    assert "the budgets do, as they stand now, 1 of the 4 items that are left" in text
+
+
 def offer(name: str, price: str, units: int, *, days: int = 30, once: bool = False, slots: int = 5) -> Offer:
     return Offer(name, D(price), units, days, slots, once, 1, "2026")
 
@@ -193,3 +221,27 @@ def test_the_accounts_packs_beside_the_plan_when_asked_for(tmp_path: Path) -> No
     assert any("packs of the account" in line for line in answer.lines)
     with pytest.raises(AccountError, match="keys"):
         plan(manifest, settings, Questions(with_account=True))
+
+
+def test_only_packages_that_are_better_in_something_are_shown() -> None:
+    small, large = offer("small", "10", 100), offer("large", "90", 1000)
+    lasting, many = offer("lasting", "95", 1000, days=90), offer("many", "99", 1000, slots=20)
+    once = offer("once", "1", 10, once=True)
+    found = single_purchases([small, large, lasting, many, once], D(50), 3600.0)
+    assert [purchase.words for purchase in worth_showing(found)] == [
+        *("1 x small", "1 x lasting", "1 x many", "5 x once")
+    ]
+    found = single_purchases([small, large], D(950), 3600.0)
+    assert [purchase.words for purchase in worth_showing(found)] == ["1 x large"]
+
+
+def test_a_small_batch_has_a_short_table_of_packages(tmp_path: Path) -> None:
+    """It listed fourteen, up to 7,560 USD, for one credit."""
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text('{"prompt": "x"}\n', encoding="utf-8")
+    answer = plan(manifest, resolve({"output_dir": str(tmp_path / "o"), "base_url": "http://127.0.0.1:9"}, {}, None))
+    page, data = list(answer.lines), answer.data["packages"]["video"]
+    shown = [line for line in page if line.startswith("  ") and " x " in line]
+    assert 2 <= len(shown) < len(data) / 2
+    assert any("1 x trial-100-2026" in line for line in shown)
+    assert any(f"({len(data) - len(shown)} dearer ones" in line for line in page)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from decimal import Decimal
 from typing import Any
 
+from batch_runner.budgets import Window
 from batch_runner.planning.app import PlanCost
 from batch_runner.planning.findings import Planned, Planning, price_rows
 from batch_runner.planning.purchase import Purchase, usd
@@ -64,9 +65,21 @@ def _budget_data(planning: Planning) -> dict[str, Any] | None:
     return {
         "budget": budget,
         "spent": spent,
+        "rolling": [_window_data(window) for window in planning.windows],
         "does": list(planning.reach.done),
         "leaves_out": list(planning.reach.left_out),
     }
+
+
+def _window_data(window: Window) -> dict[str, str]:
+    named = {"pack": window.budget.pack, "window": window.budget.window}
+    figures = {
+        "budget": window.budget.credits,
+        "consumed": window.consumed,
+        "held": window.held,
+        "available": window.available,
+    }
+    return named | {name: credits_text(value) for name, value in figures.items()}
 
 
 def _time_data(timing: Timing) -> dict[str, Any]:

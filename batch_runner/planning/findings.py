@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from batch_runner import catalog
+from batch_runner.budgets import Window
 from batch_runner.model import Item
 from batch_runner.planning.app import AppNeed, PlanCost
 from batch_runner.planning.purchase import Purchase
@@ -40,6 +41,7 @@ class Planning:
     book: catalog.PriceBook
     needed: Mapping[str, Decimal]
     spent: Mapping[str, Decimal]
+    windows: Sequence[Window]
     reach: Reach | None
     timing: Timing | None
     what_if: Mapping[str, Timing | None]

@@ -8,10 +8,11 @@ from decimal import Decimal
 
 from batch_runner import catalog
 from batch_runner.answer import table
+from batch_runner.ledger import ZERO
 from batch_runner.model import Pack
 from batch_runner.planning.app import PlanCost
 from batch_runner.planning.findings import Planned, Planning, price_rows
-from batch_runner.planning.purchase import Purchase, usd
+from batch_runner.planning.purchase import Purchase, usd, worth_showing
 from batch_runner.planning.standing import Standing
 from batch_runner.planning.timing import Timing
 from batch_runner.records import credits_text
@@ -60,6 +61,9 @@ def _money_lines(planning: Planning) -> Iterator[str]:
         spent = planning.spent.get(pack, Decimal(0))
         so_far = f", {credits_text(spent)} consumed or held so far" if spent else ""
         yield f"{pack}: {credits_text(needed)} credits to spend{so_far}{_verdict(planning, pack, needed + spent)}"
+    for window in planning.windows:
+        left = credits_text(max(window.available, ZERO))
+        yield f"{window.budget} has {left} left now; a run stops there, and another one goes on when there is room"
     failures = "costs its price" if planning.book.failures_charged else "costs nothing"
     set_aside = f"{credits_text(planning.book.buffer_pct)} % more is" if planning.book.buffer_pct else "no buffer is"
     yield f"a failed generation {failures} ({planning.book.source}); {set_aside} set aside"
@@ -78,8 +82,9 @@ def _reach_lines(planning: Planning) -> Iterator[str]:
     if found is not None and found.left_out:
         first = inert(found.left_out[0])
         total = len(found.done) + len(found.left_out)
+        does = "the budgets do, as they stand now," if planning.windows else "the budget does"
         yield (
-            f"the budget does {len(found.done)} of the {total} items that are left, by priority and then in manifest"
+            f"{does} {len(found.done)} of the {total} items that are left, by priority and then in manifest"
             f" order; the first one left out is {first}"
         )
 
@@ -128,7 +133,10 @@ def _buying_lines(planning: Planning, pack: str, purchases: Sequence[Purchase]) 
     if not purchases:
         yield "  no package of this pack has a published price"
         return
-    yield from (f"  {line}" for line in table(_purchase_rows(purchases)))
+    shown = worth_showing(purchases)
+    yield from (f"  {line}" for line in table(_purchase_rows(shown)))
+    if len(shown) < len(purchases):
+        yield f"  ({len(purchases) - len(shown)} dearer ones that are better in nothing are left out; --json has all)"
     best = planning.best.get(pack)
     if best is not None:
         left = credits_text(best.units_left)

@@ -88,9 +88,7 @@ def _planning(manifest: Path, items: list[Item], settings: Settings, settings_if
     planned = [_planned(item, past, settings) for item in items]
     left = [each.item for each in planned if each.standing.is_left]
     book = price_book_of(settings)
-    available = {
-        pack: max(Decimal(0), credits_ - past.spent.get(pack, Decimal(0))) for pack, credits_ in settings.budget.items()
-    }
+    available = past.available(settings.budget)
     name, usual_s = batch_name(manifest, settings), {each.item.id: each.usual_s for each in planned}
 
     def timed(limits: Limits) -> Timing | None:
@@ -112,7 +110,8 @@ def _planning(manifest: Path, items: list[Item], settings: Settings, settings_if
         book=book,
         needed=needed,
         spent=past.spent,
-        reach=reach(left, available) if settings.budget else None,
+        windows=past.windows,
+        reach=reach(left, available) if available else None,
         timing=timed(limits_of(settings)),
         what_if={text: timed(limits_of(other)) for text, other in settings_if.items()},
         buying=buying,

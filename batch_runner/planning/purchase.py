@@ -98,6 +98,24 @@ def _count(package: Offer, units: Decimal) -> int:
     return max(package.min_periods, math.ceil(units / package.units))
 
 
+def worth_showing(purchases: Sequence[Purchase]) -> list[Purchase]:
+    """Those than which no other one of the same date is better in some way and worse in none."""
+    return [one for one in purchases if not any(_is_better(other, one) for other in purchases)]
+
+
+def _is_better(one: Purchase, other: Purchase) -> bool:
+    if one.counts[0][0].dated != other.counts[0][0].dated:
+        return False
+    pairs = list(zip(_merits(one), _merits(other), strict=True))
+    return all(mine >= theirs for mine, theirs in pairs) and any(mine > theirs for mine, theirs in pairs)
+
+
+def _merits(purchase: Purchase) -> tuple[Decimal, ...]:
+    """What speaks for a choice, each the better the greater."""
+    merits = (purchase.valid_days, purchase.max_concurrent, -len(purchase.warnings))
+    return -purchase.price_usd, *map(Decimal, merits)
+
+
 def cheapest(packages: Sequence[Offer], units: Decimal, work_s: float) -> Purchase | None:
     """The cheapest choice against which nothing speaks, of one generation of packages; None where there is none.
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
+from batch_runner.budgets import Window
+from batch_runner.clock import SystemClock
 from batch_runner.folder import batch_name
+from batch_runner.ledger import ZERO
 from batch_runner.model import Item
+from batch_runner.service import realm_of
 from batch_runner.settings import Settings
-from batch_runner.store import StandingRow, StoreReader
+from batch_runner.store import Moment, StandingRow, StoreReader
 
 
 class Standing(StrEnum):
@@ -43,10 +47,19 @@ class Past:
     Attributes:
         rows: by the item's id.
         spent: credits consumed and held, by pack.
+        windows: how the rolling budgets of the settings stand now, for the whole output folder.
     """
 
     rows: Mapping[str, StandingRow] = field(default_factory=dict)
     spent: Mapping[str, Decimal] = field(default_factory=dict)
+    windows: Sequence[Window] = ()
+
+    def available(self, budgets: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """What the batch's budgets and the rolling ones leave together, by pack; one without any is left out."""
+        left = [(pack, budget - self.spent.get(pack, ZERO)) for pack, budget in budgets.items()]
+        left += [(window.budget.pack, window.available) for window in self.windows]
+        packs = {pack for pack, _ in left}
+        return {pack: max(ZERO, min(room for each, room in left if each == pack)) for pack in packs}
 
     def of(self, item: Item, *, retry_failed: bool) -> Standing:
         """Where a line stands."""
@@ -67,11 +80,12 @@ def past_of(path: Path, settings: Settings) -> Past:
         UsageError: the manifest's name can be no batch's.
     """
     name, state_path = batch_name(path, settings), settings.output_dir / "state.db"
+    rolling = list(settings.rolling_budget.values())
     if not state_path.is_file():
-        return Past()
+        return Past(windows=[Window(budget, ZERO) for budget in rolling])
     with StoreReader.open(state_path) as reader:
-        batch = reader.batch(name)
+        batch, windows = reader.batch(name), reader.windows(realm_of(settings), rolling, Moment.of(SystemClock()))
         if batch is None:
-            return Past()
+            return Past(windows=windows)
         spent = {pack: row.consumed + row.held for pack, row in reader.credits(batch).items()}
-        return Past(reader.standings(batch), spent)
+        return Past(reader.standings(batch), spent, windows)
