@@ -382,6 +382,29 @@ def test_a_submission_without_an_id_of_ours_is_not_repeated_by_itself(tmp_path: 
     simulate(scenario(clip, talk, faults=faults), tmp_path, work)
 
 
+def test_a_lost_submission_is_looked_for_before_the_users_word_makes_it_again(tmp_path: Path) -> None:
+    """The run died when the old lip-sync was made; the account shows the task, so that nothing is to be paid twice."""
+    words = {"mode": "text2video", "text": "hello", "voice_id": "genshin_vindi2", "voice_language": "en"}
+    film = {"video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
+    talk = {"id": "talk", "kind": "lip-sync", "input": {**film, **words}, "seconds": 5}
+
+    moment, has_task = 0, False
+    while not has_task:
+        moment += 1
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+
+        async def work(simulation: Simulation, moment: int = moment) -> bool:
+            assert await simulation.run(die_at=moment) is None
+            if not simulation.world.tasks:
+                return False
+            assert (await run(simulation, repeat_lost=True)).exit_code == ExitCode.OK
+            assert len(simulation.world.tasks) == 1
+            return True
+
+        has_task = simulate(scenario(talk), folder, work)
+
+
 def test_paid_tasks_of_lines_that_are_gone_are_told_when_the_store_is_lost_too(tmp_path: Path) -> None:
     kept, gone = ({"id": name, "prompt": name} for name in ("kept", "gone"))
 

@@ -130,8 +130,7 @@ class Run:
         """At the user's word, count calls whose answers were lost as paid, and let them be made again."""
         context = self._context
         for attempt in await context.store.in_states(context.batch, [State.SENDING, State.UNKNOWN]):
-            route = catalog.route(attempt.kind, attempt.model)
-            if route.is_sync or not route.has_external_id:
+            if catalog.route(attempt.kind, attempt.model).is_sync:
                 if attempt.state is State.SENDING:
                     await context.apply(attempt, Event.LOSE_ANSWER)
                 await context.apply(attempt, Event.GIVE_UP, Facts(reason="unresolved"))

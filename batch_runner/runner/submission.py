@@ -37,10 +37,12 @@ class Courier:
     is_sending: bool = False
     _is_waiting: bool = False
     _sends: int = 0
+    _was_lost_before: bool = field(init=False)
     _search: Search = field(init=False)
     _pursuit: Pursuit = field(init=False)
 
     def __post_init__(self) -> None:
+        self._was_lost_before = self.attempt.state in {State.SENDING, State.UNKNOWN}
         self._search = Search(self.passage)
         self._pursuit = Pursuit(self.passage, self._search)
 
@@ -241,7 +243,10 @@ class Courier:
 
     async def _absent(self) -> None:
         """The account definitely has no such task: send the same id again, within reason."""
-        if not self.passage.route.has_external_id:
+        if not self.passage.route.has_external_id and self._is_given_up:
+            await self.passage.record(Event.GIVE_UP, Facts(reason="unresolved"))
+            await self.context.store.queue_item(self.context.batch, self.attempt.item_id)
+        elif not self.passage.route.has_external_id:
             self.passage.stuck(f"its answer was lost, and Kling knows no id of ours for it; {REPEAT_TEXT}")
             self._search.begin_again()
             await asyncio.sleep(self.context.policy.settle_s)
@@ -253,6 +258,11 @@ class Courier:
             await asyncio.sleep(self.context.policy.settle_s)
         else:
             await self._send_again()
+
+    @property
+    def _is_given_up(self) -> bool:
+        """Whether the user gave the word to count what an earlier run lost as paid; not what this one loses."""
+        return self.context.policy.repeat_lost and self._was_lost_before and not self.context.halt.is_set
 
     async def _send_again(self) -> None:
         try:
