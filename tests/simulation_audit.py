@@ -92,7 +92,7 @@ def audit_end(simulation: Simulation, summary: SummaryRecord) -> None:
     now_s = simulation.clock.wall_s()
     certain = [task for task in simulation.tasks if task.kind not in UNCERTAIN]
     good = {task.task_id for task in certain if task.will_succeed}
-    paid = good | {task.task_id for task in certain if task.failure_charged}
+    paid = good | {task.task_id for task in certain if task.failure_charged and task.credits}
     assert all(task.ended_at_s <= now_s for task in simulation.tasks), "promise 2: a task is still running"
     uncertain = {task.task_id for task in simulation.tasks if task.kind in UNCERTAIN}
     charged = {entry["task_id"] for entry in simulation.ledger() if entry["entry"] == "charge"}
