@@ -51,11 +51,11 @@ WRITING = (
     *("openat", "mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat", "link", "linkat"),
     *("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "truncate", "ftruncate"),
     *("fsync", "fdatasync", "sync_file_range", "msync", "sync", "syncfs"),
-    *("chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "utimensat", "flock"),
+    *("chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "utimensat"),
 )
 SENDING = ("sendto", "sendmsg", "sendmmsg")
 NEVER = 65_535
-ROUNDS = 6
+ROUNDS = 20
 
 
 def cuts(kind: str, number: int) -> Iterator[Cut]:
@@ -98,8 +98,9 @@ async def syscalls(folder: Path, options: argparse.Namespace) -> Group:
         async for verdicts in by_number(folder / name, name, options):
             coverage.reach(verdict.died_at for verdict in verdicts)
             yield verdicts
+    draws = random.Random(options.seed)
     for number in range(ROUNDS if options.stride == 1 else 1):
-        crashes = [[aimed(made, number)] for made in coverage.missing()][:: options.stride]
+        crashes = [[aimed(made, draws)] for made in coverage.missing()][:: options.stride]
         verdicts = await play_all(folder / f"round{number}", crashes, at_once=options.at_once)
         coverage.reach(verdict.died_at for verdict in verdicts)
         yield verdicts
@@ -119,12 +120,12 @@ async def by_number(folder: Path, name: str, options: argparse.Namespace) -> Gro
         first, crashes_at_a_time = end, 4 * options.at_once
 
 
-def aimed(made: Made, number: int) -> Syscall:
+def aimed(made: Made, draws: random.Random) -> Syscall:
     """A crash at a call that none of the others met: which thread makes it is drawn by the system every time."""
     assert made.call is not None
     if made.call.has_drawn_name:
-        return Syscall(made.name, max(1, made.own_number - number // 2))
-    return Syscall(made.name, 1 + (made.call.number + number - 1) % made.call.number, made.call.file)
+        return Syscall(made.name, max(1, made.own_number + draws.randint(-3, 3)))
+    return Syscall(made.name, draws.randint(1, made.number_on_file), made.call.file)
 
 
 async def recovery(folder: Path, options: argparse.Namespace) -> Group:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _LINE = re.compile(r"^(?P<thread>\d+) +(?:<\.\.\. )?(?P<name>\w+)(?P<rest>\(| resumed).*")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp$")
+_ELSEWHERE = "/"
 _OPENS = {"openat", "open"}
 
 
@@ -36,12 +37,14 @@ class Call:
 class Made:
     """A call that was made: by which thread, as how many-th of its own of that name, and how it ended.
 
-    ``call`` is None for sockets and for files elsewhere; ``result`` is empty where it did not return.
+    ``number_on_file`` counts what strace counts: openings that make nothing too. ``call`` is None for sockets and
+    for files elsewhere; ``result`` is empty where it did not return.
     """
 
     thread: str
     name: str
     own_number: int
+    number_on_file: int
     call: Call | None
     result: str
 
@@ -53,6 +56,7 @@ def read(trace_path: Path, output_dir: Path) -> list[Made]:
     last: dict[str, int] = {}
     own: Counter[tuple[str, str]] = Counter()
     on_file: Counter[tuple[str, str]] = Counter()
+    changing: Counter[tuple[str, str]] = Counter()
     for line in trace_path.read_text(encoding="utf-8", errors="replace").splitlines():
         found = _LINE.match(line)
         if found is None:  # a signal, or a thread's end
@@ -61,17 +65,17 @@ def read(trace_path: Path, output_dir: Path) -> list[Made]:
         result = "" if line.endswith((" = ?", "<unfinished ...>")) else line.rpartition(" = ")[2]
         if found["rest"] == " resumed":
             begun = made[last[thread]]
-            made[last[thread]] = Made(thread, name, begun.own_number, begun.call, result)
+            made[last[thread]] = replace(begun, result=result)
             continue
         own[thread, name] += 1
         call = None
-        paths = below.findall(line)
-        if paths and not (name in _OPENS and "O_CREAT" not in line):
-            file = _TEMPORARY.sub(".#.tmp", paths[-1]) or "."
-            on_file[name, file] += 1
-            call = Call(name, file, on_file[name, file])
+        file = _TEMPORARY.sub(".#.tmp", (below.findall(line) or [_ELSEWHERE])[-1]) or "."
+        on_file[name, file] += 1
+        if file != _ELSEWHERE and not (name in _OPENS and "O_CREAT" not in line):
+            changing[name, file] += 1
+            call = Call(name, file, changing[name, file])
         last[thread] = len(made)
-        made.append(Made(thread, name, own[thread, name], call, result))
+        made.append(Made(thread, name, own[thread, name], on_file[name, file], call, result))
     return made
 
 

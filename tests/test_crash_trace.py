@@ -47,6 +47,15 @@ def test_calls_on_the_output_folder_are_numbered_by_file_over_all_threads(tmp_pa
     ]
 
 
+def test_an_opening_that_makes_nothing_counts_as_strace_counts_it(tmp_path: Path) -> None:
+    [_, made] = a_trace(
+        tmp_path,
+        '10 openat(AT_FDCWD</w>, "/w/out/a", O_RDONLY) = -1 ENOENT (No such file or directory)\n'
+        '11 openat(AT_FDCWD</w>, "/w/out/a", O_WRONLY|O_CREAT) = 3</w/out/a>\n',
+    )
+    assert (made.call, made.number_on_file, made.own_number) == (Call("openat", "a", 1), 2, 1)
+
+
 def test_the_call_it_died_at_is_the_killed_threads_own(tmp_path: Path) -> None:
     made = a_trace(tmp_path)
     assert died_at(made, 2) == Call("write", "b/.a.jsonl.#.tmp", 1)
@@ -65,6 +74,7 @@ def test_what_failed_and_what_cannot_be_aimed_at_is_not_missed(tmp_path: Path) -
     assert Call("mkdir", ".", 1) in missing
     assert Call("mkdir", ".", 2) not in missing, "it was there already"
     assert Call("openat", "b/.a.jsonl.#.tmp", 1) not in missing
+    assert Call("openat", "b/.a.jsonl.#.tmp", 1).has_drawn_name
     coverage.reach([*missing[1:], None])
     assert (
         str(coverage) == f"{len(missing) - 1} of {len(missing)} calls of an undisturbed run reached; not: {missing[0]}"
