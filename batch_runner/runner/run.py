@@ -144,7 +144,8 @@ class Run:
         except HaltedError:
             return False
         except (AccountError, StoppedError) as error:
-            self._context.notice(str(error), urgent=True)
+            if not halt.is_leaving:  # else it has been said
+                self._context.notice(str(error), urgent=True)
             halt.leave(error)
             return False
         return True
