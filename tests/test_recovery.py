@@ -298,3 +298,23 @@ def test_attempts_that_a_killed_run_never_sent_keep_to_the_next_runs_limit_and_l
     prompts = lines(*"abcd", model_name="kling-v2-5-turbo")
     account = WorldConfig(max_concurrent=4, rpm=RPM)
     simulate(Scenario(slots=4, rpm=RPM, world=account, lines=prompts), tmp_path, work)
+
+
+@pytest.mark.parametrize("repeat_policy", ["refuse", "same"])
+def test_an_old_copy_of_the_store_pays_nothing_again_where_used_ids_are_refused_or_answered(
+    tmp_path: Path, repeat_policy: RepeatPolicy
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation, budget={"video": 1})
+        copy = (simulation.output_dir / "state.db").read_bytes()
+        await done(simulation)
+        files = {path: path.read_bytes() for path in simulation.output_dir.glob("batch/*.mp4")}
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        (simulation.output_dir / "state.db").write_bytes(copy)
+        await asyncio.sleep(90)  # the copy knows nothing of the last minute's requests
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 3)
+        assert {path: path.read_bytes() for path in files} == files
+
+    play(tmp_path, work, "a", "b", "c", repeat_policy=repeat_policy)

@@ -189,8 +189,8 @@ def _check_ledger(connection: sqlite3.Connection, path: Path) -> None:
     wrong = audit.disagreement(connection)
     if wrong is not None:
         raise StoreError(
-            f"the ledger in {path} does not add up ({wrong}); nothing was sent. Put back a copy from before, or move "
-            f"it away and run again: the batch is rebuilt from the account and the files"
+            f"the ledger in {path} does not add up ({wrong}); nothing was sent. Move it away and run "
+            f"again: the batch is rebuilt from the account and the files"
         )
 
 
