@@ -101,6 +101,8 @@ async def syscalls(folder: Path, options: argparse.Namespace) -> Group:
     draws = random.Random(options.seed)
     for number in range(ROUNDS if options.stride == 1 else 1):
         crashes = [[aimed(made, draws)] for made in coverage.missing()][:: options.stride]
+        if not crashes:
+            break
         verdicts = await play_all(folder / f"round{number}", crashes, at_once=options.at_once)
         coverage.reach(verdict.died_at for verdict in verdicts)
         yield verdicts
