@@ -15,6 +15,7 @@ from simulation import Scenario, Simulation, audit, simulate
 
 from batch_runner.errors import AccountError, DiskError, ExitCode, ManifestError, OutputFolderLockedError
 from batch_runner.events import ItemSubmitted, Notice
+from batch_runner.kling.transport import Answer, Transport
 from batch_runner.limits import TaskLimiter
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Halt
@@ -380,6 +381,34 @@ def test_priority_goes_first_then_manifest_order(tmp_path: Path) -> None:
         assert order == ["b", "a", "c"]
 
     play(tmp_path, work, "-", scenario=Scenario(slots=1))
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_proxy_that_forbids_a_create_does_not_tell_whether_there_is_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, *, is_made: bool
+) -> None:
+    exchange, creates = Transport.exchange, 0
+
+    async def forbidden_once(self: Transport, method: str, *args: Any) -> Answer:
+        nonlocal creates
+        creates += method == "POST"
+        if method != "POST" or creates != 1:
+            return await exchange(self, method, *args)
+        if is_made:
+            await exchange(self, method, *args)
+        return Answer(status, {}, b"<html>Forbidden</html>")
+
+    monkeypatch.setattr(Transport, "exchange", forbidden_once)
+
+    async def work(simulation: Simulation) -> None:
+        first = await done(simulation)
+        assert first.exit_code == ExitCode.ACCOUNT
+        assert f"HTTP {status}" in notices(simulation)
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 2
+
+    play(tmp_path, work, "a", "b", scenario=Scenario(slots=1), repeat_policy="second")
 
 
 def test_a_dead_api_ends_the_run_with_everything_recorded(tmp_path: Path) -> None:

@@ -285,7 +285,9 @@ def _listed(route: Route) -> str:
 
 
 def _refused(refusal: Refusal) -> Refused | Unknown:
-    if refusal.verdict in {Verdict.SERVER, Verdict.ODD}:
+    # Without a code it was not Kling who spoke, and who it was does not know what Kling did.
+    is_from_elsewhere = refusal.verdict is Verdict.ACCOUNT and refusal.code is None
+    if is_from_elsewhere or refusal.verdict in {Verdict.SERVER, Verdict.ODD}:
         return Unknown(for_person(refusal), refusal)
     return Refused(refusal)
 

@@ -188,6 +188,8 @@ class Courier:
             case Unknown(why, refusal):
                 odd = refusal if refusal and refusal.verdict is Verdict.ODD else None
                 await self.passage.lost(why, odd)
+                if refusal and refusal.verdict is Verdict.ACCOUNT:
+                    self._account_trouble(refusal)
             case Refused(refusal):
                 self.context.well()
                 await self._take_refusal(refusal, admission)
