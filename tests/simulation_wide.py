@@ -12,7 +12,7 @@ from doors_kit import free_port
 from simulation import Simulation
 from simulation_audit import entries_in, store_of
 from simulation_bodies import Asked, audit_facts
-from simulation_books import item_digest, most_charged
+from simulation_books import CALLS, item_digest, most_charged
 from simulation_families import ALL, FIRST, Line, retold, sources
 from simulation_scenario import WEBHOOK_SECRET, rolling_budgets
 from simulation_story import QUIET, Story
@@ -167,6 +167,13 @@ class WideStory(Story):
         else:
             await super()._hurt_run()
 
+    def _note_away(self) -> None:
+        """Nobody can tell that a call was made whose line comes back later: see what is not promised."""
+        if self._simulation.has_lost:
+            losses = self.tally["lost stores"] + self.tally["harmed stores"]
+            calls = (line["id"] for line in self._removed if line.get("kind") in CALLS)
+            self._simulation.away |= {(item_digest(item), losses) for item in calls}
+
     def _move_away(self) -> bool:
         """What stands harmed under the name of a file that is still to come is the user's own: out of the way."""
         paths = [self._simulation.output_dir / name for name in self._simulation.spoiled]
@@ -206,6 +213,7 @@ class WideStory(Story):
         self.tally["runs with --repeat-lost"] += repeats
         self.tally["runs with --retry-failed"] += options.get("retry_failed") is True
         self._was_low = self._simulation.free_bytes < _ROOM
+        self._note_away()
         summary = await super()._run(repeat_lost=repeats, **options)
         self._look_for_mended()
         if summary is not None and summary.exit_code == ExitCode.DISK:
