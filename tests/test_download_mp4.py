@@ -209,4 +209,20 @@ def test_pages_and_nothing_are_never_what_the_service_made(data: bytes) -> None:
 @pytest.mark.parametrize(("data", "suffix"), [(PNG, ".png"), (JPG, ".jpg"), (WAV, ".wav")])
 def test_without_a_length_the_end_of_the_file_is_looked_at(data: bytes, suffix: str) -> None:
     assert content(data, suffix, is_length_known=False) is None
-    assert content(data[:-3], suffix, is_length_known=False) == "the file is cut off"
+    assert content(data[:-3], suffix, is_length_known=False) == "its end is not that of a whole file"
+
+
+@pytest.mark.parametrize(("data", "suffix"), [(PNG, ".png"), (JPG, ".jpg"), (WAV, ".wav")])
+def test_a_file_that_was_cut_before_it_was_measured_is_taken_only_if_it_comes_so_again(
+    data: bytes, suffix: str
+) -> None:
+    """A proxy once cut a picture and told the length of the rest; it was published."""
+    assert content(data, suffix) is None
+    assert content(data[:-3], suffix) == "its end is not that of a whole file"
+    assert may_be_so(data[:-3], suffix), "some services measure a sound when they have begun to send it"
+
+
+@pytest.mark.parametrize(("data", "suffix"), [(PNG, ".png"), (JPG, ".jpg")])
+def test_a_picture_with_something_behind_its_end_is_taken_only_if_it_comes_so_again(data: bytes, suffix: str) -> None:
+    assert content(data + b"<html>", suffix)
+    assert may_be_so(data + b"<html>", suffix)

@@ -121,7 +121,7 @@ def test_a_body_that_ends_with_the_connection_is_judged_by_its_content(part_path
 
 
 def test_an_image_is_checked_as_an_image(part_path: Path) -> None:
-    image = b"\x89PNG\r\n\x1a\n" + bytes(50)
+    image = b"\x89PNG\r\n\x1a\n" + bytes(38) + b"\x00\x00\x00\x00IEND\xaeB`\x82"
     found, _ = one_try(part_path, answer(200, {"Content-Length": "58"}, image), suffix=".png")
     assert found == Downloaded(58, sha256(image))
 

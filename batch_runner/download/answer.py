@@ -10,10 +10,9 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from batch_runner.download.failures import BadDownload, LinkExpired
-from batch_runner.download.part import Head
+from batch_runner.download.part import STRONG_ETAG, Head
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
-_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
 _TEXT_TYPE = re.compile(r"text/html|application/(?:json|xml)|text/xml|[^;\s]+\+(?:json|xml)", re.IGNORECASE)
 _REDIRECTS = {301, 302, 303, 307, 308}
 _EXPIRED = {401, 403, 404, 410}
@@ -128,7 +127,7 @@ def _content_length(headers: Mapping[str, str]) -> int | None:
 
 def _strong_etag(headers: Mapping[str, str]) -> str | None:
     etag = headers.get("ETag", "").strip()
-    return etag if _STRONG_ETAG.fullmatch(etag) else None
+    return etag if STRONG_ETAG.fullmatch(etag) else None
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -49,7 +49,7 @@ def check_content(file: BinaryIO, size: int, suffix: str, *, is_length_known: bo
         size: bytes in it.
         suffix: the ending of its final name, with the dot.
         is_length_known: the server told the length and it matched; if not, only the content can tell
-            a cut file from a whole one, so its end is looked at as well.
+            a cut file from a whole one. Whoever cut a file may have measured what was left of it, too.
     """
     if size == 0:
         return Flaw("the file is empty")
@@ -62,18 +62,18 @@ def check_content(file: BinaryIO, size: int, suffix: str, *, is_length_known: bo
     tests = _BY_SUFFIX.get(suffix.lower())
     if tests is not None and not any(test(head) for test in tests):
         return Flaw(f"the content is not that of a {suffix} file", may_be_so=True)
-    return None if is_length_known else _check_end(file, size, head)
+    if _is_ended(file, size, head):
+        return None
+    return Flaw("its end is not that of a whole file", may_be_so=is_length_known)
 
 
-def _check_end(file: BinaryIO, size: int, head: bytes) -> Flaw | None:
+def _is_ended(file: BinaryIO, size: int, head: bytes) -> bool:
     file.seek(max(0, size - _TAIL_BYTES))
     tail = file.read(_TAIL_BYTES)
     if head.startswith(_PNG):
-        whole = tail == _PNG_END
-    elif head.startswith(b"\xff\xd8\xff"):
-        whole = tail.endswith(b"\xff\xd9")
-    elif head.startswith(b"RIFF"):
-        whole = size >= int.from_bytes(head[4:8], "little") + 8
-    else:
-        whole = True
-    return None if whole else Flaw("the file is cut off")
+        return tail == _PNG_END
+    if head.startswith(b"\xff\xd8\xff"):
+        return tail.endswith(b"\xff\xd9")
+    if head.startswith(b"RIFF"):
+        return size >= int.from_bytes(head[4:8], "little") + 8
+    return True

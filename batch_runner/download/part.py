@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from batch_runner.download.failures import MissingFileError
 from batch_runner.errors import DiskError
 
 _MAX_SIDECAR_BYTES = 4096
+STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
+"""What a file is resumed under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,10 @@ def _read_note(sidecar: Path) -> dict[str, Any] | None:
 def _is_note(note: Any) -> bool:
     if not isinstance(note, dict) or note.keys() != {"etag", "total", "epoch"}:
         return False
-    total = note["total"]
-    return isinstance(note["etag"], str) and (total is None or (type(total) is int and total > 0))
+    etag, total = note["etag"], note["total"]
+    # It is sent in a header: what a damaged note says must not reach it.
+    is_etag = isinstance(etag, str) and STRONG_ETAG.fullmatch(etag) is not None
+    return is_etag and (total is None or (type(total) is int and total > 0))
 
 
 def clear(part_path: Path) -> None:

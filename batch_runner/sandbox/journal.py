@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from batch_runner.errors import DiskError
+from batch_runner.sandbox.products import PRODUCTS
 from batch_runner.sandbox.task import SandboxTask
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -58,12 +59,19 @@ class Journal:
     def _tasks(self, content: bytes) -> Iterator[SandboxTask]:
         for number, line in enumerate(content.splitlines(), 1):
             try:
-                yield SandboxTask.from_json(json.loads(line))
-            except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+                yield self._task(line)
+            except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
                 self.close()
                 raise DiskError(
                     f"{self._path}: line {number} is no task of the sandbox; move the file away to start anew"
                 ) from error
+
+    @staticmethod
+    def _task(line: bytes) -> SandboxTask:
+        task = SandboxTask.from_json(json.loads(line))
+        if task.kind not in PRODUCTS:
+            raise ValueError("there is no such product")
+        return task
 
     def append(self, task: SandboxTask) -> None:
         """Remember one task."""

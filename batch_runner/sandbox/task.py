@@ -110,12 +110,41 @@ class SandboxTask:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> SandboxTask:
-        """The task a journal kept; KeyError, TypeError or ArithmeticError when it is none."""
+        """The task a journal kept; KeyError, TypeError, ValueError or ArithmeticError when it is none."""
         ended_at_s = record["ended_at_s"]
         settled = {
             "credits": Decimal(record["credits"]),
             "pack": Pack(record.get("pack", Pack.VIDEO)),
             "generation": Generation(record.get("generation", Generation.V1)),
-            "ended_at_s": math.inf if ended_at_s is None else float(ended_at_s),
+            "ended_at_s": math.inf if ended_at_s is None else ended_at_s,
         }
-        return cls(**{**record, **settled})
+        task = cls(**{**record, **settled})
+        _require_sound(task)
+        return task
+
+
+_TEXTS = ("task_id", "kind", "failure", "aspect", "look", "model_name", "mode")
+_MOMENTS = ("created_at_s", "started_at_s", "ended_at_s", "length_s")
+_KINDS: Mapping[type, tuple[str, ...]] = {
+    str: _TEXTS,
+    int: ("slots", "count"),
+    bool: ("watermark", "sound", "failure_charged"),
+    dict: ("body", "facts"),
+}
+_MOST_CREDITS = Decimal(10) ** 12
+
+
+def _require_sound(task: SandboxTask) -> None:
+    """Whatever is served later must be what it says. Raises TypeError or ValueError."""
+    for kind, names in _KINDS.items():
+        if any(type(getattr(task, name)) is not kind for name in names):
+            raise TypeError(f"one of {', '.join(names)} is no {kind.__name__}")
+    if not isinstance(task.external_task_id, str | None):
+        raise TypeError("external_task_id is no text")
+    numbers = [getattr(task, name) for name in (*_MOMENTS, "slots", "count")]
+    if any(isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0 for number in numbers):
+        raise ValueError("a moment or a count is no number from 0 on")
+    if math.isinf(max(task.created_at_s, task.started_at_s, task.length_s)):
+        raise ValueError("only an end may never come")
+    if not task.credits.is_finite() or not 0 <= task.credits <= _MOST_CREDITS:
+        raise ValueError("credits are a number from 0 on")
