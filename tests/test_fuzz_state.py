@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from fuzz_kit import fuzzing, texts
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -44,7 +45,9 @@ def outcome(was: Recorded, spoil: Callable[[bytes], bytes]) -> str:
 
     async def work(here: Simulation) -> None:
         (here.output_dir / "state.db-wal").unlink()
-        (here.output_dir / "state.db").write_bytes(spoil(whole(was)))
+        content = spoil(whole(was))
+        (here.output_dir / "state.db").write_bytes(content)
+        here.has_lost = not content  # an empty file is a store that was never begun
         try:
             summary = await here.run(**OPTIONS.get(was.name, {}))
         except StoreError as error:
@@ -175,3 +178,26 @@ def test_wrong_rows_are_told_or_do_no_harm() -> None:
     whatever_it_is()
     assert seen["told"] >= 10
     assert seen["OK"] >= 10, "bytes that nothing stands in do no harm"
+
+
+def test_an_emptied_store_is_a_lost_one() -> None:
+    """Found by a deep run: of a line that had left the manifest, nobody can know any more."""
+    for was in recorded():
+        if was.name == "removed_line":
+            assert outcome(was, lambda _: b"") == "OK"
+
+
+@pytest.mark.parametrize("reason", ["", None])
+def test_a_failed_item_that_lost_its_reason_is_told(reason: str | None) -> None:
+    """Found by a deep run: the item was told as failed, and nobody could say why."""
+
+    def spoil(content: bytes) -> bytes:
+        with TemporaryDirectory() as name:
+            path = Path(name) / "state.db"
+            path.write_bytes(content)
+            with closing(sqlite3.connect(path, isolation_level=None)) as db:
+                assert db.execute("UPDATE items SET reason = ? WHERE status = 'failed'", (reason,)).rowcount
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return path.read_bytes()
+
+    assert outcome(next(was for was in recorded() if was.name == "finished"), spoil) == "told"
