@@ -129,7 +129,7 @@ def test_an_empty_pack_stops_submitting_and_finishes_what_runs(tmp_path: Path) -
 
 def test_wrong_keys_end_the_run_at_once(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
-        simulation.sandbox.secret_key = "x" * 40
+        simulation.environ["KLING_SECRET_KEY"] = "x" * 40
         summary = await done(simulation)
         assert summary.exit_code == ExitCode.ACCOUNT
         assert rows(simulation) == {"i0": ("pending", "account"), "i1": ("pending", "account")}
