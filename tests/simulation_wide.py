@@ -94,6 +94,7 @@ class WideStory(Story):
     def _forget(self) -> None:
         """A harmed file would be taken for the user's own by a store that never heard of it."""
         super()._forget()
+        self._simulation.budget_was_lowered = True  # what was paid is taken up beyond any budget
         for name in self._simulation.spoiled:
             (self._simulation.output_dir / name).unlink(missing_ok=True)
 

@@ -119,6 +119,11 @@ def test_promises_hold_for_every_product_and_for_chains_of_them(block: int) -> N
         play_seed(seed)
 
 
+def test_an_empty_pack_stops_submissions_before_what_it_refused_can_be_claimed_again() -> None:
+    """Two workers of one attempt once met, and the run ended with a fault of the program."""
+    play_seed(FIRST_WIDE_SEED + 3663)
+
+
 def test_a_seed_replays_exactly() -> None:
     """The same requests at the same moments, the same deaths, the same bytes in the ledger."""
     for seed in (1, 4, 29, FIRST_WIDE_SEED + 5, FIRST_WIDE_SEED + 10):

@@ -211,8 +211,8 @@ class Courier:
                 self.passage.watch.exists = self.passage.was_unknown = True
                 await self.passage.record(Event.LOSE_ANSWER)
             case Verdict.ACCOUNT | Verdict.TOKEN:
+                self._account_trouble(refusal)  # first: what is withdrawn could be claimed again in the same moment
                 await self.passage.record(Event.WITHDRAW, Facts(reason="account"))
-                self._account_trouble(refusal)
             case _ if self.passage.was_unknown:
                 # It speaks of this sending alone, and may be a new wording of "exists": look once more.
                 await self.passage.lost(f"it was refused when it was sent again: {refusal.message}", refusal)
