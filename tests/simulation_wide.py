@@ -176,8 +176,19 @@ class WideStory(Story):
             self._simulation.away |= {(item_digest(item), losses) for item in calls}
 
     def _move_away(self) -> bool:
-        """What stands harmed under the name of a file that is still to come is the user's own: out of the way."""
-        paths = [self._simulation.output_dir / name for name in self._simulation.spoiled]
+        """What stands under the name of a file that is still to come is moved away, as the program asks.
+
+        It is a harmed file, or one of a call that a lost store forgot and that was made again.
+        """
+        simulation = self._simulation
+        paths = [simulation.output_dir / name for name in simulation.spoiled]
+        waiting = [row["id"] for row in simulation.results() if row["kind"] in CALLS and row["reason"] == "asset"]
+        for item in waiting if simulation.has_lost else ():
+            found = [
+                *simulation.output_dir.glob(f"batch/{item}.*"),
+                *simulation.output_dir.glob(f"batch/{item}-[0-9].*"),
+            ]
+            paths += [path for path in found if path.suffix in _SPOILABLE]
         there = [path for path in paths if path.exists()]
         for path in there:
             path.unlink()
