@@ -191,7 +191,7 @@ class WideStory(Story):
             paths += [path for path in found if path.suffix in _SPOILABLE]
         there = [path for path in paths if path.exists()]
         for path in there:
-            path.unlink()
+            path.unlink(missing_ok=True)
         return bool(there)
 
     async def _run_without_room(self) -> None:
