@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 from fuzz_kit import fuzzing, texts
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -185,19 +184,3 @@ def test_an_emptied_store_is_a_lost_one() -> None:
     for was in recorded():
         if was.name == "removed_line":
             assert outcome(was, lambda _: b"") == "OK"
-
-
-@pytest.mark.parametrize("reason", ["", None])
-def test_a_failed_item_that_lost_its_reason_is_told(reason: str | None) -> None:
-    """Found by a deep run: the item was told as failed, and nobody could say why."""
-
-    def spoil(content: bytes) -> bytes:
-        with TemporaryDirectory() as name:
-            path = Path(name) / "state.db"
-            path.write_bytes(content)
-            with closing(sqlite3.connect(path, isolation_level=None)) as db:
-                assert db.execute("UPDATE items SET reason = ? WHERE status = 'failed'", (reason,)).rowcount
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return path.read_bytes()
-
-    assert outcome(next(was for was in recorded() if was.name == "finished"), spoil) == "told"

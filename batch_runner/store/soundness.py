@@ -54,7 +54,6 @@ _UNREADABLE = {
         f"kind NOT IN {_words(*catalog.kinds())}",
         f"pack NOT IN {_PACKS}",
         "status NOT IN ('queued', 'active', 'succeeded', 'failed')",
-        "status = 'failed' AND coalesce(reason, '') = ''",
         _no_credits("credits"),
         _no_object("body"),
         "slots < 1",
