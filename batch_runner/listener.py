@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
+_KEEPALIVE_S = 3630.0
+"""aiohttp's own: longer than the hour for which whoever is in front of it may keep a connection."""
+
 
 class Listener:
     """Serves an application at one address of this machine.
@@ -15,7 +18,7 @@ class Listener:
         keepalive_s: so long a connection may be idle.
     """
 
-    def __init__(self, host: str, port: int, *, shutdown_s: float, keepalive_s: float = 3600.0) -> None:
+    def __init__(self, host: str, port: int, *, shutdown_s: float, keepalive_s: float = _KEEPALIVE_S) -> None:
         self._host, self._port = host, port
         self._shutdown_s, self._keepalive_s = shutdown_s, keepalive_s
         self._runner: web.AppRunner | None = None

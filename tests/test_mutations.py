@@ -215,7 +215,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a task is overdue although nobody looked",
-        "runner/submission.py",
+        "runner/pursuit.py",
         "is_overdue = (task is not None or left_s <= 0) and _now_s()",
         "is_overdue = _now_s()",
         "test_clock.py::test_a_task_is_called_overdue_only_by_a_look_after_its_deadline",

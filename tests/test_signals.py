@@ -31,6 +31,16 @@ def cwd(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_ignored() -> Iterator[None]:
+    """A ``nohup``, or a shell's ``&``, somewhere above may have switched signals off for everything below it."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def until(is_so: Callable[[], object], seconds: float = 30.0) -> None:
     deadline_s = time.monotonic() + seconds
     while not is_so():
@@ -78,15 +88,10 @@ def test_a_signal_during_a_submission_waits_for_its_answer_and_records_it(cwd: P
     faults = FaultPlan(slow_s=2.0, script={"create": ["slow"]})
     with served_sandbox(faults=faults) as sandbox:
         options = ("--base-url", sandbox.base_url, "--max-concurrent", "1", "--json")
-        # A shell's "&" somewhere above may have switched SIGINT off for everything below it.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            with running(cwd, manifest, *options) as process:
-                until(lambda: sandbox.world.tasks)
-                process.send_signal(number)
-                out, err = process.communicate(timeout=30)
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with running(cwd, manifest, *options) as process:
+            until(lambda: sandbox.world.tasks)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
         assert process.returncode == json.loads(out)["exit_code"] == STOPPED, err
         assert row(cwd)["task_id"] == sandbox.world.tasks[0].task_id, "the answer was waited for"
         assert len(sandbox.world.tasks) == 1
