@@ -473,6 +473,18 @@ def test_an_ignored_signal_stays_ignored(folder: Path) -> None:
         assert process.wait(60) == 0
 
 
+def test_a_call_of_a_later_run_on_the_sandbox_is_not_taken_for_that_of_an_earlier_one(folder: Path) -> None:
+    """The simulated service counts its requests anew at every start, so that it gives the same ids for them."""
+    faces = [
+        {"id": name, "kind": "identify-face", "video_url": f"https://example.com/{name}.mp4?sandbox-seconds=5"}
+        for name in ("a", "b", "c")
+    ]
+    for number in (1, 2, 3):
+        write_manifest(folder / "faces.jsonl", faces[:number])
+        ended = run_here("faces.jsonl", "--sandbox", "--json")
+        assert (ended.code, ended.json["items"]["succeeded"]) == (0, number)
+
+
 def test_max_runtime_leaves_the_rest_to_the_next_run(folder: Path) -> None:
     write_manifest(folder / "films.jsonl", few(2))
     ended = run_here("films.jsonl", "--sandbox", "--sandbox-speed", "1", "--max-runtime", "0.5", "--json")

@@ -442,6 +442,11 @@ def test_numbers_that_no_file_gets_are_free(write: Write) -> None:
     assert problems(write(*lines_)) == []
 
 
+def test_facts_are_one_file_so_that_their_numbered_names_are_free(write: Write) -> None:
+    faces = {"id": "face", "kind": "identify-face", "video_url": "https://example.com/a.mp4"}
+    assert problems(write(faces, pictures("face-1", 1))) == []
+
+
 def test_samples_of_a_line_may_be_the_rivals(write: Write) -> None:
     both = write({"id": "a", "prompt": "x", "samples": 3}, pictures("a"))
     assert "may both make a file called 'a-1'" in only(both).what

@@ -23,6 +23,7 @@ from batch_runner.model import NOTHING, Generation, Pack, Route
 _NOTHING: frozenset[str] = frozenset()
 _FILES = frozenset({"image", "video", "audio"})
 """What products make that is files; the rest is ids."""
+_FACTS_SUFFIX = ".json"
 _SLOWEST_KNOWN_S = 455.0
 """Mean of the slowest job anybody measured (lip-sync, 2025): stands in where no row fits."""
 _USUAL_CLIP_S = 5
@@ -100,7 +101,9 @@ class Book:
         return 1 if row is None else _counted(row, body, self._defaults)
 
     def most_files(self, body: Body) -> int:
-        """The most files that a task of this body makes, of every kind of file together."""
+        """The most files that a task of this body makes, of every kind together; facts and ids are one file."""
+        if self._row.suffix == _FACTS_SUFFIX:
+            return 1
         return max(self._row.files, self.count(body)) * max(1, len(_FILES & frozenset(self._row.makes)))
 
     def media_limits(self, path: str, body: Body) -> MediaLimits:
