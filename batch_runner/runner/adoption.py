@@ -16,6 +16,7 @@ from batch_runner.errors import StoppedError
 from batch_runner.kling import Trouble, failure_of
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import Backoff
+from batch_runner.manifest.names import file_name
 from batch_runner.model import Generation, Route, Task, TaskStatus
 from batch_runner.runner.context import Context
 from batch_runner.schedule import MAX_PAGE_SIZE
@@ -91,9 +92,9 @@ def _finished_files(context: Context, item_id: str, product: Product) -> list[St
     folder = context.output_dir / context.batch.name
     paths = [folder / f"{item_id}{product.suffix}"]
     if not _is_file(paths[0]):
-        numbered = (folder / f"{item_id}-{number}{product.suffix}" for number in count(1))
+        numbered = (folder / (file_name(item_id, number) + product.suffix) for number in count(1))
         paths = list(takewhile(_is_file, numbered))
-        facts_path = folder / f"{item_id}-{len(paths) + 1}{_FACTS_SUFFIX}"
+        facts_path = folder / (file_name(item_id, len(paths) + 1) + _FACTS_SUFFIX)
         if _is_file(facts_path):
             paths.append(facts_path)
         elif product.files > 1:
@@ -113,7 +114,6 @@ async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
     """Where a store was lost, a second look has to show no more: a proxy may answer with another request's page."""
     ours = ExternalId.of(context.batch.name, "", 1, "").batch
     found: dict[str, FoundTask] = {}
-    is_in_doubt = context.lost_at_s > float("-inf")
     for look in count():
         known = len(found)
         pages = _searched(context) if route.generation is Generation.V2 else _listed(context, route)
@@ -122,15 +122,14 @@ async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
                 name = ExternalId.parse(row.external_task_id)
                 if name is not None and name.batch == ours:
                     found[str(name)] = FoundTask(name, row, _reason(row))
-        if not is_in_doubt or (look and len(found) == known):
+        if not context.was_lost or (look and len(found) == known):
             break
     return list(found.values())
 
 
 async def _tasks_by_name(context: Context, route: Route, kind: str) -> list[FoundTask]:
     """Those of a product whose lists do not say whose a task is: asked for item by item, attempt by attempt."""
-    is_in_doubt = context.lost_at_s > float("-inf")
-    if not is_in_doubt and not await _patiently(context, partial(context.client.page, route, 1, 1)):
+    if not context.was_lost and not await _patiently(context, partial(context.client.page, route, 1, 1)):
         return []
     found: list[FoundTask] = []
     for item_id, fingerprint in await context.store.unlooked_items(context.batch, kind):

@@ -32,6 +32,7 @@ from batch_runner.events import ItemFinished
 from batch_runner.kling import Trouble
 from batch_runner.lifecycle import Event
 from batch_runner.limits import Backoff
+from batch_runner.manifest.names import file_name
 from batch_runner.model import Asset, Task
 from batch_runner.runner.context import Context
 from batch_runner.runner.derived import DERIVED_NAMES
@@ -257,7 +258,7 @@ def _names(item_id: str, assets: tuple[Asset, ...]) -> list[str]:
     """The file names of an item's assets: plain for one, numbered from 1 for several, and never a derived file's."""
     if len(assets) == 1 and f"{item_id}{assets[0].suffix}".casefold() not in DERIVED_NAMES:
         return [item_id + assets[0].suffix]
-    return [f"{item_id}-{number}{asset.suffix}" for number, asset in enumerate(assets, start=1)]
+    return [file_name(item_id, number) + asset.suffix for number, asset in enumerate(assets, start=1)]
 
 
 def _part_of(final_path: Path) -> Path:

@@ -112,6 +112,11 @@ class Context:
     hints: Hints | None = None
     overdrawn: set[tuple[str, str]] = field(default_factory=set)
 
+    @property
+    def was_lost(self) -> bool:
+        """Whether a store was lost here, so that one answer of the account is not believed on what is missing."""
+        return self.lost_at_s > float("-inf")
+
     async def apply(self, attempt: Attempt, event: Event, facts: Facts = Facts()) -> Attempt:
         """Record an event, then tell the observers what it did to the credits."""
         after = await self.store.apply(attempt, event, self.budgets, facts)

@@ -83,6 +83,11 @@ class Passage:
         self.is_stuck = False
         self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted))
 
+    async def adopt(self, task: Task) -> None:
+        """A task that was found is its own: go on from where the account says it stands."""
+        await self.accepted(task, adopted=True)
+        await self.take_task(task)
+
     async def answered(self, task: Task) -> None:
         """A call that is answered at once: there is no task to follow, and no second look at the result."""
         self.task = task

@@ -51,8 +51,7 @@ class Pursuit:
         if not self.passage.is_stuck:
             task = await self.search.ask()
             if task is not None and task.task_id != self.passage.watch.task_id:
-                await self.passage.accepted(task, adopted=True)
-                await self.passage.take_task(task)
+                await self.passage.adopt(task)
                 return
         if self.passage.attempt.state is not State.MISSING:
             await self.passage.record(Event.VANISH)

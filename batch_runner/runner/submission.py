@@ -42,7 +42,7 @@ class Courier:
     _pursuit: Pursuit = field(init=False)
 
     def __post_init__(self) -> None:
-        self._was_lost_before = self.attempt.state in {State.SENDING, State.UNKNOWN}
+        self._was_lost_before = self.passage.was_unknown
         self._search = Search(self.passage)
         self._pursuit = Pursuit(self.passage, self._search)
 
@@ -147,14 +147,13 @@ class Courier:
         A list may come from somebody's memory on the way; what it does not show is asked for by its id. False when the
         task was found and taken up, or when nobody could tell and it is to be asked again.
         """
-        is_in_doubt = self.context.lost_at_s > float("-inf") and not self.passage.route.is_sync
+        is_in_doubt = self.context.was_lost and not self.passage.route.is_sync
         if not is_in_doubt or self._sends or self._search.is_known_absent:
             return True
         self.passage.poller.add(self.passage.watch)
         task = await self._search.ask()
         if task is not None:
-            await self.passage.accepted(task, adopted=True)
-            await self.passage.take_task(task)
+            await self.passage.adopt(task)
         else:
             self.passage.poller.remove(self.passage.watch)
         return task is None and self._search.is_known_absent
@@ -236,8 +235,7 @@ class Courier:
             await self.passage.record(Event.LOSE_ANSWER)
         task = await self._search.next_task()
         if task is not None:
-            await self.passage.accepted(task, adopted=True)
-            await self.passage.take_task(task)
+            await self.passage.adopt(task)
         elif self._search.is_settled():
             await self._absent()
         elif self._search.is_vain():
@@ -249,17 +247,18 @@ class Courier:
             await self.passage.record(Event.GIVE_UP, Facts(reason="unresolved"))
             await self.context.store.queue_item(self.context.batch, self.attempt.item_id)
         elif not self.passage.route.has_external_id:
-            self.passage.stuck(f"its answer was lost, and Kling knows no id of ours for it; {REPEAT_TEXT}")
-            self._search.begin_again()
-            await asyncio.sleep(self.context.policy.settle_s)
+            await self._rest(f"its answer was lost, and Kling knows no id of ours for it; {REPEAT_TEXT}")
         elif self.passage.odd is not None:
             await self.passage.refused_by(self.passage.odd)
         elif self.context.halt.is_set or self.passage.watch.exists or self._sends >= self.context.policy.max_sends:
-            self.passage.stuck("the fate of its submission cannot be settled now; the next run takes it up")
-            self._search.begin_again()
-            await asyncio.sleep(self.context.policy.settle_s)
+            await self._rest("the fate of its submission cannot be settled now; the next run takes it up")
         else:
             await self._send_again()
+
+    async def _rest(self, text: str) -> None:
+        self.passage.stuck(text)
+        self._search.begin_again()
+        await asyncio.sleep(self.context.policy.settle_s)
 
     @property
     def _is_given_up(self) -> bool:
