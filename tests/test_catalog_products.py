@@ -247,15 +247,29 @@ def test_insisting_lets_nothing_else_through(fields: dict[str, Any], field: str)
     assert field in told("text2video", fields, allow_unknown_model=True)
 
 
-def test_a_scene_of_earlier_years_can_be_insisted_on_and_a_withdrawn_one_cannot() -> None:
+def test_a_scene_of_earlier_years_is_priced_when_it_is_insisted_on() -> None:
     fields = {"effect_scene": "bloombloom", "input": {"image": "a.png"}}
     assert told("effects", fields) == {"effect_scene": "'bloombloom' no longer stands in Kling's list"}
     assert told("effects", fields, allow_unknown_model=True) == {}
     price = catalog.price("effects", fields)
     assert price is not None
     assert price.credits == Decimal("3.5")
-    kiss = told("effects", fields | {"effect_scene": "kiss"}, allow_unknown_model=True)
-    assert kiss == {"effect_scene": "'kiss' was withdrawn by Kling on 2026-01-30; kiss_pro is there"}
+
+
+@pytest.mark.parametrize(("mode", "credits_"), [("std", "2"), ("pro", "3.5")])
+def test_a_withdrawn_scene_is_told_and_priced_when_it_is_insisted_on(mode: str, credits_: str) -> None:
+    of_two = {"model_name": "kling-v1-6", "mode": mode, "duration": "5", "images": ["a.png", "b.png"]}
+    fields = {"effect_scene": "hug", "input": of_two}
+    assert told("effects", fields) == {"effect_scene": "'hug' was withdrawn by Kling on 2026-01-30; hug_pro is there"}
+    assert "allow_unknown_model" in hints("effects", fields)["effect_scene"]
+    assert told("effects", fields, allow_unknown_model=True) == {}
+    price = catalog.price("effects", fields)
+    assert price is not None
+    assert price.credits == Decimal(credits_)
+
+
+def test_a_scene_that_is_nearly_right_gets_the_right_one() -> None:
+    fields = {"input": {"image": "a.png"}}
     nearest = hints("effects", fields | {"effect_scene": "birthday_bord"})
     assert nearest == {"effect_scene": 'did you mean "birthday_board"?'}
 

@@ -30,7 +30,6 @@ from batch_runner.catalog.schema import FieldRow, FieldType
 # The API reads seconds as text; no clip is longer than a few hundred of them.
 _SECONDS = r"^[1-9][0-9]{0,3}$"
 _INSIST = 'add "allow_unknown_model": true to send it all the same'
-_WITHDRAWN = "withdrawn"
 _DECIMALS = "decimals"
 
 
@@ -217,7 +216,7 @@ def _hint(row: FieldRow, error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return ""
     if row.type is FieldType.ENUM and error["input"] in (*row.former, *row.withdrawn):
-        return "" if error["input"] in row.withdrawn else _INSIST
+        return _INSIST
     if row.type is FieldType.ENUM:
         return nearest(error["input"], row.values) or (_INSIST if row.open else "")
     return 'such as 5 or "5"' if row.type is FieldType.SECONDS else ""
@@ -288,15 +287,14 @@ def _passing(scalar: Any, is_fine: Callable[[Any], bool]) -> Any:
 
 
 def _refusing(row: FieldRow, scalar: Any) -> Any:
-    """The type, without values that were withdrawn or numbers that are too fine."""
-    if row.decimals is None and not (row.withdrawn and row.type is FieldType.TEXT):
+    """The type, without numbers that are too fine."""
+    decimals = row.decimals
+    if decimals is None:
         return scalar
 
     def validated(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         checked = handler(value)
-        if checked in row.withdrawn:
-            raise PydanticCustomError(_WITHDRAWN, "withdrawn")
-        if row.decimals is not None and round(Decimal(str(checked)), row.decimals) != Decimal(str(checked)):
+        if round(Decimal(str(checked)), decimals) != Decimal(str(checked)):
             raise PydanticCustomError(_DECIMALS, "too fine")
         return checked
 

@@ -44,7 +44,7 @@ class FieldRow(Row):
         values_from: takes the values from the product's models.
         open: whether the values may grow, so that an item can insist on one that is not listed.
         former: values that no longer stand in Kling's list.
-        withdrawn: values that are refused with these words.
+        withdrawn: values that are refused with these words unless insisted on.
         words: texts that may stand in the place of a number.
         also_text: whether a number as text is taken too.
         media: a row of limits.
