@@ -13,12 +13,22 @@ from typing import Any
 import pytest
 from simulation import Scenario, Simulation, audit, simulate
 
-from batch_runner.errors import AccountError, DiskError, ExitCode, ManifestError, OutputFolderLockedError
+from batch_runner.errors import (
+    AccountError,
+    BatchRunnerError,
+    DiskError,
+    ExitCode,
+    ManifestError,
+    NotDurableError,
+    OutputFolderLockedError,
+    StoppedError,
+)
 from batch_runner.events import ItemSubmitted, Notice
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.limits import TaskLimiter
-from batch_runner.records import SummaryRecord
+from batch_runner.records import ItemCounts, SummaryRecord
 from batch_runner.runner import Halt
+from batch_runner.runner.run import exit_code
 from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig, wire
 from batch_runner.sandbox.world import World
 
@@ -383,11 +393,8 @@ def test_priority_goes_first_then_manifest_order(tmp_path: Path) -> None:
     play(tmp_path, work, "-", scenario=Scenario(slots=1))
 
 
-@pytest.mark.parametrize("is_made", [True, False])
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_proxy_that_forbids_a_create_does_not_tell_whether_there_is_a_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, *, is_made: bool
-) -> None:
+def forbid_one_create(monkeypatch: pytest.MonkeyPatch, status: int, *, is_made: bool) -> None:
+    """A proxy turns the first create away, having passed it on or not."""
     exchange, creates = Transport.exchange, 0
 
     async def forbidden_once(self: Transport, method: str, *args: Any) -> Answer:
@@ -401,6 +408,14 @@ def test_a_proxy_that_forbids_a_create_does_not_tell_whether_there_is_a_task(
 
     monkeypatch.setattr(Transport, "exchange", forbidden_once)
 
+
+@pytest.mark.parametrize("is_made", [True, False])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_proxy_that_forbids_a_create_does_not_tell_whether_there_is_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, *, is_made: bool
+) -> None:
+    forbid_one_create(monkeypatch, status, is_made=is_made)
+
     async def work(simulation: Simulation) -> None:
         first = await done(simulation)
         assert first.exit_code == ExitCode.ACCOUNT
@@ -409,6 +424,46 @@ def test_a_proxy_that_forbids_a_create_does_not_tell_whether_there_is_a_task(
         assert len(simulation.world.tasks) == 2
 
     play(tmp_path, work, "a", "b", scenario=Scenario(slots=1), repeat_policy="second")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "code"),
+    [(("a",), ExitCode.OK), (("a", "[sandbox:fail]"), ExitCode.ITEMS_FAILED)],
+)
+def test_the_exit_code_tells_how_the_items_stand_whatever_ended_submissions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prompts: Sequence[str], code: ExitCode
+) -> None:
+    """The account's trouble ended submissions, yet there was nothing left to submit, and every task was found."""
+    forbid_one_create(monkeypatch, 403, is_made=True)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert (summary.exit_code, summary.items.pending) == (code, 0)
+        assert "HTTP 403" in notices(simulation), "told all the same"
+
+    play(tmp_path, work, *prompts)
+
+
+@pytest.mark.parametrize(
+    ("error", "counts", "code"),
+    [
+        (AccountError("keys"), ItemCounts(2, 2, 0, 0, 0), ExitCode.OK),
+        (AccountError("keys"), ItemCounts(2, 1, 1, 0, 0), ExitCode.ITEMS_FAILED),
+        (AccountError("keys"), ItemCounts(2, 1, 0, 1, 0), ExitCode.ACCOUNT),
+        (AccountError("keys"), ItemCounts(2, 1, 0, 0, 1), ExitCode.ACCOUNT),
+        (DiskError("full"), ItemCounts(2, 2, 0, 0, 0), ExitCode.OK),
+        (DiskError("full"), ItemCounts(2, 1, 0, 1, 0), ExitCode.DISK),
+        (NotDurableError("sync"), ItemCounts(2, 2, 0, 0, 0), ExitCode.DISK),
+        (StoppedError("stopped"), ItemCounts(2, 2, 0, 0, 0), ExitCode.OK),
+        (StoppedError("stopped"), ItemCounts(2, 1, 0, 0, 1), ExitCode.STOPPED),
+    ],
+)
+def test_a_halt_decides_the_exit_code_only_if_it_left_something(
+    error: BatchRunnerError, counts: ItemCounts, code: ExitCode
+) -> None:
+    halt = Halt()
+    halt.leave(error)
+    assert exit_code(counts, halt, is_blocked=False) == code
 
 
 def test_a_dead_api_ends_the_run_with_everything_recorded(tmp_path: Path) -> None:

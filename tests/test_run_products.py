@@ -14,6 +14,7 @@ from simulation_audit import audit_always
 
 from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.events import Notice
+from batch_runner.kling.transport import Answer, Transport
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import FaultPlan, WorldConfig
 from batch_runner.sandbox.config import RepeatPolicy
@@ -87,6 +88,45 @@ def test_a_call_whose_answer_is_lost_is_not_repeated_without_the_users_word(tmp_
         assert (await run(simulation, repeat_lost=True)).requests.total == repeated.requests.total
 
     simulate(scenario(SAY, faults=FaultPlan(script={"create": [fault]})), tmp_path, work)
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_call_that_a_proxy_forbids_is_told_as_what_it_is_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_made: bool
+) -> None:
+    """Nobody can tell whether it ran: somebody may have turned the call away, or put a page in its answer's place."""
+    exchange, creates = Transport.exchange, 0
+
+    async def forbidden_once(self: Transport, method: str, *args: Any) -> Answer:
+        nonlocal creates
+        creates += method == "POST"
+        if creates != 1 or is_made:
+            answer = await exchange(self, method, *args)
+        return answer if creates != 1 else Answer(403, {}, b"<html>Forbidden</html>")
+
+    monkeypatch.setattr(Transport, "exchange", forbidden_once)
+
+    def said(simulation: Simulation) -> str:
+        return "\n".join(each.text for each in simulation.events if isinstance(each, Notice) and each.urgent)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert (summary.exit_code, rows(simulation)["say"]) == (ExitCode.ACCOUNT, ("unknown", "unresolved"))
+        assert "say: no clear answer (Kling: the request was forbidden" in said(simulation)
+        assert "HTTP 403" in said(simulation)
+        assert "the account's records tell" in said(simulation)
+        assert "nothing more is submitted" in said(simulation)
+        simulation.events.clear()
+        again = await run(simulation)
+        assert (again.exit_code, again.requests.submit) == (ExitCode.UNRESOLVED, 0)
+        assert "say: an earlier run got no clear answer" in said(simulation)
+        assert (
+            await simulation.run(environ={"KLING_API_KEY": simulation.sandbox.api_key}, repeat_lost=True)
+        ) is not None
+        assert [entry["entry"] for entry in simulation.ledger()] == ["hold", "charge", "hold", "charge"]
+        assert len(simulation.world.tasks) == 1 + is_made
+
+    simulate(scenario(SAY), tmp_path, work)
 
 
 @pytest.mark.parametrize("kind", ["tts", "identify-face", "add-selection"])

@@ -17,8 +17,7 @@ from batch_runner.runner.poller import Poller, Watch
 from batch_runner.schedule import task_age_s
 from batch_runner.store import Attempt, Facts
 
-REPEAT_TEXT = "it may have been paid: --repeat-lost counts it as paid and makes it again"
-LOST_TEXT = f"its answer was lost, and such a call cannot be asked for again; {REPEAT_TEXT}"
+REPEAT_TEXT = "it may have been paid (the account's records tell): --repeat-lost counts it as paid and makes it again"
 _FULL_LOOKS = 3
 
 
@@ -32,6 +31,7 @@ class Passage:
             watched while the run has other work.
         was_unknown: some submission of it may have been accepted, whatever a later one is answered with.
         odd: what it fails with if there turns out to be no task.
+        lost_why: why its fate is open; None where an earlier run found it so.
         since_s: loop time from which its task's age counts.
         task: its task as it ended.
     """
@@ -43,6 +43,7 @@ class Passage:
     is_stuck: bool = False
     was_unknown: bool = False
     odd: Refusal | None = None
+    lost_why: str | None = None
     since_s: float = 0.0
     task: Task | None = None
     watch: Watch = field(init=False)
@@ -62,6 +63,12 @@ class Passage:
     def is_over(self) -> bool:
         """Whether the call was one that is answered at once, and its answer was lost: nobody can ask for it again."""
         return self.route.is_sync and self.attempt.state is State.UNKNOWN
+
+    @property
+    def over_text(self) -> str:
+        """For a person, where it ``is_over``: what happened and what to do."""
+        got = "an earlier run got no clear answer" if self.lost_why is None else f"no clear answer ({self.lost_why})"
+        return f"{got}, and such a call cannot be asked for again; {REPEAT_TEXT}"
 
     async def record(self, event: Event, facts: Facts = Facts()) -> None:
         """Take one step of the attempt's life, durably."""
@@ -107,6 +114,7 @@ class Passage:
     async def lost(self, why: str, odd: Refusal | None = None) -> None:
         """The fate is open; ``odd`` is what the item fails with if there turns out to be no task."""
         self.odd = odd
+        self.lost_why = why
         self.was_unknown = True
         await self.record(Event.LOSE_ANSWER)
         if not self.is_over:

@@ -37,10 +37,17 @@ async def has_work(store: Store, batch: Batch, *, retry_failed: bool) -> bool:
 
 
 def exit_code(counts: ItemCounts, halt: Halt, *, is_blocked: bool) -> ExitCode:
-    """What the run's end means for a script (contract: exit codes); the most pressing reason wins."""
-    if halt.error and halt.error.exit_code in {ExitCode.ACCOUNT, ExitCode.DISK}:
+    """What the run's end means for a script (contract: exit codes); the most pressing reason wins.
+
+    What ended submissions counts only where it left something undone, except a disk whose sync failed: on that one
+    nobody knows what has been kept.
+    """
+    is_unfinished = bool(counts.pending + counts.unknown)
+    if isinstance(halt.error, NotDurableError):
         return halt.error.exit_code
-    if halt.is_leaving and counts.pending + counts.unknown:
+    if is_unfinished and halt.error and halt.error.exit_code in {ExitCode.ACCOUNT, ExitCode.DISK}:
+        return halt.error.exit_code
+    if is_unfinished and halt.is_leaving:
         return ExitCode.STOPPED
     if counts.unknown:
         return ExitCode.UNRESOLVED

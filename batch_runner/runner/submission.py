@@ -13,7 +13,7 @@ from batch_runner.lifecycle import SLOT_HOLDING, Event, State
 from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Task, Unknown, Verdict
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
-from batch_runner.runner.passage import LOST_TEXT, REPEAT_TEXT, Passage
+from batch_runner.runner.passage import REPEAT_TEXT, Passage
 from batch_runner.runner.pursuit import Pursuit
 from batch_runner.runner.search import Search
 from batch_runner.runner.sources import UnusableSourceError
@@ -76,7 +76,7 @@ class Courier:
         finally:
             self.passage.poller.remove(self.passage.watch)
         if self.passage.is_over:
-            self.context.notice(f"{self.attempt.item_id}: {LOST_TEXT}", urgent=True)
+            self.context.notice(f"{self.attempt.item_id}: {self.passage.over_text}", urgent=True)
         self.context.free_slots(self.attempt)
 
     async def _move(self) -> None:
