@@ -184,14 +184,38 @@ def test_a_film_that_was_cut_or_added_to_is_never_what_the_service_made(encoded:
         assert not may_be_so(whole + b"another answer")
 
 
+INDEX, FRAMES = moov(offsets_box(b"stco", len(FTYP))), box(b"mdat", bytes(99))
+FRAGMENTS = moov(b"") + (box(b"moof", bytes(16)) + FRAMES) * 2
+
+
+@pytest.mark.parametrize("whole", [FTYP + INDEX + FRAMES, FTYP + FRAMES + INDEX, box(b"moov", bytes(8)) + FRAMES])
+def test_no_beginning_of_a_film_is_ever_what_the_service_made(whole: bytes) -> None:
+    """One that was cut exactly between its boxes was taken for something else than a film, and kept."""
+    assert [end for end in range(8, len(whole)) if may_be_so(whole[:end])] == []
+
+
+@pytest.mark.parametrize("whole", [FTYP + FRAGMENTS, FTYP + FRAGMENTS + box(b"mfra", bytes(8))])
+def test_a_film_in_fragments_is_whole_and_one_cut_before_its_first_frames_is_not(whole: bytes) -> None:
+    assert check(whole) is None
+    first_frames_at = whole.index(FRAMES)
+    assert [end for end in range(8, first_frames_at + len(FRAMES)) if may_be_so(whole[:end])] == []
+
+
+@pytest.mark.parametrize(
+    "data", [FTYP, FTYP + INDEX, FTYP + FRAMES, FTYP + b"no boxes at all", FTYP[:10], b"\0\0\0\x01mdat\0"]
+)
+def test_a_film_that_lacks_a_box_is_damaged(data: bytes) -> None:
+    assert not may_be_so(data)
+
+
 @pytest.mark.parametrize(
     ("data", "suffix"),
     [
         (b"plain words", ".mp4"),
         (bytes(500), ".mp4"),
         (PNG, ".mp4"),
-        (FTYP + b"no boxes at all", ".mp4"),
-        (FTYP + box(b"mdat", bytes(50)), ".mp4"),
+        (box(b"styp", b"msdh") + box(b"moof", bytes(16)) + box(b"mdat", bytes(9)), ".mp4"),
+        (box(b"wide") + box(b"mdat", bytes(50)) + moov(b""), ".mp4"),
         (b"plain words", ".png"),
         (PNG, ".mp3"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from download_kit import CLIP, ETAG, Reply, Request, answer, head_bytes, rest, s
 from simulation import Scenario, Simulation, simulate
 
 from batch_runner.errors import ExitCode
+from batch_runner.events import Notice
 from batch_runner.sandbox import WorldConfig
 from batch_runner.sandbox.cdn import Cdn
 
@@ -163,14 +165,22 @@ def test_every_way_a_file_server_can_be_has_its_end(tmp_path: Path, monkeypatch:
 def test_bytes_of_no_known_kind_that_come_twice_the_same_are_what_was_paid_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = b"no film that anybody here can read"
+    """Somebody has to look at it, and what lies between them on the way may have had it in store the first time."""
+    body, pause_s = b"no film that anybody here can read", 60.0
 
     async def work(simulation: Simulation) -> None:
         async with serving(whole(body)) as server:
-            monkeypatch.setattr(Cdn, "link", lambda *_: server.url())
+            links = count(1)
+            monkeypatch.setattr(Cdn, "link", lambda *_: f"{server.url()}?link={next(links)}")
+            began_s = simulation.clock.wall_s()
             summary = await simulation.run()
             assert summary is not None
             assert (summary.exit_code, len(server.requests)) == (ExitCode.OK, 2)
+            assert len({request.target for request in server.requests}) == 2, "the second one came by a link of its own"
+            assert simulation.clock.wall_s() - began_s >= pause_s
+            [told] = [event for event in simulation.events if isinstance(event, Notice) and "i0" in event.text]
+            assert told.urgent
+            assert "twice" in told.text
             again = await simulation.run()
             assert again is not None
             assert (again.exit_code, len(server.requests)) == (ExitCode.OK, 2)

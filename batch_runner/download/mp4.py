@@ -13,8 +13,9 @@ _MAX_TABLE_BYTES = 2**20
 _BEFORE_FTYP = {b"free", b"skip", b"wide", b"uuid"}
 _WAY_TO_TABLES = (b"trak", b"mdia", b"minf", b"stbl")
 _OFFSET_BYTES = {b"stco": 4, b"co64": 8}
-_FILM = {b"moov", b"mdat", b"moof"}
+_FILM = {b"ftyp", b"moov", b"mdat", b"moof"}
 """Where one of these begins, the file is a film, and what does not fit was cut off or added."""
+_INDEX = {b"moov", b"moof"}
 
 
 class _Walk:
@@ -28,17 +29,19 @@ class _Walk:
 
     def is_damaged(self, broken: BrokenBoxesError) -> bool:
         """Whether this is a film of which something is missing or to which something was added."""
-        return broken.kind in _FILM or (not self._is_tiled and bool(self._seen & _FILM))
+        is_film = broken.kind in _FILM or bool(self._seen & _FILM)
+        return is_film and not (self._is_tiled and b"mdat" in self._seen and bool(self._seen & _INDEX))
 
     def check(self) -> None:
-        seen = self._seen
+        seen, first = self._seen, b""
         for box in self._boxes.between(0, self._boxes.size):
-            if b"ftyp" not in seen and box.kind not in _BEFORE_FTYP | {b"ftyp"}:
-                raise BrokenBoxesError(f"it begins with {name(box.kind)} instead of a file type box")
+            first = first or (b"" if box.kind in _BEFORE_FTYP else box.kind)
             seen.add(box.kind)
             if box.kind == b"moov":
                 self._check_offsets(box, _WAY_TO_TABLES)
         self._is_tiled = True
+        if first not in {b"", b"ftyp"}:
+            raise BrokenBoxesError(f"it begins with {name(first)} instead of a file type box")
         for kind in (b"ftyp", b"moov", b"mdat"):
             if kind not in seen:
                 raise BrokenBoxesError(f"it has no {name(kind)} box")

@@ -77,21 +77,21 @@ class Boxes:
         length, kind = int.from_bytes(header[:4], "big"), header[4:]
         body_at = at + HEADER_BYTES
         if length == 1:
-            length, body_at = self._long_length(at, end), at + _LONG_HEADER_BYTES
+            length, body_at = self._long_length(at, end, kind), at + _LONG_HEADER_BYTES
         elif length == 0:
             length = end - at
         if not all(0x20 <= byte < 0x7F or byte == _COPYRIGHT_SIGN for byte in kind):  # noqa: PLR2004 - ASCII
             raise BrokenBoxesError(f"there is no box at byte {at}")
         if at + length < body_at:
-            raise BrokenBoxesError(f"the {name(kind)} box at byte {at} has an impossible length")
+            raise BrokenBoxesError(f"the {name(kind)} box at byte {at} has an impossible length", kind)
         if at + length > end:
             missing = at + length - end
             raise BrokenBoxesError(f"the {name(kind)} box at byte {at} lacks its last {missing} bytes", kind)
         return Box(kind, body_at, at + length)
 
-    def _long_length(self, at: int, end: int) -> int:
+    def _long_length(self, at: int, end: int, kind: bytes) -> int:
         if end - at < _LONG_HEADER_BYTES:
-            raise BrokenBoxesError(f"a box header is cut off at byte {at}")
+            raise BrokenBoxesError(f"a box header is cut off at byte {at}", kind)
         return int.from_bytes(self.read(at + HEADER_BYTES, 8), "big")
 
 

@@ -45,7 +45,8 @@ _TRIES = 8
 _FRESH_LINKS = 4
 """So many fresh links in a row that the server does not honour mean that the file is gone for ever."""
 
-
+_ODD_PAUSE_S = 60.0
+"""Before what is of no known kind is fetched once more: a fault on the way would send the same bytes again at once."""
 _GIVEN_UP_MOST = 5
 
 
@@ -200,8 +201,8 @@ class Collector:
         why = odd_sha256 = ""
         for _ in range(_TRIES):
             retry_after_s = None
-            if refused_links:
-                task = await self._ask(attempt)
+            if refused_links or odd_sha256:
+                task = await self._renewed(attempt, task, is_refused=bool(refused_links))
             try:
                 asset = task.assets[ordinal]
                 if asset.content:
@@ -218,10 +219,20 @@ class Collector:
                 why, retry_after_s, odd_sha256 = str(error), error.retry_after_s, error.odd_sha256
             else:
                 if done.sha256 == odd_sha256:
-                    self._context.notice(f"{attempt.item_id}: kept as the service sent it, twice the same: {why}")
+                    text = f"the service sent the same odd file twice ({why}), and it was kept; look at it"
+                    self._context.notice(f"{attempt.item_id}: {text}", urgent=True)
                 return done.bytes, done.sha256
-            await asyncio.sleep(backoff.next_s(retry_after_s))
+            await asyncio.sleep(max(backoff.next_s(retry_after_s), _ODD_PAUSE_S if odd_sha256 else 0.0))
         raise AssetLaterError(f"{_TRIES} downloads failed, the last one: {why}")
+
+    async def _renewed(self, attempt: Attempt, task: Task, *, is_refused: bool) -> Task:
+        """The task with fresh links; as it was where nobody gives any, unless its own were refused."""
+        try:
+            return await self._ask(attempt)
+        except AssetGoneError:
+            if is_refused:
+                raise
+            return task
 
     async def _ask(self, attempt: Attempt) -> Task:
         """The succeeded task with fresh links; one look that shows it otherwise may be a stale one."""
