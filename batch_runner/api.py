@@ -109,15 +109,18 @@ async def repair_settings(
     environ: Mapping[str, str],
     observer: Observer = ignore,
     clock: Clock | None = None,
+    rng: random.Random | None = None,
 ) -> dict[str, str]:
     """Fetch finished files that are missing or altered again; never generates, never pays.
 
-    What stands altered under a final name is kept beside it as ``NAME.damaged-1``.
+    What stands altered under a final name is kept beside it as ``NAME.damaged-1``. The arguments are those of
+    ``run_settings``.
 
     Returns:
         For every item that could not be restored, why.
     """
     launch = _launch(path, settings, observer, clock, None)
+    launch = replace(launch, rng=rng or launch.rng)
     async with launch.store() as store:
         return await launch.repair(store, await launch.load(store), Keyring(settings, environ))
 

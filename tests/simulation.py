@@ -7,29 +7,26 @@ does. The sandbox lives on, and its books are the oracle.
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
-import os
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from seeded_loop import SeededLoop
-from simulated_disk import MACHINE, Dead, Durable, SimulatedDisk, Tree
+from simulated_disk import MACHINE, Durable, SimulatedDisk, Tree
 from simulated_film import digest, small_film
 from simulated_sqlite import can_watch
 from simulation_audit import audit
 from simulation_books import item_by_name
+from simulation_life import DiskFault, Life, MachineClock, MortalStore, PowerCut, before_job
 
 from batch_runner import api, launch
-from batch_runner.errors import StoreError
 from batch_runner.manifest import Format, Manifest, Source
 from batch_runner.media import inspect
 from batch_runner.model import Item
@@ -39,119 +36,22 @@ from batch_runner.sandbox import FaultPlan, Sandbox, SandboxTask, WorldConfig
 from batch_runner.sandbox.results import files
 from batch_runner.service import sandbox_price
 from batch_runner.settings import resolve
-from batch_runner.store import SqliteStore
 from batch_runner.virtual_time import SETTLE_S, VirtualClock, VirtualTimeLoop
 
-__all__ = ["DiskFault", "Life", "MachineClock", "Scenario", "Simulation", "audit", "runner_of", "simulate", "simulated"]
+__all__ = [
+    "DiskFault",
+    "Life",
+    "MachineClock",
+    "PowerCut",
+    "Scenario",
+    "Simulation",
+    "audit",
+    "runner_of",
+    "simulate",
+    "simulated",
+]
 
 T = TypeVar("T")
-P = ParamSpec("P")
-
-
-PowerCut = Literal["worst", "mixed"]
-"""Nothing survives that no fsync has reached, or some of it does."""
-
-
-@dataclass(frozen=True)
-class DiskFault:
-    """The ``number``-th call of one name fails, and all later ones if it ``lasts``.
-
-    ``call`` is that of ``SimulatedDisk``, or ``store`` (a transaction that cannot be committed) or ``committed``
-    (one that is committed, and yet reported as failed).
-    """
-
-    call: str
-    number: int
-    errno: int
-    lasts: bool = False
-
-
-SYNCS = frozenset({"fsync", "fsync folder", "db sync"})
-"""Calls that make something durable."""
-
-
-class Life:
-    """One start of the program: counts the moments at which it can die, and ends it at one of them.
-
-    Attributes:
-        moments: how many there were.
-        syncs: how often a file or a folder was to be synced.
-        over: set by the death.
-        remains: what was on the disk then.
-        failed: disk calls that failed on purpose, by name and errno.
-        connections: to ``state.db``; the operating system closes them.
-    """
-
-    def __init__(
-        self, die_at: int | None, bury: Callable[[], Tree], fault: DiskFault | None, die_before_sync: int | None = None
-    ) -> None:
-        self.moments = 0
-        self.syncs = 0
-        self.over = asyncio.Event()
-        self.remains: Tree | None = None
-        self.failed: Counter[str] = Counter()
-        self.connections: list[sqlite3.Connection] = []
-        self._die_at = die_at
-        self._die_before_sync = die_before_sync
-        self._bury = bury
-        self._fault = fault
-        self._calls: Counter[str] = Counter()
-
-    def pass_moment(self) -> None:
-        """One more moment, seen from outside: it may be the last."""
-        self.moments += 1
-        if self.moments == self._die_at:
-            self.end()
-
-    def end(self) -> None:
-        """Die, now."""
-        if not self.over.is_set():
-            self.remains = self._bury()
-            self.over.set()
-
-    def moment(self) -> None:
-        """One more moment of the program itself. Raises Dead."""
-        self.pass_moment()
-        if self.over.is_set():
-            raise Dead
-
-    def disk_call(self, name: str) -> int:
-        """See ``simulated_disk.Machine``."""
-        self.syncs += name in SYNCS
-        if name in SYNCS and self.syncs == self._die_before_sync:
-            self.end()
-        self.moment()
-        fault = self._fault
-        if fault is None or fault.call != name:
-            return 0
-        self._calls[name] += 1
-        if self._calls[name] != fault.number and not (fault.lasts and self._calls[name] > fault.number):
-            return 0
-        self.failed[f"{name} {errno.errorcode[fault.errno]}"] += 1
-        return fault.errno
-
-
-class MortalStore(SqliteStore):
-    """The real store; a run may die right before or right after each of its transactions, and each may fail."""
-
-    async def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        life = MACHINE.get()
-        assert isinstance(life, Life)
-        if self._connection not in life.connections:
-            life.connections.append(self._connection)
-        number = life.disk_call("store")
-
-        def fragile(db: sqlite3.Connection) -> T:
-            result = work(db, *args, **kwargs)
-            if number:
-                raise sqlite3.OperationalError(os.strerror(number))
-            return result
-
-        result = await super()._do(fragile)
-        number = life.disk_call("committed")
-        if number:
-            raise StoreError(f"{self._path}: {os.strerror(number)}")
-        return result
 
 
 @dataclass(frozen=True)
@@ -174,34 +74,6 @@ class Scenario:
     webhook_secrets: tuple[str, ...] = ()
     settle_s: float = SETTLE_S
     watches_sqlite: bool = False
-
-
-class MachineClock:
-    """The wall clock of the program's machine, which can be wrong, and the name of its boot.
-
-    Attributes:
-        offset_s: how far it is ahead of the truth.
-        boots: how often the machine was started.
-        booted_at_s: the simulation's time of the newest start.
-    """
-
-    def __init__(self, truth: VirtualClock) -> None:
-        self._truth = truth
-        self.offset_s = 0.0
-        self.boots = 1
-        self.booted_at_s = 0.0
-
-    def wall_s(self) -> float:
-        """What the machine believes."""
-        return self._truth.wall_s() + self.offset_s
-
-    def epoch(self) -> str:
-        """Another name after each start."""
-        return f"boot-{self.boots}"
-
-    def uptime_s(self) -> float:
-        """Seconds since the newest start."""
-        return self._truth.uptime_s() - self.booted_at_s
 
 
 class Simulation:
@@ -289,28 +161,34 @@ class Simulation:
             **self.scenario.options,
             **options,
         }
-        bury = partial(Tree.read, self.output_dir)
-        if power_cut is not None:
-            dice = random.Random(f"cut {self.scenario.seed} {self.died}") if power_cut == "mixed" else None
-            bury = partial(self.durable.after_power_cut, dice)
-        life = self.life = Life(die_at, bury, fault, die_before_sync)
-        timer = None
+        program = api.run_settings(
+            self.manifest,
+            resolve(flags, {}, self.settings_path),
+            environ=self.environ if environ is None else environ,
+            halt=halt,
+            observer=self.events.append,
+            clock=self.machine_clock,
+            free_bytes=lambda _: self.free_bytes,
+            rng=random.Random(f"jitter {self.scenario.seed}"),
+        )
+        life = Life(die_at, self._burial(power_cut), fault, die_before_sync)
+        return await self._lived(life, program, power_cut, die_after_s)
+
+    def _burial(self, power_cut: PowerCut | None) -> Callable[[], Tree]:
+        """What reads from the disk what a death leaves on it."""
+        if power_cut is None:
+            return partial(Tree.read, self.output_dir)
+        dice = random.Random(f"cut {self.scenario.seed} {self.died}") if power_cut == "mixed" else None
+        return partial(self.durable.after_power_cut, dice)
+
+    async def _lived(
+        self, life: Life, program: Coroutine[Any, Any, T], power_cut: PowerCut | None, die_after_s: float | None = None
+    ) -> T | None:
+        self.life, timer = life, None
         if die_after_s is not None:
             timer = asyncio.get_running_loop().call_later(die_after_s, life.end)
         try:
-            return await self._alive(
-                life,
-                api.run_settings(
-                    self.manifest,
-                    resolve(flags, {}, self.settings_path),
-                    environ=self.environ if environ is None else environ,
-                    halt=halt,
-                    observer=self.events.append,
-                    clock=self.machine_clock,
-                    free_bytes=lambda _: self.free_bytes,
-                    rng=random.Random(f"jitter {self.scenario.seed}"),
-                ),
-            )
+            return await self._alive(life, program)
         finally:
             if timer is not None:
                 timer.cancel()
@@ -349,17 +227,19 @@ class Simulation:
         assert reasons is not None
         return reasons
 
-    async def mortal_repair(self, die_at: int | None) -> dict[str, str] | None:
-        """The same; None when it died at a moment."""
+    async def mortal_repair(
+        self, die_at: int | None = None, *, power_cut: PowerCut | None = None, fault: DiskFault | None = None
+    ) -> dict[str, str] | None:
+        """The same; None when it died at a moment, by SIGKILL or for want of power."""
         flags = {"output_dir": str(self.output_dir), "base_url": self.sandbox.base_url, "rpm": self.scenario.rpm}
-        life = self.life = Life(die_at, partial(Tree.read, self.output_dir), None)
-        settings = resolve(flags, {}, None)
-        work = api.repair_settings(self.manifest, settings, environ=self.environ, clock=self.machine_clock)
-        try:
-            return await self._alive(life, work)
-        finally:
-            if life.remains is not None:
-                self._bury(life, life.remains, had_power=True)
+        program = api.repair_settings(
+            self.manifest,
+            resolve(flags, {}, self.settings_path),
+            environ=self.environ,
+            clock=self.machine_clock,
+            rng=random.Random(f"jitter of repairs {self.scenario.seed}"),
+        )
+        return await self._lived(Life(die_at, self._burial(power_cut), fault), program, power_cut)
 
     def items(self) -> list[Item]:
         """The items of the manifest as it is now."""
@@ -428,15 +308,8 @@ def _mortal(simulation: Simulation) -> Iterator[None]:
         patch.setattr(world, "add", add)
         patch.setattr(world, "stamp", stamp)
         if isinstance(loop, SeededLoop):
-            patch.setattr(loop, "before_job", _before_job)
+            patch.setattr(loop, "before_job", before_job)
         yield
-
-
-def _before_job() -> None:
-    """A job may be a dead program's last one, which closes a file: it is let go, its traces are undone."""
-    machine = MACHINE.get()
-    if isinstance(machine, Life):
-        machine.pass_moment()
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ _KINDS: tuple[Line, ...] = (
     {"kind": "image2video", "model_name": "kling-v2-1", "image": "media/start.png"},
 )
 
-_DISK_FAULTS: tuple[tuple[str, int, int], ...] = (
+DISK_FAULTS: tuple[tuple[str, int, int], ...] = (
     ("open", errno.ENOSPC, 30),
     ("open", errno.EIO, 30),
     ("write", errno.ENOSPC, 20),
@@ -211,7 +211,7 @@ class Story:
             cut = dice.choice(["worst", "mixed", None]) if self._simulation.durable.is_kept else None
             await self._run(die_at=int(2 ** dice.uniform(0, 11)), power_cut=cut)
         elif kind < 0.8:
-            call, number, most = dice.choice(_DISK_FAULTS)
+            call, number, most = dice.choice(DISK_FAULTS)
             await self._run(fault=DiskFault(call, dice.randint(1, most), number, lasts=dice.random() < 0.5))
         elif kind < 0.9:
             await self._stopped_run()

@@ -10,25 +10,20 @@ from typing import Any
 
 from doors_kit import free_port
 from simulation import Simulation
-from simulation_audit import entries_in, store_of
 from simulation_bodies import Asked, audit_facts
 from simulation_books import CALLS, item_digest, most_charged
 from simulation_families import ALL, FIRST, Line, retold, sources
+from simulation_harm import ROOM, HarmedStory
 from simulation_scenario import WEBHOOK_SECRET, rolling_budgets
-from simulation_story import QUIET, Story
+from simulation_story import QUIET
 
-from batch_runner.errors import ExitCode, ManifestError
+from batch_runner.errors import ExitCode
 from batch_runner.records import SummaryRecord
 
 _RICH = 1000
-_ROOM = 10**12
-_LOW = (0, 20_000_000, 60_000_000, 150_000_000)
-"""Free bytes: none; less than the reserve; room for a clip or so; for a few."""
-_SPOILABLE = (".mp4", ".png", ".mp3", ".wav", ".json")
-_DERIVED = {"summary.json"}
 
 
-class WideStory(Story):
+class WideStory(HarmedStory):
     """Batches of families of lines, for which more can be promised, and less."""
 
     _rounds = (1, 2, 3, 4, 6)
@@ -48,8 +43,7 @@ class WideStory(Story):
         self._repeats = dice.random() < 0.6
         self._images: int | None = dice.choice([None, None, dice.randint(4, 60)])
         self._rolling = rolling_budgets(dice) if dice.random() < 0.4 else {}
-        self._is_ending = self._was_low = False
-        self._starving: asyncio.Future[None] | None = None
+        self._is_ending = False
         super().__init__(simulation)
 
     def _first_lines(self) -> list[Line]:
@@ -89,69 +83,21 @@ class WideStory(Story):
                 self._removed += more
                 gone |= {line["id"] for line in more}
 
-    # --- files and the disk ---------------------------------------------------------------------------------
-
-    def _forget(self) -> None:
-        """A harmed file would be taken for the user's own by a store that never heard of it."""
-        super()._forget()
-        self._simulation.budget_was_lowered = True  # what was paid is taken up beyond any budget
-        for name in self._simulation.spoiled:
-            (self._simulation.output_dir / name).unlink(missing_ok=True)
-
-    def _spoil(self) -> None:
-        """Remove, cut or alter a finished file."""
-        folder = self._simulation.output_dir / "batch"
-        paths = sorted(path for path in folder.glob("*") if path.suffix in _SPOILABLE and path.name not in _DERIVED)
-        if not paths:
-            return
-        path = self._wide.choice(paths)
-        content = path.read_bytes()
-        self._simulation.spoiled.setdefault(f"batch/{path.name}", content)
-        how = self._wide.choice(["removed", "removed", "cut", "altered"])
-        path.unlink()
-        if how != "removed":
-            path.write_bytes(content[: len(content) // 2] if how == "cut" else content[:-1] + b"?")
-        self.tally[f"files {how}"] += 1
-
-    def _look_for_mended(self) -> None:
-        for name, content in list(self._simulation.spoiled.items()):
-            path = self._simulation.output_dir / name
-            if path.exists() and path.read_bytes() == content:
-                del self._simulation.spoiled[name]
-
-    @property
-    def _can_mend(self) -> bool:
-        return (self._simulation.output_dir / "state.db").exists() and not self._simulation.is_damaged
-
-    async def _repair(self) -> None:
-        """``verify --repair``: every finished file is whole again, or its item is told with a reason."""
-        simulation = self._simulation
-        tasks = simulation.tasks
-        try:
-            reasons = await simulation.repair()
-        except ManifestError:
-            self._take_back()
-            return
-        self.tally["repairs"] += 1
-        assert simulation.tasks == tasks, "promise 1: a repair buys nothing"
-        self._look_for_mended()
-        self._audit_always()
-        if not simulation.has_lost and (simulation.output_dir / "batch" / "results.jsonl").exists():
-            for row in simulation.results():
-                harmed = simulation.spoiled.keys() & {file["path"] for file in row["files"]}
-                assert not harmed or row["id"] in reasons, f"promise 2: {harmed} are neither mended nor told"
-
-    async def _starve(self) -> None:
-        """The disk fills up, and somebody makes room."""
-        while True:
-            await asyncio.sleep(self._wide.expovariate(1 / 60))
-            self._simulation.free_bytes = self._wide.choice(_LOW)
-            self._was_low = True
-            self.tally["low disks"] += 1
-            await asyncio.sleep(self._wide.expovariate(1 / 60))
-            self._simulation.free_bytes = _ROOM
-
     # --- runs -----------------------------------------------------------------------------------------------
+
+    def _note_away(self) -> None:
+        """Nobody can tell that a call was made whose line comes back later: see what is not promised."""
+        if self._simulation.has_lost:
+            losses = self.tally["lost stores"] + self.tally["harmed stores"]
+            calls = (line["id"] for line in self._removed if line.get("kind") in CALLS)
+            self._simulation.away |= {(item_digest(item), losses) for item in calls}
+
+    def _usual_options(self) -> dict[str, Any]:
+        options = super()._usual_options()
+        images = {} if self._images is None else {"image": self._images}
+        if self._simulation.scenario.webhook_secrets:
+            options["callback_url"] = f"http://127.0.0.1:{free_port()}/calls"
+        return {**options, "budget": options["budget"] | images}
 
     async def _hurt_run(self) -> None:
         kind = self._wide.random()
@@ -159,6 +105,7 @@ class WideStory(Story):
             for _ in range(self._wide.randint(1, 3)):
                 self._spoil()
             if self._wide.random() < 0.6:
+                await self._hurt_repairs()
                 await self._repair()
                 return
         if kind < 0.4:
@@ -168,63 +115,12 @@ class WideStory(Story):
         else:
             await super()._hurt_run()
 
-    def _note_away(self) -> None:
-        """Nobody can tell that a call was made whose line comes back later: see what is not promised."""
-        if self._simulation.has_lost:
-            losses = self.tally["lost stores"] + self.tally["harmed stores"]
-            calls = (line["id"] for line in self._removed if line.get("kind") in CALLS)
-            self._simulation.away |= {(item_digest(item), losses) for item in calls}
-
-    def _move_away(self) -> bool:
-        """What stands under the name of a file that is still to come is moved away, as the program asks.
-
-        It is a harmed file, or one of a call that a lost store forgot and that was made again.
-        """
-        simulation = self._simulation
-        paths = [simulation.output_dir / name for name in simulation.spoiled]
-        waiting = [row["id"] for row in simulation.results() if row["kind"] in CALLS and row["reason"] == "asset"]
-        for item in waiting if simulation.has_lost else ():
-            found = [
-                *simulation.output_dir.glob(f"batch/{item}.*"),
-                *simulation.output_dir.glob(f"batch/{item}-[0-9].*"),
-            ]
-            paths += [path for path in found if path.suffix in _SPOILABLE]
-        there = [path for path in paths if path.exists()]
-        for path in there:
-            path.unlink(missing_ok=True)
-        return bool(there)
-
-    async def _run_without_room(self) -> None:
-        """Nothing is submitted for the first time where no file could be stored."""
-        simulation = self._simulation
-        self._feed()
-        begun, tasks = self._begun(), simulation.tasks
-        simulation.free_bytes = 0
-        await self._run()
-        simulation.free_bytes = _ROOM
-        new = {task.external_task_id for task in simulation.tasks[len(tasks) :]}
-        assert new <= begun, f"bought without room for it: {new - begun}"
-        self.tally["runs without room"] += 1
-
-    def _begun(self) -> set[str | None]:
-        """Attempts that hold credits already, and may have been submitted."""
-        with store_of(self._simulation) as reader:
-            entries = [] if reader is None else entries_in(reader)
-        return {entry["external_task_id"] for entry in entries if entry["entry"] == "hold"}
-
-    def _usual_options(self) -> dict[str, Any]:
-        options = super()._usual_options()
-        images = {} if self._images is None else {"image": self._images}
-        if self._simulation.scenario.webhook_secrets:
-            options["callback_url"] = f"http://127.0.0.1:{free_port()}/calls"
-        return {**options, "budget": options["budget"] | images}
-
     async def _run(self, **options: Any) -> SummaryRecord | None:
         repeats = self._repeats and (self._is_ending or self._wide.random() < 0.3)
         self._simulation.repeats += repeats
         self.tally["runs with --repeat-lost"] += repeats
         self.tally["runs with --retry-failed"] += options.get("retry_failed") is True
-        self._was_low = self._simulation.free_bytes < _ROOM
+        self._was_low = self._simulation.free_bytes < ROOM
         self._note_away()
         summary = await super()._run(repeat_lost=repeats, **options)
         self._look_for_mended()
@@ -249,12 +145,6 @@ class WideStory(Story):
         await super()._end()
         if self._can_mend:
             await self._repair()
-
-    def _feed(self) -> None:
-        """From now on there is room."""
-        if self._starving is not None:
-            self._starving.cancel()
-        self._simulation.free_bytes = _ROOM
 
     async def _is_quiet(self, summary: SummaryRecord) -> bool:
         """Where only the user's word, or time, helps, it is waited for or not given."""
