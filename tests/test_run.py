@@ -23,8 +23,9 @@ from batch_runner.errors import (
     OutputFolderLockedError,
     StoppedError,
 )
-from batch_runner.events import ItemSubmitted, Notice
+from batch_runner.events import BatchFinished, ItemSubmitted, Notice
 from batch_runner.kling.transport import Answer, Transport
+from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import TaskLimiter
 from batch_runner.records import ItemCounts, SummaryRecord
 from batch_runner.runner import Halt
@@ -376,6 +377,40 @@ def test_a_lost_store_and_an_edited_line_are_told_and_not_mixed_up(tmp_path: Pat
         with pytest.raises(ManifestError, match="earlier text"):
             await simulation.run()
         assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, "a")
+
+
+def test_what_a_lost_store_paid_for_lines_that_are_gone_ends_the_next_run_with_8_and_only_that_one(
+    tmp_path: Path,
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        simulation.has_lost = True
+        (simulation.output_dir / "state.db").unlink()
+        whole = simulation.manifest.read_text(encoding="utf-8")
+        simulation.manifest.write_text("\n".join(lines("a")), encoding="utf-8")
+        first = await done(simulation)
+        assert (first.exit_code, first.items.succeeded, first.items.unknown) == (ExitCode.UNRESOLVED, 1, 0)
+        assert "put them back" in [event.text for event in simulation.events if isinstance(event, BatchFinished)][-1]
+        simulation.manifest.write_text("\n".join(lines("a", "b")), encoding="utf-8")
+        second = await done(simulation)
+        assert second.exit_code == ExitCode.OK, "told once; a line of its own goes on"
+        simulation.manifest.write_text(whole, encoding="utf-8")
+        third = await done(simulation)
+        assert (third.exit_code, third.items.succeeded, len(simulation.world.tasks)) == (ExitCode.OK, 3, 3)
+
+    play(tmp_path, work, "a", "b", "c")
+
+
+def test_tasks_of_another_folder_under_this_batch_name_are_told_and_no_trouble(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        name = str(ExternalId.of("batch", "elsewhere", 1, "0" * 64))
+        simulation.world.create("text2video", {"prompt": "theirs", "external_task_id": name}, simulation.clock.wall_s())
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.OK
+        assert "not in the manifest" in notices(simulation)
 
     play(tmp_path, work, "a")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
@@ -29,7 +29,7 @@ _LAST_PAGE = 1000
 """kling-api 4.3: ``pageNum`` is 1..1000."""
 
 
-async def adopt_from_account(context: Context) -> None:
+async def adopt_from_account(context: Context) -> int:
     """Take up every task of this batch that the account has, then let the items be submitted.
 
     Of calls that are answered at once the account knows nothing: their files here tell, or nobody does.
@@ -37,6 +37,9 @@ async def adopt_from_account(context: Context) -> None:
     One request a product on an empty account, two where a store was lost; only items that were never searched for ask.
     Where no answer repeats our ids, one request an item.
     What is found is taken up beyond any budget too, for it is paid already: that is told, and stops what is new.
+
+    Returns:
+        How many tasks that a lost store may have known have no line any more; 0 once a run has ended with that news.
 
     Raises:
         ManifestError: the account has a live or finished task of a line that was edited since.
@@ -46,29 +49,42 @@ async def adopt_from_account(context: Context) -> None:
     is_found = False
     for item_id, kind in await context.store.unlooked_calls(context.batch):
         is_found |= await _recover_call(context, item_id, catalog.product(kind))
-    if await _adopt_tasks(context) or is_found:
+    found = await _find_tasks(context)
+    if await _adopt(context, found) or is_found:
         for pack in sorted({*context.budgets, *(budget.pack for budget in context.rolling)}):
             await context.tell_balance(pack, "with what was found of earlier runs, ")
+    return await _tell_lineless(context, found)
 
 
-async def _adopt_tasks(context: Context) -> int:
+async def _find_tasks(context: Context) -> list[FoundTask]:
     kinds = await context.store.unlooked_kinds(context.batch)
     if not kinds:
-        return 0
+        return []
     routes = {route.list_path: (route, kind) for kind, model in kinds for route in [catalog.route(kind, model)]}
     await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - asyncio.get_running_loop().time()))
     found: list[FoundTask] = []
     for route, kind in routes.values():
         search = _tasks_of_batch(context, route) if route.tells_external_id else _tasks_by_name(context, route, kind)
         found += await search
+    return found
+
+
+async def _adopt(context: Context, found: Sequence[FoundTask]) -> int:
     count = await context.store.adopt(context.batch, found, context.budgets)
-    strays = await context.store.without_line(context.batch, found)
-    if strays:
-        text = f"{strays} tasks of this batch on the account belong to lines that are not in the manifest any more"
-        context.notice(f"{text}; put the lines back to have their files", urgent=True)
     if count:
         context.notice(f"{count} tasks of this batch were found on the account and are taken up, not paid again")
     return count
+
+
+async def _tell_lineless(context: Context, found: Sequence[FoundTask]) -> int:
+    """Where no store was lost, they are those of another folder: told, and nobody's trouble here."""
+    number = await context.store.without_line(context.batch, found)
+    if not number:
+        return 0
+    text = f"{number} tasks of this batch on the account belong to lines that are not in the manifest any more"
+    context.notice(f"{text}; put the lines back to have their files", urgent=True)
+    is_news = context.was_lost and await context.store.summary(context.batch) is None
+    return number if is_news else 0
 
 
 async def _recover_call(context: Context, item_id: str, product: Product) -> bool:

@@ -89,6 +89,7 @@ class Run:
         self._retry_failed = retry_failed
         self._max_runtime_s = max_runtime_s
         self._shortages: tuple[Shortage, ...] = ()
+        self._lineless = 0
 
     async def __call__(self) -> SummaryRecord:
         """Run to the end that is possible now, record it, and write the derived files.
@@ -147,7 +148,7 @@ class Run:
         """Adopt what a lost store forgot; False when that was not possible and nothing may be submitted."""
         halt = self._context.halt
         try:
-            await halt.unless(adopt_from_account(self._context))
+            self._lineless = await halt.unless(adopt_from_account(self._context))
         except HaltedError:
             return False
         except (AccountError, StoppedError) as error:
@@ -184,7 +185,7 @@ class Run:
         return replace(
             counts,
             pending=counts.pending + words["pending"],
-            unknown=counts.unknown + words["unknown"],
+            unknown=counts.unknown + words["unknown"] + self._lineless,
             failed=counts.failed + words["failed"],
         )
 
@@ -212,7 +213,8 @@ class Run:
         derived = await write_derived(context.store, context.batch, context.output_dir)
         assert derived is not None
         summary = derived.summary
-        context.observer(BatchFinished(code, closing_words(summary, halt.error, self._shortages)))
+        text = closing_words(summary, halt.error, self._shortages, lineless=self._lineless)
+        context.observer(BatchFinished(code, text))
         return summary
 
 
@@ -229,7 +231,9 @@ async def record_idle(
     await store.save_run(batch, RunRow(manifest, dict(budget), code, asdict(RequestCounts()), now, now, 0.0))
 
 
-def closing_words(summary: SummaryRecord, error: BatchRunnerError | None, shortages: Sequence[Shortage] = ()) -> str:
+def closing_words(
+    summary: SummaryRecord, error: BatchRunnerError | None, shortages: Sequence[Shortage] = (), *, lineless: int = 0
+) -> str:
     """One line for a person: how the batch stands, and what to do next if anything is left."""
     items = summary.items
     parts = [f"{items.succeeded} of {items.total} succeeded"]
@@ -240,6 +244,8 @@ def closing_words(summary: SummaryRecord, error: BatchRunnerError | None, shorta
     next_step = _NEXT_STEP.get(ExitCode(summary.exit_code), "")
     if summary.exit_code == ExitCode.BUDGET and shortages:
         next_step = f"The budget stopped it: {'; '.join(map(str, shortages))}"
+    if lineless and summary.exit_code == ExitCode.UNRESOLVED and not items.unknown:
+        next_step = "The account has paid for lines that are gone: put them back to have their files"
     if error is not None and summary.exit_code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
         next_step = str(error)
     return ", ".join(parts) + (f". {next_step}" if next_step else "")
