@@ -119,6 +119,7 @@ class Story:
             return
         for path in output_dir.glob("state.db" if self._dice.random() < 0.2 else "state.db*"):
             path.unlink()
+        self._simulation.durable.folder_synced(output_dir)  # or a power cut would bring back half of it
         self._forget()
         self._simulation.is_damaged = False
         self.tally["lost stores"] += 1
