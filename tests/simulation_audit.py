@@ -112,7 +112,7 @@ def audit_end(simulation: Simulation, summary: SummaryRecord) -> None:
 
 
 def _unasked(simulation: Simulation) -> set[str]:
-    """Items that wait for room and were not found: two exchanged answers hide them until each is asked for by itself."""
+    """Items that wait for room and were not found: two exchanged answers hide one until it is asked for by itself."""
     if not (simulation.has_lost and simulation.exchanges):
         return set()
     return {item_digest(row["id"]) for row in simulation.results() if row["reason"] == "budget" and not row["attempts"]}

@@ -145,7 +145,7 @@ MUTATIONS = (
     Mutation(
         "the account is not searched before the first submission",
         "runner/run.py",
-        "            await halt.unless(adopt_from_account(self._context))\n",
+        "            self._lineless = await halt.unless(adopt_from_account(self._context))\n",
         "            await self._context.store.adopt(self._context.batch, [], {})\n",
         "test_run.py::test_a_lost_store_and_an_edited_line_are_told_and_not_mixed_up",
     ),
