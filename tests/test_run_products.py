@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from simulation import Scenario, Simulation, simulate
 from simulation_audit import audit_always
 
+from batch_runner import catalog
 from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.events import Notice
-from batch_runner.kling.transport import Answer, Transport
+from batch_runner.kling.transport import Answer, LostError, Transport
+from batch_runner.lifecycle import ExternalId
+from batch_runner.model import Route, Task, TaskStatus
 from batch_runner.records import SummaryRecord
+from batch_runner.runner import Halt
+from batch_runner.runner.inquiry import Line, ask_by_name
 from batch_runner.sandbox import FaultPlan, WorldConfig
 from batch_runner.sandbox.config import RepeatPolicy
+
+if TYPE_CHECKING:
+    from batch_runner.runner import Context
 
 SAY: Mapping[str, object] = {
     "id": "say",
@@ -294,6 +305,148 @@ def test_a_lost_store_finds_tasks_whose_lists_do_not_say_whose_they_are(tmp_path
         assert (summary.requests.submit, rows(simulation)["talk"]) == (0, ("succeeded", None))
 
     simulate(scenario(face, talk, repeat_policy="second"), tmp_path, work)
+
+
+def unanswered(monkeypatch: pytest.MonkeyPatch, is_it: Callable[[str], bool], answer: Answer | None) -> list[str]:
+    """Questions of some paths are answered with that, or their answers are lost; returns the paths asked in vain."""
+    exchange, asked = Transport.exchange, []
+
+    async def troubled(self: Transport, method: str, path: str, *args: Any) -> Answer:
+        if method != "GET" or not is_it(path):
+            return await exchange(self, method, path, *args)
+        asked.append(path)
+        if answer is not None:
+            return answer
+        await asyncio.sleep(30)
+        raise LostError("no answer within 30 s")
+
+    monkeypatch.setattr(Transport, "exchange", troubled)
+    return asked
+
+
+TROUBLED = Answer(503, {}, b'{"code": 5001, "message": "maintenance"}')
+
+
+@pytest.mark.parametrize("answer", [TROUBLED, None])
+def test_after_a_loss_an_item_of_which_the_account_does_not_tell_keeps_no_other_one_waiting(
+    tmp_path: Path, answer: Answer | None
+) -> None:
+    """No list tells whose a task of advanced-lip-sync is; one question that was never answered stopped the batch."""
+    face = {"id": "face", "kind": "identify-face", "video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
+    talks = [
+        {
+            "id": f"talk{number}",
+            "kind": "advanced-lip-sync",
+            "session_id": {"item": "face"},
+            "seconds": 5,
+            "face_choose": [
+                {
+                    "face_id": {"item": "face"},
+                    "sound_file": "https://example.com/a.mp3?sandbox-seconds=5",
+                    "sound_start_time": 0,
+                    "sound_end_time": 3000,
+                    "sound_insert_time": 500 + number,
+                }
+            ],
+        }
+        for number in range(3)
+    ]
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        simulation.manifest.write_text(
+            "".join(json.dumps(line) + "\n" for line in [face, *talks, PICTURE]), encoding="utf-8"
+        )
+        name = next(row["external_task_id"] for row in simulation.results() if row["id"] == "talk1")
+        began_s = simulation.clock.wall_s()
+        with pytest.MonkeyPatch.context() as patch:
+            asked = unanswered(patch, lambda path: name in path, answer)
+            summary = await run(simulation)
+        assert len(asked) >= 2
+        assert (summary.exit_code, summary.requests.submit) == (ExitCode.STOPPED, 1), "the new picture alone"
+        stands = rows(simulation)
+        assert stands.pop("talk1") == ("pending", "stopped")
+        assert set(stands.values()) == {("succeeded", None)}
+        assert simulation.world.tasks[-1].created_at_s - began_s < 150
+        [told] = [event.text for event in simulation.events if isinstance(event, Notice) and "talk1" in event.text]
+        assert "does not tell whether it has a task" in told
+        assert "run the same command again" in told
+        again = await run(simulation)
+        assert (again.exit_code, again.requests.submit) == (ExitCode.OK, 0)
+
+    simulate(scenario(face, *talks, repeat_policy="second"), tmp_path, work)
+
+
+def test_after_a_loss_answers_that_were_exchanged_are_taken_for_nobodys(tmp_path: Path) -> None:
+    """Asked at the same time, one item was answered with the other's task: none of both answers is believed."""
+    tasks = {task_id: Task(task_id, None, TaskStatus.SUCCEEDED) for task_id in ("a", "b")}
+    asked: list[str] = []
+
+    class Client:
+        async def find(self, route: Route, name: str, *, by_external_id: bool) -> Task:
+            assert by_external_id
+            assert not route.tells_external_id
+            asked.append(name)
+            await asyncio.sleep(len(asked) % 3)
+            return tasks["a"] if len(asked) <= 2 else tasks[owned[name]]
+
+    lines = [Line("one", "1" * 8), Line("two", "2" * 8)]
+    owned = {str(ExternalId.of("batch", "one", 1, "1" * 8)): "a", str(ExternalId.of("batch", "two", 1, "2" * 8)): "b"}
+
+    async def work(_: Simulation) -> None:
+        context = SimpleNamespace(
+            client=Client(),
+            batch=SimpleNamespace(name="batch"),
+            rng=random.Random(0),
+            halt=Halt(),
+            well=lambda: None,
+            trouble=lambda _: None,
+        )
+        await ask_by_name(cast("Context", context), catalog.route("advanced-lip-sync", ""), lines)
+
+    simulate(scenario(SAY), tmp_path, work)
+    assert [[task.task_id for task in line.tasks] for line in lines] == [["a"], ["b"]]
+    assert all(line.is_settled for line in lines)
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize("answer", [TROUBLED, None])
+def test_a_list_that_is_never_shown_stops_nothing_but_its_own_product(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer | None
+) -> None:
+    unanswered(monkeypatch, lambda path: path.startswith("/v1/images/generations?"), answer)
+
+    async def work(simulation: Simulation) -> None:
+        began_s = simulation.clock.wall_s()
+        summary = await run(simulation)
+        assert rows(simulation) == {"hero": ("pending", "stopped"), "film": ("succeeded", None)}
+        assert (summary.exit_code, summary.requests.submit) == (ExitCode.STOPPED, 1)
+        assert simulation.world.tasks[-1].created_at_s - began_s < 150
+        told = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
+        assert len(told) == 1
+        assert told[0].startswith("hero: the account does not tell whether it has a task of an earlier run")
+
+    simulate(scenario(PICTURE, {"id": "film", "prompt": "a fox"}), tmp_path, work)
+
+
+def test_where_no_list_is_ever_shown_nothing_is_submitted_and_it_is_said_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can see from a new folder whether an earlier one, now gone, had its tasks made already."""
+    unanswered(monkeypatch, lambda path: "?pageNum=" in path, TROUBLED)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await run(simulation)
+        assert (summary.exit_code, summary.requests.submit) == (ExitCode.STOPPED, 0)
+        assert rows(simulation) == {"hero": ("pending", "stopped")}
+        [told] = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
+        assert "/v1/images/generations, which has to tell what earlier runs made before anything is submitted" in told
+        assert "5001" in told
+        assert "run the same command again later" in told
+
+    simulate(scenario(PICTURE), tmp_path, work)
 
 
 def test_a_chain_of_products_runs_in_its_own_order(tmp_path: Path) -> None:

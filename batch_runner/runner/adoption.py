@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
-from typing import TypeVar
 
 from batch_runner import catalog
 from batch_runner.catalog import Product
 from batch_runner.download import sha256_of
-from batch_runner.errors import StoppedError
-from batch_runner.kling import Trouble, failure_of
+from batch_runner.kling import failure_of
 from batch_runner.lifecycle import ExternalId
-from batch_runner.limits import Backoff
 from batch_runner.manifest.names import file_name
 from batch_runner.model import Generation, Route, Task, TaskStatus
 from batch_runner.runner.context import Context
+from batch_runner.runner.crew import first_of_ours
+from batch_runner.runner.inquiry import Line, UnsettledError, ask_by_name, asked_patiently
 from batch_runner.schedule import MAX_PAGE_SIZE
 from batch_runner.store import FoundTask, StoredFile
 
-T = TypeVar("T")
-
 _FACTS_SUFFIX = ".json"
+_NAMED = 5
+"""So many items are named in a notice about many."""
 _LAST_PAGE = 1000
 """kling-api 4.3: ``pageNum`` is 1..1000."""
 
@@ -35,7 +35,8 @@ async def adopt_from_account(context: Context) -> int:
     Of calls that are answered at once the account knows nothing: their files here tell, or nobody does.
 
     One request a product on an empty account, two where a store was lost; only items that were never searched for ask.
-    Where no answer repeats our ids, one request an item.
+    Where no answer repeats our ids, one request an item. Items of which the account does not tell are not submitted by
+    this run; the others are not kept waiting for them.
     What is found is taken up beyond any budget too, for it is paid already: that is told, and stops what is new.
 
     Returns:
@@ -49,28 +50,35 @@ async def adopt_from_account(context: Context) -> int:
     is_found = False
     for item_id, kind in await context.store.unlooked_calls(context.batch):
         is_found |= await _recover_call(context, item_id, catalog.product(kind))
-    found = await _find_tasks(context)
-    if await _adopt(context, found) or is_found:
+    told = await _search(context)
+    if await _adopt(context, told) or is_found:
         for pack in sorted({*context.budgets, *(budget.pack for budget in context.rolling)}):
             await context.tell_balance(pack, "with what was found of earlier runs, ")
-    return await _tell_lineless(context, found)
+    return await _tell_lineless(context, told.found)
 
 
-async def _find_tasks(context: Context) -> list[FoundTask]:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the account says of the items of one list: their tasks, and those of which it does not tell, with why."""
+
+    found: list[FoundTask] = field(default_factory=list)
+    unsettled: Mapping[str, str] = field(default_factory=dict)
+
+
+async def _search(context: Context) -> _Told:
     kinds = await context.store.unlooked_kinds(context.batch)
     if not kinds:
-        return []
-    routes = {route.list_path: (route, kind) for kind, model in kinds for route in [catalog.route(kind, model)]}
+        return _Told()
+    routes = {route.list_path: route for kind, model in kinds for route in [catalog.route(kind, model)]}
     await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - asyncio.get_running_loop().time()))
-    found: list[FoundTask] = []
-    for route, kind in routes.values():
-        search = _tasks_of_batch(context, route) if route.tells_external_id else _tasks_by_name(context, route, kind)
-        found += await search
-    return found
+    told = await _ask_everywhere(context, list(routes.values()))
+    found = [each for one in told for each in one.found]
+    return _Told(found, {item_id: why for one in told for item_id, why in one.unsettled.items()})
 
 
-async def _adopt(context: Context, found: Sequence[FoundTask]) -> int:
-    count = await context.store.adopt(context.batch, found, context.budgets)
+async def _adopt(context: Context, told: _Told) -> int:
+    count = await context.store.adopt(context.batch, told.found, context.budgets, told.unsettled.keys())
+    _tell_unsettled(context, told.unsettled)
     if count:
         context.notice(f"{count} tasks of this batch were found on the account and are taken up, not paid again")
     return count
@@ -85,6 +93,48 @@ async def _tell_lineless(context: Context, found: Sequence[FoundTask]) -> int:
     context.notice(f"{text}; put the lines back to have their files", urgent=True)
     is_news = context.was_lost and await context.store.summary(context.batch) is None
     return number if is_news else 0
+
+
+async def _ask_everywhere(context: Context, routes: Sequence[Route]) -> list[_Told]:
+    """All lists at once, so that one that does not answer is told from an API that does not."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            asking = [group.create_task(_told_of(context, route)) for route in routes]
+    except BaseExceptionGroup as group_of_errors:
+        error = first_of_ours(group_of_errors)
+        if error is None:
+            raise
+        raise error from None
+    return [each.result() for each in asking]
+
+
+async def _told_of(context: Context, route: Route) -> _Told:
+    items = await _items_on(context, route)
+    try:
+        if route.tells_external_id:
+            return _Told(await _tasks_of_batch(context, route))
+        return await _tasks_by_name(context, route, items)
+    except UnsettledError as error:
+        return _Told(unsettled=dict.fromkeys((item_id for item_id, _ in items), str(error)))
+
+
+async def _items_on(context: Context, route: Route) -> list[tuple[str, str]]:
+    """Id and fingerprint of the items whose tasks a route's list shows."""
+    items: list[tuple[str, str]] = []
+    for kind, model in await context.store.unlooked_kinds(context.batch):
+        if catalog.route(kind, model).list_path == route.list_path:
+            items += await context.store.unlooked_items(context.batch, kind, model)
+    return items
+
+
+def _tell_unsettled(context: Context, unsettled: Mapping[str, str]) -> None:
+    """Once for all that got the same answer; a thousand lines would hide what else is said."""
+    for why in dict.fromkeys(unsettled.values()):
+        names = [item_id for item_id, each in unsettled.items() if each == why]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        text = f"the account does not tell whether it has a task of an earlier run ({why})"
+        what_next = "not submitted now, for it might be paid twice; run the same command again later"
+        context.notice(f"{', '.join(names[:_NAMED])}{more}: {text}; {what_next}", urgent=True)
 
 
 async def _recover_call(context: Context, item_id: str, product: Product) -> bool:
@@ -132,7 +182,7 @@ async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
     found: dict[str, FoundTask] = {}
     for look in count():
         known = len(found)
-        pages = _searched(context) if route.generation is Generation.V2 else _listed(context, route)
+        pages = _searched(context, route) if route.generation is Generation.V2 else _listed(context, route)
         async for rows in pages:
             for row in rows:
                 name = ExternalId.parse(row.external_task_id)
@@ -143,37 +193,22 @@ async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
     return list(found.values())
 
 
-async def _tasks_by_name(context: Context, route: Route, kind: str) -> list[FoundTask]:
+async def _tasks_by_name(context: Context, route: Route, items: Sequence[tuple[str, str]]) -> _Told:
     """Those of a product whose lists do not say whose a task is: asked for item by item, attempt by attempt."""
-    if not context.was_lost and not await _patiently(context, partial(context.client.page, route, 1, 1)):
-        return []
-    found: list[FoundTask] = []
-    for item_id, fingerprint in await context.store.unlooked_items(context.batch, kind):
-        for number in count(1):
-            name = ExternalId.of(context.batch.name, item_id, number, fingerprint)
-            task = await _patiently(
-                context, partial(_named, context, route, name, {each.task.task_id for each in found})
-            )
-            if task is not None:
-                found.append(FoundTask(name, task, _reason(task)))
-            if task is None or task.status is not TaskStatus.FAILED:
-                break
-    return found
-
-
-async def _named(context: Context, route: Route, name: ExternalId, taken: Collection[str]) -> Task | None:
-    """The task of that name; Trouble if the answer is about one that was found under another name."""
-    task = await context.client.find(route, str(name), by_external_id=True)
-    if task is not None and task.task_id in taken:
-        raise Trouble("the answer about a submission is about another item's task")
-    return task
+    if not context.was_lost and not await asked_patiently(context, route, partial(context.client.page, route, 1, 1)):
+        return _Told()
+    lines = [Line(item_id, fingerprint) for item_id, fingerprint in items]
+    await ask_by_name(context, route, lines)
+    named = [each for line in lines if line.is_settled for each in line.named(context.batch.name)]
+    unsettled = {line.item_id: line.why or "" for line in lines if not line.is_settled}
+    return _Told([FoundTask(name, task, _reason(task)) for name, task in named], unsettled)
 
 
 async def _listed(context: Context, route: Route) -> AsyncIterator[list[Task]]:
     """Pages of a product of the first generation, until one shows nothing new: a short one proves nothing."""
     seen: set[str] = set()
     for number in range(1, _LAST_PAGE + 1):
-        rows = await _patiently(context, partial(context.client.page, route, number, MAX_PAGE_SIZE))
+        rows = await asked_patiently(context, route, partial(context.client.page, route, number, MAX_PAGE_SIZE))
         yield rows
         ids = {row.task_id for row in rows}
         if ids <= seen:
@@ -181,29 +216,14 @@ async def _listed(context: Context, route: Route) -> AsyncIterator[list[Task]]:
         seen |= ids
 
 
-async def _searched(context: Context) -> AsyncIterator[list[Task]]:
+async def _searched(context: Context, route: Route) -> AsyncIterator[list[Task]]:
     """Everything that the second generation's search shows, cursor by cursor."""
     cursor = None
     for _ in range(_LAST_PAGE):
-        rows, cursor = await _patiently(context, partial(context.client.tasks, cursor, limit=MAX_PAGE_SIZE))
+        rows, cursor = await asked_patiently(context, route, partial(context.client.tasks, cursor, limit=MAX_PAGE_SIZE))
         yield rows
         if cursor is None:
             return
-
-
-async def _patiently(context: Context, ask: Callable[[], Awaitable[T]]) -> T:
-    backoff = Backoff(2.0, 30.0, context.rng)
-    while True:
-        try:
-            answer = await ask()
-        except Trouble as trouble:
-            context.trouble(str(trouble))
-        else:
-            context.well()
-            return answer
-        if context.halt.is_set:
-            raise context.halt.error or StoppedError("stopped")
-        await asyncio.sleep(backoff.next_s())
 
 
 def _reason(task: Task) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 from batch_runner import catalog
@@ -23,10 +23,10 @@ def unlooked_kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str
     return [(kind, model) for kind, model in found if not catalog.route(kind, model).is_sync]
 
 
-def unlooked_items(db: sqlite3.Connection, batch_id: int, kind: str) -> list[tuple[str, str]]:
-    """Id and fingerprint of the items of a product for which the account has not been searched yet."""
-    query = f"SELECT item_id, fingerprint FROM items {_ASKING} AND kind = ? ORDER BY line"
-    return [(row["item_id"], row["fingerprint"]) for row in db.execute(query, (batch_id, kind))]
+def unlooked_items(db: sqlite3.Connection, batch_id: int, kind: str, model: str) -> list[tuple[str, str]]:
+    """Id and fingerprint of the items of a product and model for which the account has not been searched yet."""
+    query = f"SELECT item_id, fingerprint FROM items {_ASKING} AND kind = ? AND model = ? ORDER BY line"
+    return [(row["item_id"], row["fingerprint"]) for row in db.execute(query, (batch_id, kind, model))]
 
 
 _ASKING = "WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
@@ -106,10 +106,13 @@ def _known(db: sqlite3.Connection, external_task_id: str) -> bool:
     return db.execute(query, (external_task_id,)).fetchone() is not None
 
 
-def mark_looked(db: sqlite3.Connection, batch_id: int) -> None:
-    """The account was searched: queued items may be submitted, but for calls of which it cannot tell."""
+def mark_looked(db: sqlite3.Connection, batch_id: int, unsettled: Collection[str]) -> None:
+    """The account was searched: queued items may be submitted, but for those, and calls, of which it does not tell."""
     for kind, model in unlooked_kinds(db, batch_id):
+        open_ids = [item_id for item_id, _ in unlooked_items(db, batch_id, kind, model) if item_id in unsettled]
         db.execute(f"UPDATE items SET looked = 1 {_ASKING} AND kind = ? AND model = ?", (batch_id, kind, model))
+        query = "UPDATE items SET looked = 0 WHERE batch_id = ? AND item_id = ?"
+        db.executemany(query, ((batch_id, item_id) for item_id in open_ids))
 
 
 def unlooked_calls(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:

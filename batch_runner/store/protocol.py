@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -38,11 +38,19 @@ class Store(Protocol):
     async def unlooked_kinds(self, batch: Batch) -> list[tuple[str, str]]:
         """Products and models whose queued items still need the account searched for earlier tasks."""
 
-    async def unlooked_items(self, batch: Batch, kind: str) -> list[tuple[str, str]]:
-        """Id and fingerprint of such items of a product."""
+    async def unlooked_items(self, batch: Batch, kind: str, model: str) -> list[tuple[str, str]]:
+        """Id and fingerprint of such items of a product and model."""
 
-    async def adopt(self, batch: Batch, found: Sequence[FoundTask], budgets: Mapping[str, Decimal]) -> int:
+    async def adopt(
+        self,
+        batch: Batch,
+        found: Sequence[FoundTask],
+        budgets: Mapping[str, Decimal],
+        unsettled: Collection[str] = (),
+    ) -> int:
         """Take up tasks found on the account, and let the searched items be submitted; returns how many.
+
+        Items of which the account does not tell, ``unsettled`` by id, still need the search.
 
         Raises:
             ManifestError: a found task was made from another text than its line has now; nothing is changed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -181,7 +181,13 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(adoption.unlooked_kinds, batch.batch_id)
 
-    async def adopt(self, batch: Batch, found: Sequence[FoundTask], budgets: Mapping[str, Decimal]) -> int:
+    async def adopt(
+        self,
+        batch: Batch,
+        found: Sequence[FoundTask],
+        budgets: Mapping[str, Decimal],
+        unsettled: Collection[str] = (),
+    ) -> int:
         """See ``Store``."""
         terms = self._terms(budgets)
 
@@ -190,7 +196,7 @@ class SqliteStore:
             if problems:
                 raise ManifestError(batch.name, problems)
             count = adoption.adopt(db, batch.batch_id, found, terms)
-            adoption.mark_looked(db, batch.batch_id)
+            adoption.mark_looked(db, batch.batch_id, unsettled)
             return count
 
         return await self._do(take_up)
@@ -199,9 +205,9 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(adoption.without_line, batch.batch_id, found)
 
-    async def unlooked_items(self, batch: Batch, kind: str) -> list[tuple[str, str]]:
+    async def unlooked_items(self, batch: Batch, kind: str, model: str) -> list[tuple[str, str]]:
         """See ``Store``."""
-        return await self._do(adoption.unlooked_items, batch.batch_id, kind)
+        return await self._do(adoption.unlooked_items, batch.batch_id, kind, model)
 
     async def unlooked_calls(self, batch: Batch) -> list[tuple[str, str]]:
         """See ``Store``."""

@@ -1,0 +1,155 @@
+"""Questions to the account before anything is submitted: asked patiently, but for no item's sake for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from batch_runner.errors import StoppedError
+from batch_runner.kling import Trouble
+from batch_runner.lifecycle import ExternalId
+from batch_runner.limits import Backoff
+from batch_runner.model import Route, Task, TaskStatus
+from batch_runner.runner.context import Context
+
+T = TypeVar("T")
+
+_PATIENCE_S = 60.0
+"""So long trouble with one product's list is borne, if it is only that one's."""
+_AGAIN_FOR_S = 30.0
+_FEWEST_VAIN_ROUNDS = 2
+"""Items that got no clear answer when all were asked are asked again, at least once and for so long."""
+_AT_ONCE = 16
+
+
+class UnsettledError(Exception):
+    """The account does not tell now; the text says why. Other questions may be answered all the same."""
+
+
+async def asked_patiently(context: Context, route: Route, ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer to a question on a route, which is asked again as long as there is hope.
+
+    Raises:
+        UnsettledError: it was asked for long in vain, while others were answered.
+        StoppedError: the API does not answer, or the run is to end.
+        AccountError: the keys are refused.
+    """
+    backoff, began_s = Backoff(2.0, 30.0, context.rng), float("inf")
+    while True:
+        try:
+            answer = await ask()
+        except Trouble as trouble:
+            why = _troubled(context, route, trouble)
+        else:
+            context.well()
+            return answer
+        began_s = min(began_s, _now_s())
+        if _now_s() - began_s > _PATIENCE_S:
+            raise UnsettledError(why)
+        await asyncio.sleep(backoff.next_s())
+
+
+@dataclass(slots=True)
+class Line:
+    """What is known of one item's tasks.
+
+    Attributes:
+        tasks: those of its attempts from the first on; all but the last one have failed.
+        why: what came instead of a clear answer when it was asked last; None after one.
+        is_settled: there are no more than these.
+    """
+
+    item_id: str
+    fingerprint: str
+    tasks: list[Task] = field(default_factory=list)
+    why: str | None = None
+    is_settled: bool = False
+
+    def named(self, batch: str) -> Iterator[tuple[ExternalId, Task]]:
+        """The tasks with their names."""
+        for number, task in enumerate(self.tasks, 1):
+            yield ExternalId.of(batch, self.item_id, number, self.fingerprint), task
+
+    def take(self, task: Task | None) -> None:
+        """The account's word about the next attempt."""
+        self.why = None
+        if task is not None:
+            self.tasks.append(task)
+        self.is_settled = task is None or task.status is not TaskStatus.FAILED
+
+    def doubt(self) -> None:
+        """What was said of it was said of another one too: nothing of it is believed."""
+        self.tasks.clear()
+        self.is_settled = False
+        self.why = "the answer about its submission is about another item's task too"
+
+
+async def ask_by_name(context: Context, route: Route, lines: Sequence[Line]) -> None:
+    """Ask about the items of a product whose lists do not say whose a task is, attempt by attempt.
+
+    In rounds, whose answers are weighed together: a proxy may answer one question with what another one was told. An
+    item of which there is no clear word keeps its ``why``, for the others are not to wait for it.
+
+    Raises:
+        StoppedError: the API does not answer, or the run is to end (within a group).
+        AccountError: the keys are refused (within a group).
+    """
+    backoff, vain_rounds, began_s = Backoff(2.0, 30.0, context.rng), 0, float("inf")
+    unsettled = lines
+    while unsettled:
+        await _round(context, route, unsettled)
+        _weigh(lines)
+        unsettled = [line for line in lines if not line.is_settled]
+        if not all(line.why for line in unsettled) or not unsettled:
+            continue
+        vain_rounds, began_s = vain_rounds + 1, min(began_s, _now_s())
+        if vain_rounds >= _FEWEST_VAIN_ROUNDS and _now_s() - began_s > _AGAIN_FOR_S:
+            return
+        await asyncio.sleep(backoff.next_s())
+
+
+async def _round(context: Context, route: Route, lines: Sequence[Line]) -> None:
+    queue = iter(lines)
+
+    async def work() -> None:
+        for line in queue:
+            await _ask(context, route, line)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(_AT_ONCE, len(lines))):
+            group.create_task(work())
+
+
+async def _ask(context: Context, route: Route, line: Line) -> None:
+    name = ExternalId.of(context.batch.name, line.item_id, len(line.tasks) + 1, line.fingerprint)
+    try:
+        task = await context.client.find(route, str(name), by_external_id=True)
+    except Trouble as trouble:
+        line.why = _troubled(context, route, trouble)
+    else:
+        context.well()
+        line.take(task)
+
+
+def _weigh(lines: Sequence[Line]) -> None:
+    owners = Counter(task.task_id for line in lines for task in line.tasks)
+    for line in lines:
+        if any(owners[task.task_id] > 1 for task in line.tasks):
+            line.doubt()
+
+
+def _troubled(context: Context, route: Route, trouble: Trouble) -> str:
+    """Why there was no answer; raises when the run is to end, for instance because nobody gets one."""
+    context.trouble(
+        f"{route.list_path}, which has to tell what earlier runs made before anything is submitted: {trouble}"
+    )
+    if context.halt.is_set:
+        raise context.halt.error or StoppedError("stopped")
+    return str(trouble)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
