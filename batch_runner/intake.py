@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Container
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -12,6 +14,7 @@ from batch_runner.manifest import Format, Manifest, Source, format_of
 from batch_runner.media import inspect
 from batch_runner.service import limits_of
 from batch_runner.settings import Settings
+from batch_runner.store import StoreReader
 
 MAX_STDIN_BYTES: Final = 256 * 1024 * 1024
 """A manifest is read more than once, so what comes through a pipe is kept in memory."""
@@ -24,12 +27,26 @@ def manifest_of(path: Path, settings: Settings) -> Manifest:
         UsageError: standard input has no name, is not there, or is too long.
     """
     format_ = None if settings.format is None else Format(settings.format)
-    slots = limits_of(settings).max_concurrent
+    slots, standing = limits_of(settings).max_concurrent, partial(_standing, path, settings)
     if path != STDIN:
-        return Manifest(Source(path, format_ or format_of(path)), inspect, slots)
+        return Manifest(Source(path, format_ or format_of(path)), inspect, slots, standing)
     batch_name(path, settings)  # without a name for it, nobody needs to wait for what comes
     content = _read(getattr(sys.stdin, "buffer", None))
-    return Manifest(Source(path, format_ or Format.JSONL, content), inspect, slots)
+    return Manifest(Source(path, format_ or Format.JSONL, content), inspect, slots, standing)
+
+
+def _standing(path: Path, settings: Settings) -> Container[str]:
+    """The ids of the manifest's items that earlier runs took in.
+
+    Raises:
+        StoreError: state.db is damaged, or newer than this program.
+    """
+    name, state_path = batch_name(path, settings), settings.output_dir / "state.db"
+    if not state_path.is_file():
+        return ()
+    with StoreReader.open(state_path) as reader:
+        batch = reader.batch(name)
+        return () if batch is None else reader.standings(batch)
 
 
 def _read(stdin: BinaryIO | None) -> bytes:

@@ -11,6 +11,19 @@ from typing import Any, Final
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
+FACTS: Final = "facts"
+"""What a result is that is no film, picture or sound: ids and facts, in a file that the program writes itself."""
+SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "image": (".png", ".jpg", ".jpeg", ".webp", ".gif"),
+        "video": (".mp4", ".mov", ".webm"),
+        "audio": (".mp3", ".wav", ".m4a", ".aac"),
+        FACTS: (".json",),
+    }
+)
+"""The endings that a file of each kind may have, the usual one first."""
+FACTS_SUFFIX: Final = SUFFIXES[FACTS][0]
+
 
 class Pack(StrEnum):
     """The currencies credits come from."""

@@ -15,8 +15,7 @@ from doors_kit import FAST, few, run_here, run_process, write_manifest
 from simulation import Scenario, Simulation, simulate
 
 from batch_runner.errors import DiskError, ExitCode
-from batch_runner.model import Asset
-from batch_runner.runner import collector
+from batch_runner.manifest.file_names import file_names
 from batch_runner.sandbox import SandboxTask, WorldConfig, wire
 
 Work = Callable[[Simulation], Coroutine[Any, Any, None]]
@@ -233,10 +232,9 @@ def test_an_items_id_is_a_name_in_its_folder_or_no_id(tmp_path: Path, item_id: s
 
 @pytest.mark.parametrize("name", ["summary", "Summary", "SUMMARY"])
 def test_a_result_never_gets_the_name_of_a_file_that_every_run_writes(name: str) -> None:
-    facts = (Asset("", ".json", content=b"{}"),)
-    assert collector._names(name, facts) == [f"{name}-1.json"]
-    assert collector._names("other", facts) == ["other.json"]
-    assert collector._names(name, (Asset("", ".mp4"),)) == [f"{name}.mp4"]
+    assert file_names(name, [".json"]) == [f"{name}-1.json"]
+    assert file_names("other", [".json"]) == ["other.json"]
+    assert file_names(name, [".mp4"]) == [f"{name}.mp4"]
 
 
 def test_a_whole_life_of_the_program_changes_nothing_outside_of_its_folder(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from manifest_kit import items, manifest, only, problems, write_lines
 
+from batch_runner import catalog
 from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.manifest import MAX_PROBLEMS, Manifest, MediaFacts, lines, load_body
+from batch_runner.manifest.file_names import numbered_names, plain_names, rivals
 from batch_runner.model import Pack
 
 PROMPT = '{"prompt": "a heron lifts off"}'
@@ -434,7 +436,7 @@ def test_two_items_that_would_make_a_file_of_one_name_are_a_problem_of_the_later
     """The second one was paid for, and its file then found its name taken."""
     problem = only(write(rivals[0], PROMPT, rivals[1]))
     assert (problem.line, problem.field) == (3, "id")
-    assert "of line 1 may both make a file called 'a-2'" in problem.what
+    assert "of line 1 may both make a file called 'a-2.png'" in problem.what
 
 
 def test_numbers_that_no_file_gets_are_free(write: Write) -> None:
@@ -448,13 +450,117 @@ def test_facts_are_one_file_so_that_their_numbered_names_are_free(write: Write) 
 
 
 def test_samples_of_a_line_may_be_the_rivals(write: Write) -> None:
-    both = write({"id": "a", "prompt": "x", "samples": 3}, pictures("a"))
-    assert "may both make a file called 'a-1'" in only(both).what
+    several = {"kind": "images", "prompt": "x"}
+    both = write({**several, "id": "a", "samples": 3}, {**several, "id": "a", "n": 2})
+    assert "may both make a file called 'a-1.png'" in only(both).what
+
+
+RECOGNISED = {"id": "a", "kind": "image-recognize", "image": "https://example.com/a.png"}
+SHOTS = {"id": "a", "kind": "ai-multi-shot", "element_frontal_image": "https://example.com/a.png"}
+SERIES = {"id": "a", "kind": "omni-image", "prompt": "x", "result_type": "series", "series_amount": "auto"}
+SOUNDS = {"id": "a", "kind": "text-to-audio", "prompt": "rain", "duration": 5}
+FACE = {"kind": "identify-face", "video_url": "https://example.com/a.mp4"}
+SAY = {"kind": "tts", "text": "a", "voice_id": "v", "voice_language": "en"}
+FILM = {"prompt": "x"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (pictures("a"), {**FILM, "id": "a-2"}),
+        (pictures("a", 9), {**FACE, "id": "a-1"}),
+        (SOUNDS, pictures("a-1", 1)),
+        (RECOGNISED, {**FILM, "id": "a-4"}),
+        (RECOGNISED, pictures("a-5", 1)),
+        (pictures("a", 9), pictures("a-2", 2)),
+        (SERIES, {**FILM, "id": "a-3"}),
+        ({**FACE, "id": "summary"}, {**FILM, "id": "summary-1"}),
+    ],
+)
+def test_files_of_one_number_and_other_endings_are_no_rivals(
+    write: Write, first: dict[str, object], second: dict[str, object]
+) -> None:
+    """A film beside the pictures it was made of was refused."""
+    assert problems(write(first, second)) == []
+    assert problems(write(second, first)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        (RECOGNISED, {**FACE, "id": "a-5"}, "a-5.json"),
+        (RECOGNISED, pictures("a-4", 1), "a-4.png"),
+        (SHOTS, pictures("a-9", 1), "a-9.png"),
+        (SERIES, pictures("a-9", 1), "a-9.png"),
+        (SOUNDS, {**SAY, "id": "a-2"}, "a-2.mp3"),
+        (pictures("a-2", 3), {**SERIES, "id": "a-2-3"}, "a-2-3.png"),
+        ({**FACE, "id": "Summary"}, {**FACE, "id": "Summary-1"}, "Summary-1.json"),
+    ],
+)
+def test_files_of_one_number_and_perhaps_one_ending_are_rivals(
+    write: Write, first: dict[str, object], second: dict[str, object], name: str
+) -> None:
+    assert repr(name) in only(write(first, second)).what
+    assert repr(name) in only(write(second, first)).what
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "most"),
+    [
+        ("image-recognize", {}, 5),
+        ("ai-multi-shot", {}, 9),
+        ("video-to-audio", {}, 3),
+        ("text-to-audio", {}, 2),
+        ("images", {"n": 3}, 3),
+        ("identify-face", {}, 1),
+        ("text2video", {}, 1),
+        ("omni-image", {"result_type": "series", "series_amount": "auto"}, 9),
+    ],
+)
+def test_every_file_of_a_task_is_counted(kind: str, fields: dict[str, object], most: int) -> None:
+    """Of a recognised picture the file that tells its parts apart was not; the disk needs room for all of them."""
+    assert catalog.made_files(kind, fields).most == most
+    per_kind = {"image": 3_200_000, "video": 2_400_000, "audio": 1_000_000, "facts": 2**16}
+    counts = catalog.made_files(kind, fields).kinds
+    assert catalog.expected_bytes(kind, fields) >= sum(count * per_kind[name] for name, count in counts)
+
+
+_MADE = st.builds(
+    catalog.MadeFiles,
+    st.lists(st.tuples(st.sampled_from(["image", "video", "audio", "facts"]), st.integers(1, 3)), max_size=2).map(
+        tuple
+    ),
+    st.integers(1, 2),
+)
+_RIVAL_IDS = st.sampled_from(
+    ["a", "a-1", "a-2", "a-1-1", "a-02", "summary", "Summary", "summary-1", "a.mp4", "a.png.part"]
+)
+
+
+@given(_RIVAL_IDS, _MADE, _RIVAL_IDS, _MADE)
+def test_two_items_that_are_no_rivals_share_no_name_on_the_disk(
+    one: str, made: catalog.MadeFiles, other: str, made_by_other: catalog.MadeFiles
+) -> None:
+    assume(one != other)
+    found = {name for _, name in rivals(one, made, {other: made_by_other}.get)}
+    names, others = all_names(one, made), all_names(other, made_by_other)
+    assert found == names & others
+    assert (names | parts(names)) & (others | parts(others)) == found | parts(found)
+
+
+def all_names(id_: str, made: catalog.MadeFiles) -> set[str]:
+    names = set(plain_names(id_, made))
+    names |= {name for number in range(1, made.most + 2) for name in numbered_names(id_, made, number)}
+    return names
+
+
+def parts(names: set[str]) -> set[str]:
+    return {f"{name}.part" for name in names}
 
 
 def test_a_task_that_makes_files_of_several_types_numbers_all_of_them(write: Write) -> None:
     sound = {"id": "loud", "kind": "video-to-audio", "video_id": "1", "sound_effect_prompt": "steps", "seconds": 5}
-    assert "'loud-3'" in only(write(sound, {"id": "loud-3", "prompt": "x"})).what
+    assert "'loud-3.mp3'" in only(write(sound, {**SAY, "id": "loud-3"})).what
 
 
 def test_a_field_that_stands_one_level_down_is_named_with_its_place(write: Write) -> None:

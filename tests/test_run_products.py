@@ -20,11 +20,12 @@ from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.events import Notice
 from batch_runner.kling.transport import Answer, LostError, Transport
 from batch_runner.lifecycle import ExternalId
+from batch_runner.manifest.registry import Registry
 from batch_runner.model import Route, Task, TaskStatus
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Halt
 from batch_runner.runner.inquiry import Line, ask_by_name
-from batch_runner.sandbox import FaultPlan, WorldConfig
+from batch_runner.sandbox import FaultPlan, WorldConfig, results
 from batch_runner.sandbox.config import RepeatPolicy
 
 if TYPE_CHECKING:
@@ -694,12 +695,67 @@ def test_a_line_whose_file_would_be_called_like_that_of_a_removed_line_is_refuse
     async def work(simulation: Simulation) -> None:
         await run(simulation, **({} if is_finished else {"max_runtime_s": 2}))
         simulation.manifest.write_text(json.dumps(after), encoding="utf-8")
-        with pytest.raises(ManifestError, match="may both make a file called 'a-2'") as caught:
+        with pytest.raises(ManifestError, match=r"may both make a file called 'a-2\.png'") as caught:
             await run(simulation)
         assert [(problem.line, problem.field) for problem in caught.value.problems] == [(1, "id")]
         assert len(simulation.world.tasks) == 1
 
     simulate(scenario(before), tmp_path, work)
+
+
+def test_two_items_of_one_name_that_an_earlier_version_took_in_do_not_stop_a_rerun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one's file waits for its name, as it did then; a third one is refused as ever."""
+    pair, third = [{**PICTURE, "id": "a", "n": 2}, {**PICTURE, "id": "a-2", "n": 1}], {**PICTURE, "id": "a-1", "n": 1}
+
+    async def work(simulation: Simulation) -> None:
+        with monkeypatch.context() as earlier:
+            earlier.setattr(Registry, "rivals", lambda *_: iter(()))
+            assert (await run(simulation)).exit_code == ExitCode.DISK
+        assert (await run(simulation)).exit_code == ExitCode.DISK
+        lines = [json.dumps(line) for line in (*pair, third)]
+        simulation.manifest.write_text("\n".join(lines), encoding="utf-8")
+        with pytest.raises(ManifestError, match=r"may both make a file called 'a-1\.png'"):
+            await run(simulation)
+        edited = [json.dumps(line) for line in ({**pair[0], "n": 2}, pair[1])]
+        simulation.manifest.write_text("\n".join(edited), encoding="utf-8")
+        (simulation.output_dir / "batch" / "a-2.png").rename(simulation.output_dir / "batch" / "moved.png")
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 2
+
+    simulate(scenario(*pair, slots=3), tmp_path, work)
+
+
+def test_a_line_that_is_edited_into_a_rival_is_refused_although_nothing_was_paid(tmp_path: Path) -> None:
+    before = [{**PICTURE, "id": "a", "n": 1}, {**PICTURE, "id": "a-2", "n": 1}]
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation, budget={"image": "0"})).items.pending == 2
+        edited = [json.dumps({**before[0], "n": 2}), json.dumps(before[1])]
+        simulation.manifest.write_text("\n".join(edited), encoding="utf-8")
+        with pytest.raises(ManifestError, match=r"'a' and 'a-2' may both make a file called 'a-2\.png'"):
+            await run(simulation)
+
+    simulate(scenario(*before), tmp_path, work)
+
+
+def test_a_lost_store_takes_a_picture_in_which_nothing_was_found_for_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then there is one file alone, which is called neither like a picture nor by a number."""
+    monkeypatch.setattr(results, "MASKS", ("object_seg",))
+    parts = {"id": "parts", "kind": "image-recognize", "image": {"item": "hero"}}
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        assert [path.name for path in simulation.output_dir.glob("batch/parts*")] == ["parts.json"]
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        summary = await run(simulation)
+        assert (summary.requests.submit, summary.exit_code) == (0, ExitCode.OK)
+
+    simulate(scenario(PICTURE, parts), tmp_path, work)
 
 
 def test_a_run_that_dies_while_a_call_waits_for_its_turn_leaves_nothing_in_doubt(tmp_path: Path) -> None:

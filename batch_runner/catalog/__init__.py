@@ -19,6 +19,7 @@ from batch_runner.catalog.disputes import (
     price_rows_of,
 )
 from batch_runner.catalog.load import CatalogError, packaged
+from batch_runner.catalog.made_files import MadeFiles
 from batch_runner.catalog.normal import names_an_item, says_nothing
 from batch_runner.catalog.offers import Package, Plan, list_prices_usd, packages, plans
 from batch_runner.catalog.price_book import PriceBook, default_price_book, price_books
@@ -35,6 +36,7 @@ __all__ = [
     "Checked",
     "FieldProblem",
     "FieldRow",
+    "MadeFiles",
     "MediaField",
     "MediaLimits",
     "Origin",
@@ -59,6 +61,7 @@ __all__ = [
     "kinds",
     "length_of",
     "list_prices_usd",
+    "made_files",
     "media_limits",
     "model_of",
     "models",
@@ -161,9 +164,9 @@ def count(kind: str, body: Mapping[str, object]) -> int:
     return _book(kind, body).count(body)
 
 
-def most_files(kind: str, body: Mapping[str, object]) -> int:
-    """The most files that a task of a canonical body makes, of every kind of file together; KeyError as above."""
-    return _book(kind, body).most_files(body)
+def made_files(kind: str, body: Mapping[str, object]) -> MadeFiles:
+    """Which files a task of a canonical body may make, of every kind of file together; KeyError as above."""
+    return _book(kind, body).made_files(body)
 
 
 def media_limits(kind: str, body: Mapping[str, object], path: str) -> MediaLimits:

@@ -13,17 +13,15 @@ from batch_runner.catalog.capabilities import Capabilities
 from batch_runner.catalog.conditions import Body, holds, top_field, values
 from batch_runner.catalog.fields import Fields, Strictness
 from batch_runner.catalog.file_sizes import expected_bytes
+from batch_runner.catalog.made_files import MadeFiles
 from batch_runner.catalog.price_list import UNPRICED, PriceList, Quote
 from batch_runner.catalog.problems import FieldProblem, listed, nearest, shown
 from batch_runner.catalog.product import MediaField, Origin, Product
 from batch_runner.catalog.rules import Rules
 from batch_runner.catalog.schema import CatalogData, CountRow, FieldRow, MediaLimits, MediaUse, ProductRow
-from batch_runner.model import NOTHING, Generation, Pack, Route
+from batch_runner.model import FACTS, NOTHING, SUFFIXES, Generation, Pack, Route
 
 _NOTHING: frozenset[str] = frozenset()
-_FILES = frozenset({"image", "video", "audio"})
-"""What products make that is files; the rest is ids."""
-_FACTS_SUFFIX = ".json"
 _SLOWEST_KNOWN_S = 455.0
 """Mean of the slowest job anybody measured (lip-sync, 2025): stands in where no row fits."""
 _USUAL_CLIP_S = 5
@@ -97,14 +95,22 @@ class Book:
 
     def count(self, body: Body) -> int:
         """How many files a task of this body makes, as far as that is asked for; at most so many with ``auto``."""
-        row = next((row for row in self._row.count if holds(row.when, body, self._defaults)), None)
-        return 1 if row is None else _counted(row, body, self._defaults)
+        row = self._count_row(body)
+        return 1 if row is None else _counted(row, body, self._defaults)[0]
 
-    def most_files(self, body: Body) -> int:
-        """The most files that a task of this body makes, of every kind together; facts and ids are one file."""
-        if self._row.suffix == _FACTS_SUFFIX:
-            return 1
-        return max(self._row.files, self.count(body)) * max(1, len(_FILES & frozenset(self._row.makes)))
+    def _count_row(self, body: Body) -> CountRow | None:
+        return next((row for row in self._row.count if holds(row.when, body, self._defaults)), None)
+
+    def made_files(self, body: Body) -> MadeFiles:
+        """Which files a task of this body may make: as many as the body asks for, if it says so."""
+        kinds = tuple(kind for kind in self._row.makes if kind in SUFFIXES)
+        row = self._count_row(body)
+        if row is not None and kinds:
+            count, is_told = _counted(row, body, self._defaults)
+            return MadeFiles(((kinds[0], count),), count if is_told else 1)
+        most = self._row.files
+        kinds += (FACTS,) if FACTS in most or not kinds else ()
+        return MadeFiles(tuple((kind, most.get(kind, 1)) for kind in kinds))
 
     def media_limits(self, path: str, body: Body) -> MediaLimits:
         """What a file in that media field may be, in this body; KeyError for another field."""
@@ -167,7 +173,7 @@ class Book:
         """Bytes to keep free on the disk for the files of a task of this body."""
         shape = self._capabilities.shape(body)
         grade = (shape.mode if shape else None) or str(body.get("resolution", self._defaults.get("resolution", "")))
-        return expected_bytes(self.product.makes, grade, shape.clip_s if shape else None, self.count(body))
+        return expected_bytes(self.made_files(body).kinds, grade, shape.clip_s if shape else None)
 
 
 def fields_of_product(row: ProductRow, data: CatalogData) -> dict[str, FieldRow]:
@@ -192,7 +198,7 @@ def _product(row: ProductRow, rows: Mapping[str, FieldRow], limits: Mapping[str,
         media=tuple(MediaField(path, limits[field.media]) for path, field in places if field.media),
         refs={path: field.ref for path, field in places if field.ref},
         origins={path: Origin(field.ref_kinds, field.ref_models) for path, field in places if field.ref},
-        files=row.files,
+        files=max(row.files.values(), default=1),
         inherits=row.inherits,
         source=row.source,
     )
@@ -202,10 +208,13 @@ def _is_about(rule: Any, row: ProductRow) -> bool:
     return row.kind in rule.kinds and rule.generation is row.generation
 
 
-def _counted(row: CountRow, body: Body, defaults: Body) -> int:
+def _counted(row: CountRow, body: Body, defaults: Body) -> tuple[int, bool]:
+    """How many files, and whether that is said; else they are the most there can be."""
     found = values(body, row.field) or values(defaults, row.field)
     text = str(found[0]) if found else "1"
-    return row.words.get(text) or (int(text) if text.isascii() and text.isdigit() else 1)
+    if text in row.words:
+        return row.words[text], False
+    return (int(text) if text.isascii() and text.isdigit() else 1), True
 
 
 def _uses(field: FieldRow, limits: Mapping[str, MediaLimits]) -> list[tuple[Any, MediaLimits]]:

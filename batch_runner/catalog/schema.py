@@ -13,7 +13,7 @@ from batch_runner.catalog.conditions import Condition, Row
 from batch_runner.catalog.offer_rows import PackagesFile, PlansFile
 from batch_runner.catalog.price_rows import PricesFile, TiersFile, WallTimesFile
 from batch_runner.catalog.rule_rows import RulesFile
-from batch_runner.model import Generation, Pack
+from batch_runner.model import FACTS, Generation, Pack
 
 
 class FieldType(StrEnum):
@@ -158,7 +158,8 @@ class ProductRow(Row):
         makes: the kinds of file (image, video, audio) and of id that another item can take from a result of it.
         grade: the field that price rows and models call ``mode``.
         count: which field says how many files a task makes; none: one.
-        files: the most files of a kind, or ids, that a task makes where no field says how many.
+        files: the most files of a kind, or ids, that a task makes where no field says how many, 1 of a kind that is
+            not named; ``facts`` is the file that tells which of them is which.
         inherits: the id field whose task this one has model and mode of.
         instead: fields of the other generation, with what to write instead.
         unknown_models: a regular expression for names of models to come that would be of this generation.
@@ -176,7 +177,7 @@ class ProductRow(Row):
     makes: tuple[str, ...] = ()
     grade: str = "mode"
     count: tuple[CountRow, ...] = ()
-    files: int = 1
+    files: dict[str, int] = Field(default_factory=dict)
     inherits: str = ""
     instead: dict[str, str] = Field(default_factory=dict)
     unknown_models: str = ""
@@ -301,6 +302,7 @@ class CatalogData(Row):
         fields = [field for group in self.products.groups.values() for field in group.values()]
         for row in self.products.product:
             yield f"products.{row.name}.groups", groups, row.groups
+            yield f"products.{row.name}.files", {*row.makes, FACTS}, row.files
             fields += row.fields.values()
         for field in _all_fields(fields):
             yield "products: media", media, [*filter(None, [field.media]), *(use.media for use in field.media_when)]

@@ -6,16 +6,14 @@ import json
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from batch_runner.kling.envelope import MalformedAnswer, id_at, quantity
-from batch_runner.model import Asset
+from batch_runner.model import FACTS_SUFFIX, SUFFIXES, Asset
 
-_SUFFIXES = frozenset(
-    {".mp4", ".mov", ".webm", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp3", ".wav", ".m4a", ".aac"}
-)
 _LONGEST_URL = 8192
 _DEEPEST = 40
 """Documented results are four levels deep; what lies deeper than this is left out of the facts."""
@@ -24,19 +22,28 @@ _ELEMENT_ID = re.compile(r"\d{1,19}")
 
 
 def file_asset(url: Any, duration_s: Any, default_suffix: str, asset_id: str | None) -> Asset:
-    """A file of the task. One without a usable link counts too: the task was paid, and its end must be told."""
+    """A file of the task. One without a usable link counts too: the task was paid, and its end must be told.
+
+    Its ending is that of its link if a file of this kind may have it: what items may be called rests on that.
+    """
     path = _path_of(url)
     if path is None:
         return Asset("", default_suffix, quantity(duration_s), asset_id)
     suffix = PurePosixPath(path).suffix.lower()
-    return Asset(url, suffix if suffix in _SUFFIXES else default_suffix, quantity(duration_s), asset_id)
+    return Asset(url, suffix if suffix in _alike(default_suffix) else default_suffix, quantity(duration_s), asset_id)
+
+
+@cache
+def _alike(suffix: str) -> tuple[str, ...]:
+    """The endings that a file may have whose usual ending this is."""
+    return next(suffixes for suffixes in SUFFIXES.values() if suffix in suffixes)
 
 
 def facts_asset(facts: Any) -> Asset:
     """A result that is ids and facts, as a JSON file of its own with every address taken out."""
     text = json.dumps(_bare(facts, _DEEPEST), default=_plain, ensure_ascii=False, sort_keys=True, indent=2)
     # A lone surrogate becomes the JSON escape it came from: no UTF-8 file could hold the character itself.
-    return Asset("", ".json", content=text.encode("utf-8", "backslashreplace") + b"\n")
+    return Asset("", FACTS_SUFFIX, content=text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def made(found: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from batch_runner import catalog
@@ -45,11 +46,13 @@ class Surroundings:
         media: looks at its files.
         registry: the items so far.
         facts_of: what is known of any item of the manifest, also of a later one; None when there is none.
+        has_stood: whether an earlier run took in an item of this id.
     """
 
     media: MediaReader
     registry: Registry
     facts_of: Callable[[str], Facts | None]
+    has_stood: Callable[[str], bool]
 
 
 class _Content(NamedTuple):
@@ -180,7 +183,7 @@ class Draft:
             if trouble := encoding_trouble(id_):
                 self._tell("id", f"{shown(id_)} {trouble}", "set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
             self._tell_twice(id_, registry.note(id_, self._line, facts), is_given=own.has_id)
-            self._tell_rival(id_, registry.rival(id_))
+            self._tell_rivals(id_, registry.rivals(id_, facts.made))
             registry.inherit(id_, model_of=model_of, length_of=length_of)
         if content is None or not content.chains:
             return True
@@ -196,12 +199,13 @@ class Draft:
         else:
             self._tell(None, f"asks for the same as line {first}", 'give one of them an "id" of its own')
 
-    def _tell_rival(self, id_: str, rival: tuple[str, int, str] | None) -> None:
-        if rival is None:
-            return
-        other, line, name = rival
-        what = f"{shown(id_)} and {shown(other)} of line {line} may both make a file called {shown(name)}"
-        self._tell("id", what, "one that makes several files has them numbered: give one of the two another id")
+    def _tell_rivals(self, id_: str, rivals: Iterator[tuple[str, int, str]]) -> None:
+        """Tell the first one; a pair that earlier runs took in is past telling, and keeps its ids."""
+        has_stood = self._around.has_stood
+        new = (rival for rival in rivals if not (has_stood(id_) and has_stood(rival[0])))
+        for other, line, name in islice(new, 1):
+            what = f"{shown(id_)} and {shown(other)} of line {line} may both make a file called {shown(name)}"
+            self._tell("id", what, "one that makes several files has them numbered: give one of the two another id")
 
     # --- price --------------------------------------------------------------------------------------------
 
@@ -247,12 +251,12 @@ def _facts(content: _Content) -> Facts:
     """What others may want to know of the items."""
     product, fields = content.product, content.fields
     files = max(product.files, catalog.count(product.kind, fields))
-    most = catalog.most_files(product.kind, fields)
+    made = catalog.made_files(product.kind, fields)
     if product.inherits:  # it has the model and mode of its source, and is longer than that
-        return Facts(product.kind, files=files, most_files=most)
+        return Facts(product.kind, files=files, made=made)
     mode, duration = _usual(product.kind, content.model)
     mode, duration = str(fields.get("mode", mode)), str(fields.get("duration", duration))
-    return Facts(product.kind, content.model, mode, files, _length_s(content, duration), most)
+    return Facts(product.kind, content.model, mode, files, _length_s(content, duration), made)
 
 
 @cache

@@ -12,7 +12,6 @@ from batch_runner.catalog.problems import shown
 MAX_ID_CHARS: Final = 100
 MAX_ID_BYTES: Final = 200
 MAX_SLUG_CHARS: Final = 40
-_MOST_DIGITS: Final = 3
 HASH_CHARS: Final = 12
 """Of the content's hash in a default id: with 8, a hundred thousand equal slugs would already collide."""
 
@@ -24,18 +23,6 @@ _NO_WORD = re.compile(r"[\W_]+")
 def default_id(words: str, fingerprint: str) -> str:
     """A readable name for content without an id, the same in every run."""
     return f"{_slug(words)}-{fingerprint[:HASH_CHARS]}"
-
-
-def file_name(id_: str, number: int) -> str:
-    """What the file of this number is called, without its ending, of a task that made several."""
-    return f"{id_}-{number}"
-
-
-def file_number(id_: str) -> tuple[str, int] | None:
-    """The id and the number that ``file_name`` would have made this name of, if it can be such a one."""
-    base, _, digits = id_.rpartition("-")
-    is_number = base and digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS and digits[0] != "0"
-    return (base, int(digits)) if is_number else None
 
 
 def composed(id_: str) -> str:

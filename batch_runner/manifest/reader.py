@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -32,10 +33,18 @@ class Manifest:
         source: the file, or text that was read already.
         inspect: looks at the local files that lines name.
         most_slots: a task that needs more slots at once than this could never be submitted; None for no limit.
+        standing: the ids that earlier runs of the batch took in; asked for only where they make a difference.
     """
 
-    def __init__(self, source: Path | Source, inspect: Inspect, most_slots: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Path | Source,
+        inspect: Inspect,
+        most_slots: int | None = None,
+        standing: Callable[[], Container[str]] = tuple,
+    ) -> None:
         self._most_slots = most_slots
+        self._standing = cache(standing)
         self._source = source if isinstance(source, Source) else Source(source, format_of(source))
         self._media = MediaReader(self._source.folder, inspect)
         self._index: Registry | None = None
@@ -95,7 +104,7 @@ class Manifest:
 
     def _read(self, registry: Registry, facts_of: Callable[[str], Facts | None]) -> Iterator[Made | list[Problem]]:
         """What became of each line, while its items are kept in the registry."""
-        around = Surroundings(self._media, registry, facts_of)
+        around = Surroundings(self._media, registry, facts_of, self._has_stood)
         expansion = Expansion(self._source.folder)
         for line, record in records(self._source):
             if isinstance(record, Problem):
@@ -109,6 +118,9 @@ class Manifest:
                 yield entry
         if problems := expansion.leftovers():
             yield problems
+
+    def _has_stood(self, id_: str) -> bool:
+        return id_ in self._standing()
 
     def _facts_of(self, id_: str) -> Facts | None:
         """What is known of an item that may come later: all lines are read for it, once."""

@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from batch_runner import catalog
-from batch_runner.catalog import MediaLimits
+from batch_runner.catalog import MadeFiles, MediaLimits
 from batch_runner.catalog.problems import FieldProblem, few, listed, shown
 from batch_runner.manifest.chains import Chain
+from batch_runner.manifest.file_names import rivals
 from batch_runner.manifest.media_fields import length_problem
-from batch_runner.manifest.names import file_name, file_number
 
 _LINE_BITS: Final = 40
 _LINE_MASK: Final = (1 << _LINE_BITS) - 1
@@ -25,8 +25,8 @@ class Facts(NamedTuple):
         model: its model.
         mode: its mode, where it has one.
         files: how many it asks for.
-        most_files: how many files it may make at the most, of every kind together.
         length_s: seconds of what it makes, or None when nobody can say.
+        made: which files it may make.
     """
 
     kind: str = ""
@@ -34,7 +34,7 @@ class Facts(NamedTuple):
     mode: str = ""
     files: int = 1
     length_s: Decimal | None = None
-    most_files: int = 1
+    made: MadeFiles = MadeFiles()
 
 
 class Reference(NamedTuple):
@@ -72,23 +72,17 @@ class Registry:
         first = self._items.setdefault(hash(id_), line | code << _LINE_BITS) & _LINE_MASK
         return None if first == line else first
 
-    def rival(self, id_: str) -> tuple[str, int, str] | None:
-        """An item that has come and may make a file that is called like one of this item's, which has come last.
+    def rivals(self, id_: str, made: MadeFiles) -> Iterator[tuple[str, int, str]]:
+        """Items that have come and may make a file that is called like one of this item's, which makes these.
 
-        The id and line of that item, and the name of the file without its ending.
+        The id and line of each, and the name of the file.
         """
-        key = hash(id_)
-        if (named := file_number(id_)) is not None:
-            base, number = named
-            facts = self._own(hash(base))
-            if facts is not None and 1 < facts.most_files >= number:
-                return base, self.line_of(hash(base)), id_
-        own = self._own(key)
-        if own is not None and own.most_files > 1:
-            names = (file_name(id_, number) for number in range(1, own.most_files + 1))
-            name = next((name for name in names if hash(name) in self._items), None)
-            return None if name is None else (name, self.line_of(hash(name)), name)
-        return None
+        for other, name in rivals(id_, made, self._made_by):
+            yield other, self.line_of(hash(other)), name
+
+    def _made_by(self, id_: str) -> MadeFiles | None:
+        facts = self._own(hash(id_))
+        return None if facts is None else facts.made
 
     def refer(self, ids: Sequence[str], line: int, chains: Sequence[Chain]) -> Iterator[FieldProblem]:
         """Keep what the items of a line take; what is wrong with those references.

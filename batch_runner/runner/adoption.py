@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count, takewhile
+from itertools import chain, count, islice, takewhile
 from pathlib import Path
 
 from batch_runner import catalog
-from batch_runner.catalog import Product
 from batch_runner.download import sha256_of
 from batch_runner.kling import failure_of
 from batch_runner.lifecycle import ExternalId
-from batch_runner.manifest.names import file_name
-from batch_runner.model import Generation, Route, Task, TaskStatus
+from batch_runner.manifest.file_names import numbered_names, plain_names
+from batch_runner.model import FACTS, FACTS_SUFFIX, Generation, Route, Task, TaskStatus
 from batch_runner.runner.context import Context
 from batch_runner.runner.crew import first_of_ours
 from batch_runner.runner.inquiry import Line, UnsettledError, ask_by_name, asked_patiently
 from batch_runner.schedule import MAX_PAGE_SIZE
 from batch_runner.store import FoundTask, StoredFile
 
-_FACTS_SUFFIX = ".json"
 _NAMED = 5
 """So many items are named in a notice about many."""
 _LAST_PAGE = 1000
@@ -49,7 +47,7 @@ async def adopt_from_account(context: Context) -> int:
     """
     is_found = False
     for item_id, kind in await context.store.unlooked_calls(context.batch):
-        is_found |= await _recover_call(context, item_id, catalog.product(kind))
+        is_found |= await _recover_call(context, item_id, kind)
     told = await _search(context)
     if await _adopt(context, told) or is_found:
         for pack in sorted({*context.budgets, *(budget.pack for budget in context.rolling)}):
@@ -137,9 +135,9 @@ def _tell_unsettled(context: Context, unsettled: Mapping[str, str]) -> None:
         context.notice(f"{', '.join(names[:_NAMED])}{more}: {text}; {what_next}", urgent=True)
 
 
-async def _recover_call(context: Context, item_id: str, product: Product) -> bool:
+async def _recover_call(context: Context, item_id: str, kind: str) -> bool:
     """Whether it was taken up, and counts from now on."""
-    files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, product)
+    files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, kind)
     attempt = await context.store.recover_call(context.batch, item_id, files, context.budgets)
     if attempt is None:
         text = "state.db was lost, and the budget has no room for what it may have cost; raise --budget"
@@ -150,20 +148,18 @@ async def _recover_call(context: Context, item_id: str, product: Product) -> boo
     return attempt is not None
 
 
-def _finished_files(context: Context, item_id: str, product: Product) -> list[StoredFile]:
+def _finished_files(context: Context, item_id: str, kind: str) -> list[StoredFile]:
     """The files of an item under their final names, plain or numbered from 1; none where some are missing.
 
     Of several files the last one says what the others are, so that without it nobody knows how many there were.
     """
     folder = context.output_dir / context.batch.name
-    paths = [folder / f"{item_id}{product.suffix}"]
-    if not _is_file(paths[0]):
-        numbered = (folder / (file_name(item_id, number) + product.suffix) for number in count(1))
-        paths = list(takewhile(_is_file, numbered))
-        facts_path = folder / (file_name(item_id, len(paths) + 1) + _FACTS_SUFFIX)
-        if _is_file(facts_path):
-            paths.append(facts_path)
-        elif product.files > 1:
+    made = catalog.made_files(kind, {})  # no field of a call says how many
+    paths = _first_file(folder, plain_names(item_id, made))
+    if not paths:
+        numbered = (_first_file(folder, numbered_names(item_id, made, number)) for number in range(1, made.most + 1))
+        paths = list(chain.from_iterable(takewhile(bool, numbered)))
+        if made.kinds[-1][0] == FACTS and paths and paths[-1].suffix != FACTS_SUFFIX:
             return []
     found = []
     for ordinal, path in enumerate(paths):
@@ -172,8 +168,10 @@ def _finished_files(context: Context, item_id: str, product: Product) -> list[St
     return found
 
 
-def _is_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+def _first_file(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The first of these files that stands in the folder; none where there is none."""
+    paths = (folder / name for name in names)
+    return list(islice((path for path in paths if path.is_file() and not path.is_symlink()), 1))
 
 
 async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:

@@ -32,10 +32,9 @@ from batch_runner.events import ItemFinished
 from batch_runner.kling import Trouble
 from batch_runner.lifecycle import Event
 from batch_runner.limits import Backoff
-from batch_runner.manifest.names import file_name
-from batch_runner.model import Asset, Task
+from batch_runner.manifest.file_names import file_names
+from batch_runner.model import Task
 from batch_runner.runner.context import Context
-from batch_runner.runner.derived import DERIVED_NAMES
 from batch_runner.store import Attempt, Facts, StoredFile
 
 T = TypeVar("T")
@@ -164,7 +163,7 @@ class Collector:
             return
         if task is None or not task.assets:
             task = await self._ask(attempt)
-        for ordinal, name in enumerate(_names(attempt.item_id, task.assets)):
+        for ordinal, name in enumerate(file_names(attempt.item_id, [asset.suffix for asset in task.assets])):
             if ordinal not in finished:
                 await self._fetch_and_publish(attempt, task, ordinal, folder / name, replace=replace)
 
@@ -263,13 +262,6 @@ class Collector:
 
 def _without_files(task: Task | None) -> str:
     return "the account no longer shows the task" if task is None else "the task succeeded, but names no file"
-
-
-def _names(item_id: str, assets: tuple[Asset, ...]) -> list[str]:
-    """The file names of an item's assets: plain for one, numbered from 1 for several, and never a derived file's."""
-    if len(assets) == 1 and f"{item_id}{assets[0].suffix}".casefold() not in DERIVED_NAMES:
-        return [item_id + assets[0].suffix]
-    return [file_name(item_id, number) + asset.suffix for number, asset in enumerate(assets, start=1)]
 
 
 def _part_of(final_path: Path) -> Path:

@@ -11,8 +11,6 @@ from batch_runner.records import LedgerRecord, ResultRecord, SummaryRecord
 from batch_runner.report import ledger_lines, render_page, results_lines, summary_bytes
 from batch_runner.store import Batch, Store
 
-DERIVED_NAMES = frozenset({"results.jsonl", "ledger.jsonl", "report.html", "summary.json"})
-
 
 class Derived(NamedTuple):
     """What the derived files were written from."""

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from types import MappingProxyType
 from typing import Any
 
 from batch_runner import catalog
@@ -14,18 +13,12 @@ from batch_runner.errors import BatchRunnerError
 from batch_runner.manifest import load_body
 from batch_runner.manifest.media_fields import Place, places
 from batch_runner.media import read_base64
+from batch_runner.model import SUFFIXES
 from batch_runner.runner.context import Context
 from batch_runner.store import Attempt, Source
 
 _KEPT_S = 30 * 86_400
 """Kling forgets what it made, and the ids of it, after 30 days (kling-api 4.5)."""
-_SUFFIXES: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "image": frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"}),
-        "video": frozenset({".mp4", ".mov", ".webm"}),
-        "audio": frozenset({".mp3", ".wav", ".m4a", ".aac"}),
-    }
-)
 
 
 class UnusableSourceError(Exception):
@@ -89,7 +82,7 @@ class _Result:
 
     async def file(self, type_: str) -> str:
         """The finished file here, as base64."""
-        files = [file for file in self.source.files if PurePosixPath(file.path).suffix in _SUFFIXES[type_]]
+        files = [file for file in self.source.files if PurePosixPath(file.path).suffix in SUFFIXES[type_]]
         if self.number > len(files):
             raise self._lacks(f"{len(files)} files of the type {type_}")
         file = files[self.number - 1]
@@ -111,7 +104,7 @@ class _Result:
         task = await self.context.client.find(route, attempt.task_id or attempt.external_task_id)
         if task is None or not task.assets:
             raise UnusableSourceError("source", f"Kling no longer hands out the file of its source {self.name!r}")
-        assets = [asset for asset in task.assets if asset.suffix in _SUFFIXES[type_]]
+        assets = [asset for asset in task.assets if asset.suffix in SUFFIXES[type_]]
         if self.number > len(assets):
             raise self._lacks(f"{len(assets)} files of the type {type_}")
         return assets[self.number - 1].url

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from batch_runner import catalog
+from batch_runner.catalog import MadeFiles
 from batch_runner.errors import Problem, UsageError
 from batch_runner.lifecycle import ExternalId
-from batch_runner.manifest.names import file_name, file_number
+from batch_runner.manifest.file_names import rivals
 from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
 from batch_runner.store import chains
@@ -42,10 +44,15 @@ def load(
     db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (item_key INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM temp.seen")
     problems: list[Problem] = []
+    rivalling: list[Item] = []
     for item in items:
-        problem = _load_item(db, batch, item, looked, is_new=is_new)
+        problem, is_other = _load_item(db, batch, item, looked)
         if problem is not None:
             problems.append(problem)
+        elif is_other and not is_new and any(_rivals(db, batch, item)):
+            rivalling.append(item)
+    # Judged when all lines have come: the other's may have gone, or been edited too.
+    problems += [problem for item in rivalling for problem in islice(_rivalries(db, batch, item), 1)]
     if problems:
         raise EditedLinesError(problems)
     db.execute(
@@ -90,9 +97,8 @@ def _values(item: Item) -> tuple[object, ...]:
             item.model, item.slots, credits_text(price.credits))  # fmt: skip
 
 
-def _load_item(
-    db: sqlite3.Connection, batch: Batch, item: Item, looked: frozenset[str], *, is_new: bool
-) -> Problem | None:
+def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozenset[str]) -> tuple[Problem | None, bool]:
+    """What is wrong with the item, and whether it is new or not what it was in the last run."""
     row = db.execute(
         "SELECT i.*, (SELECT a.state FROM attempts a WHERE a.item_key = i.item_key"
         " ORDER BY a.number DESC LIMIT 1) AS state FROM items i WHERE i.batch_id = ? AND i.item_id = ?",
@@ -103,44 +109,37 @@ def _load_item(
     else:
         item_key = row["item_key"]
         if row["fingerprint"] != item.fingerprint and _is_taken(row):
-            return _edited(item, row)
+            return _edited(item, row), True
         _update(db, row, item)
-    if not is_new and (row is None or row["fingerprint"] != item.fingerprint or not row["in_manifest"]):
-        problem = _rivalry(db, batch, item)
-        if problem is not None:
-            return problem
     db.execute("INSERT INTO temp.seen VALUES (?)", (item_key,))
-    return None
+    return None, row is None or row["fingerprint"] != item.fingerprint or not row["in_manifest"]
 
 
-def _rivalry(db: sqlite3.Connection, batch: Batch, item: Item) -> Problem | None:
-    """What is wrong where an item that is paid for has, or will have, a file of the name of one of this item's.
-
-    Of two lines the manifest itself is told; here the other's line may be gone, and its files are not.
-    """
-    named = file_number(item.id)
-    if named is not None and named[1] <= _paid_files(db, batch, named[0], fewest=2):
-        return _rivals(item, named[0], item.id)
-    most = catalog.most_files(item.kind, json.loads(item.body))
-    names = (file_name(item.id, number) for number in range(1, most + 1)) if most > 1 else ()
-    name = next((name for name in names if _paid_files(db, batch, name, fewest=1)), None)
-    return None if name is None else _rivals(item, name, name)
+def _rivals(db: sqlite3.Connection, batch: Batch, item: Item) -> Iterator[tuple[str, str]]:
+    """The items here that may make a file of the name of one of this item's, each with that name."""
+    made = catalog.made_files(item.kind, json.loads(item.body))
+    return rivals(item.id, made, lambda other: _made_by(db, batch, other))
 
 
-def _paid_files(db: sqlite3.Connection, batch: Batch, item_id: str, *, fewest: int) -> int:
-    """The most files an item of this id has or will have, paid for or under way; 0 if that is less than ``fewest``."""
-    row = db.execute(
-        "SELECT i.kind, i.body FROM items i JOIN attempts a USING (item_key) WHERE i.batch_id = ? AND i.item_id = ?"
-        " AND a.state NOT IN ('failed', 'refused', 'lost', 'withdrawn') LIMIT 1",
-        (batch.batch_id, item_id),
-    ).fetchone()
-    most = 0 if row is None else catalog.most_files(row["kind"], json.loads(row["body"]))
-    return most if most >= fewest else 0
+def _made_by(db: sqlite3.Connection, batch: Batch, item_id: str) -> MadeFiles | None:
+    query = "SELECT kind, body FROM items WHERE batch_id = ? AND item_id = ?"
+    row = db.execute(query, (batch.batch_id, item_id)).fetchone()
+    return None if row is None else catalog.made_files(row["kind"], json.loads(row["body"]))
 
 
-def _rivals(item: Item, other: str, name: str) -> Problem:
-    what = f"{item.id!r} and {other!r}, which is paid for or under way, may both make a file called {name!r}"
-    return Problem(item.line, "id", what, "give this line another id")
+def _rivalries(db: sqlite3.Connection, batch: Batch, item: Item) -> Iterator[Problem]:
+    """What is wrong with the names of the item's files, where the other one has a line or is paid for."""
+    for other, name in _rivals(db, batch, item):
+        row = db.execute(
+            "SELECT item_key IN (SELECT item_key FROM temp.seen) AS has_line, EXISTS (SELECT 1 FROM attempts a"
+            " WHERE a.item_key = i.item_key AND a.state NOT IN ('failed', 'refused', 'lost', 'withdrawn')) AS is_paid"
+            " FROM items i WHERE batch_id = ? AND item_id = ?",
+            (batch.batch_id, other),
+        ).fetchone()
+        if row["has_line"] or row["is_paid"]:
+            about = ", which is paid for or under way," if row["is_paid"] else ""
+            what = f"{item.id!r} and {other!r}{about} may both make a file called {name!r}"
+            yield Problem(item.line, "id", what, "give this line another id")
 
 
 def _is_taken(row: sqlite3.Row) -> bool:
