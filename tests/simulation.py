@@ -94,7 +94,6 @@ class Simulation:
         item_of: which item a task of the account was made for (see ``simulation_books``).
         uncertain: items that are made once, or cost what they say, only as far as their answers are heard.
         repeats: runs in which the user gave the word to make calls again whose answer was lost.
-        away: calls whose line was away in a run after a store was lost, each with the number of the loss.
         spoiled: what stood in finished files that somebody harmed, by their path below the output folder.
     """
 
@@ -121,7 +120,6 @@ class Simulation:
         self.item_of: Callable[[SandboxTask], str | None] = item_by_name
         self.uncertain: set[str] = set()
         self.repeats = 0
-        self.away: set[tuple[str, int]] = set()
         self.spoiled: dict[str, bytes] = {}
         self.manifest.write_text("".join(line + "\n" for line in self._lines()), encoding="utf-8")
 

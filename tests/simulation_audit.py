@@ -122,7 +122,6 @@ def audit_payment(simulation: Simulation) -> None:
     """Promise 1: no item has two live tasks, nor a second task unless the first failed, or the user gave the word."""
     for item, tasks in by_item((simulation.item_of(task), task) for task in simulation.tasks).items():
         words = simulation.repeats if tasks[0].kind in UNCERTAIN else 0
-        words += sum(away == item for away, _ in simulation.away)
         for earlier, later in pairwise(tasks):
             if words and not (earlier.failure and earlier.ended_at_s <= later.created_at_s):
                 words -= 1

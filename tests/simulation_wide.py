@@ -11,7 +11,7 @@ from typing import Any
 from doors_kit import free_port
 from simulation import Simulation
 from simulation_bodies import Asked, audit_facts
-from simulation_books import CALLS, item_digest, most_charged
+from simulation_books import item_digest, most_charged
 from simulation_families import ALL, FIRST, Line, retold, sources
 from simulation_harm import ROOM, HarmedStory
 from simulation_scenario import WEBHOOK_SECRET, rolling_budgets
@@ -85,13 +85,6 @@ class WideStory(HarmedStory):
 
     # --- runs -----------------------------------------------------------------------------------------------
 
-    def _note_away(self) -> None:
-        """Nobody can tell that a call was made whose line comes back later: see what is not promised."""
-        if self._simulation.has_lost:
-            losses = self.tally["lost stores"] + self.tally["harmed stores"]
-            calls = (line["id"] for line in self._removed if line.get("kind") in CALLS)
-            self._simulation.away |= {(item_digest(item), losses) for item in calls}
-
     def _usual_options(self) -> dict[str, Any]:
         options = super()._usual_options()
         images = {} if self._images is None else {"image": self._images}
@@ -121,7 +114,6 @@ class WideStory(HarmedStory):
         self.tally["runs with --repeat-lost"] += repeats
         self.tally["runs with --retry-failed"] += options.get("retry_failed") is True
         self._was_low = self._simulation.free_bytes < ROOM
-        self._note_away()
         summary = await super()._run(repeat_lost=repeats, **options)
         self._look_for_mended()
         if summary is not None and summary.exit_code == ExitCode.DISK:

@@ -266,6 +266,36 @@ def test_a_lost_store_makes_no_call_again(tmp_path: Path, *, has_file: bool) -> 
     simulate(scenario(SAY), tmp_path, work)
 
 
+@pytest.mark.parametrize("has_file", [True, False])
+@pytest.mark.parametrize("meanwhile", [None, {"id": "say", "prompt": "a fox"}])
+def test_a_call_whose_line_was_away_after_a_loss_is_not_made_again(
+    tmp_path: Path, meanwhile: dict[str, object] | None, *, has_file: bool
+) -> None:
+    """A run without its line, or with a line of another product, came between: the call was paid a second time."""
+
+    def write(simulation: Simulation, *lines: Mapping[str, object]) -> None:
+        simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        write(simulation, PICTURE, *([meanwhile] if meanwhile else []))
+        assert (await simulation.run(budget={"video": 0})) is not None
+        if not has_file:
+            (simulation.output_dir / "batch" / "say.mp3").unlink()
+        write(simulation, PICTURE, SAY)
+        summary = await run(simulation)
+        assert summary.exit_code == (ExitCode.OK if has_file else ExitCode.UNRESOLVED)
+        assert rows(simulation)["say"] == (("succeeded", None) if has_file else ("unknown", "unresolved"))
+        assert [task.kind for task in simulation.world.tasks] == ["images", "tts"]
+        assert (await run(simulation)).exit_code == summary.exit_code
+        if not has_file:
+            assert (await run(simulation, repeat_lost=True)).exit_code == ExitCode.OK
+
+    simulate(scenario(PICTURE, SAY), tmp_path, work)
+
+
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_a_lost_store_takes_a_call_of_several_files_for_finished_only_with_all_of_them(
     tmp_path: Path, missing: int

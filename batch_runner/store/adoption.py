@@ -136,7 +136,9 @@ def recover_call(
     purse = Purse(item["pack"], terms.budgets.get(item["pack"]), entries.balances(db, batch_id, item["pack"]))
     if not files and not purse.fits(Decimal(item["credits"])):
         return None
-    attempt = mint(db, item, ExternalId.of(item["name"], item_id, 1, item["fingerprint"]), terms)
+    query = "SELECT coalesce(max(number), 0) + 1 FROM attempts WHERE item_key = ?"
+    number = db.execute(query, (item["item_key"],)).fetchone()[0]  # it may have failed as another product
+    attempt = mint(db, item, ExternalId.of(item["name"], item_id, number, item["fingerprint"]), terms)
     for file in files:
         attempts.record_file(db, attempt.attempt_id, file)
     for event in (Event.SEND, *((Event.SUCCEED, Event.PUBLISH) if files else (Event.LOSE_ANSWER,))):

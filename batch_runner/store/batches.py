@@ -15,7 +15,7 @@ from batch_runner.manifest.file_names import rivals
 from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
 from batch_runner.store import chains
-from batch_runner.store.rows import Batch
+from batch_runner.store.rows import LOST_SCOPE, Batch
 
 _COLUMNS = ("line", "in_manifest", "kind", "priority", "body", "fingerprint", "pack", "model", "slots", "credits")
 
@@ -34,13 +34,15 @@ def load(
     """Insert or update the batch so that it mirrors the manifest; writes nothing if it already does.
 
     What is answered at once cannot be looked for on the account: such an item only waits for a look (at the files)
-    where the batch is new here and ``has_past``.
+    in a batch of which a lost store knew (``has_past`` when it was new here), whenever its line comes.
 
     Raises:
         EditedLinesError: lines whose attempt is in flight or done were edited.
     """
     batch, is_new = _batch(db, name, realm=realm, manifest=manifest)
-    looked = frozenset() if is_new and has_past else _answered_at_once()
+    if is_new and has_past:
+        _note_loss(db, name)
+    looked = frozenset() if _was_lost(db, name) else _answered_at_once()
     db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (item_key INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM temp.seen")
     problems: list[Problem] = []
@@ -63,6 +65,16 @@ def load(
     chains.count_waits(db, batch.batch_id)
     chains.queue_dependents(db, batch.batch_id)
     return batch
+
+
+def _note_loss(db: sqlite3.Connection, name: str) -> None:
+    """For good: a line that is away now may come back in any later run, and may have been paid for."""
+    db.execute("INSERT INTO request_stamps (scope, epoch, loop_s, wall_s) VALUES (?, '', 0, 0)", (LOST_SCOPE + name,))
+
+
+def _was_lost(db: sqlite3.Connection, name: str) -> bool:
+    query = "SELECT 1 FROM request_stamps WHERE scope = ?"
+    return db.execute(query, (LOST_SCOPE + name,)).fetchone() is not None
 
 
 def _answered_at_once() -> frozenset[str]:
@@ -111,6 +123,8 @@ def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozens
         if row["fingerprint"] != item.fingerprint and _is_taken(row):
             return _edited(item, row), True
         _update(db, row, item)
+        if row["kind"] != item.kind and item.kind in _answered_at_once() - looked:
+            db.execute("UPDATE items SET looked = 0 WHERE item_key = ?", (item_key,))
     db.execute("INSERT INTO temp.seen VALUES (?)", (item_key,))
     return None, row is None or row["fingerprint"] != item.fingerprint or not row["in_manifest"]
 
