@@ -28,6 +28,8 @@ from batch_runner.limits import TaskLimiter
 from batch_runner.manifest import Manifest
 from batch_runner.records import ResultRecord, SummaryRecord
 from batch_runner.runner import (
+    CALL_LOG,
+    CallLog,
     Collector,
     Context,
     DiskRoom,
@@ -118,12 +120,13 @@ class Launch:
         """Bring the manifest into the store."""
         items = self.source.items
         was_lost = await lost_at_s(store, self.clock) > float("-inf")
+        folder = self.settings.output_dir / self.name
         return await store.load_batch(
             self.name,
             realm=realm_of(self.settings),
             manifest=self.manifest,
             items=items,
-            has_past=was_lost and (self.settings.output_dir / self.name).exists(),
+            has_past=(was_lost and folder.exists()) or (folder / CALL_LOG).exists(),
         )
 
     async def repair(self, store: Store, batch: Batch, keys: Keyring) -> dict[str, str]:
@@ -215,6 +218,7 @@ class Launch:
             observer=self.observer,
             halt=self.halt,
             hints=hints,
+            calls=CallLog(settings.output_dir, batch),
             lost_at_s=lost_at_s,
         )
 

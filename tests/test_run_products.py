@@ -273,13 +273,9 @@ def test_a_call_whose_line_was_away_after_a_loss_is_not_made_again(
 ) -> None:
     """A run without its line, or with a line of another product, came between: the call was paid a second time."""
 
-    def write(simulation: Simulation, *lines: Mapping[str, object]) -> None:
-        simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        lose_store(simulation)
         write(simulation, PICTURE, *([meanwhile] if meanwhile else []))
         assert (await simulation.run(budget={"video": 0})) is not None
         if not has_file:
@@ -294,6 +290,138 @@ def test_a_call_whose_line_was_away_after_a_loss_is_not_made_again(
             assert (await run(simulation, repeat_lost=True)).exit_code == ExitCode.OK
 
     simulate(scenario(PICTURE, SAY), tmp_path, work)
+
+
+def lose_store(simulation: Simulation) -> None:
+    for path in simulation.output_dir.glob("state.db*"):
+        path.unlink()
+
+
+def write(simulation: Simulation, *lines: Mapping[str, object]) -> None:
+    simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+def test_a_call_whose_line_is_new_after_a_loss_is_made_by_itself(tmp_path: Path, losses: int) -> None:
+    """Nobody called it: that is written beside the files, which outlive the store."""
+    new = {**SAY, "id": "new", "text": "a hen"}
+
+    async def work(simulation: Simulation) -> None:
+        now = [SAY]
+        for number in range(losses):
+            assert (await run(simulation)).exit_code == ExitCode.OK
+            lose_store(simulation)
+            now.append({**new, "id": f"new-{number}"})
+            write(simulation, *now)
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        write(simulation, *now, {**new, "id": "late"})
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 2 + losses
+
+    simulate(scenario(SAY), tmp_path, work)
+
+
+def test_a_batch_without_calls_keeps_no_log_of_them(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        path = simulation.output_dir / "batch" / ".calls.jsonl"
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        assert not path.exists()
+        write(simulation, PICTURE, SAY)
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        assert [json.loads(line)[0] for line in path.read_text().splitlines()] == ["batch", "hero", "say"]
+
+    simulate(scenario(PICTURE), tmp_path, work)
+
+
+def gone(_: bytes) -> None:
+    """Nothing is there."""
+
+
+_SPOILT: Mapping[str, Callable[[bytes], bytes | None]] = {
+    "missing": gone,
+    "emptied": lambda _: b"",
+    "cut": lambda content: content[: content.index(b"\n") - 1],
+    "altered": lambda content: content.replace(b"say", b"saw"),
+    "another batch's": lambda content: b"\n".join([b'["other", 2939744918]', *content.split(b"\n")[1:]]),
+    "no JSON": lambda content: content + b"{\n",
+}
+
+
+@pytest.mark.parametrize("how", [*_SPOILT, "a link", "torn"])
+def test_a_log_of_calls_that_is_not_whole_proves_nothing(tmp_path: Path, how: str) -> None:
+    """But for a last line that was never finished: nothing was sent for it."""
+    new = {**SAY, "id": "new", "text": "a hen"}
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        path = simulation.output_dir / "batch" / ".calls.jsonl"
+        content = path.read_bytes()
+        spoilt = content + b'["new", 12' if how == "torn" else _SPOILT.get(how, gone)(content)
+        path.unlink()
+        if spoilt is not None:
+            path.write_bytes(spoilt)
+        if how == "a link":
+            (tmp_path / "outside").write_bytes(content)
+            path.symlink_to(tmp_path / "outside")
+        lose_store(simulation)
+        write(simulation, SAY, new)
+        for _ in range(2):
+            summary = await run(simulation)
+            stands = ("succeeded", None) if how == "torn" else ("unknown", "unresolved")
+            assert rows(simulation) == {"say": ("succeeded", None), "new": stands}
+        if how == "torn":
+            assert path.read_bytes().startswith(content)
+            assert path.read_bytes().count(b"\n") == 3
+        assert how != "a link" or (tmp_path / "outside").read_bytes() == content
+        assert summary.exit_code == (ExitCode.OK if how == "torn" else ExitCode.UNRESOLVED)
+
+    simulate(scenario(SAY), tmp_path, work)
+
+
+def test_a_log_of_calls_that_is_gone_is_written_anew_from_the_store(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        path = simulation.output_dir / "batch" / ".calls.jsonl"
+        content = path.read_bytes()
+        path.unlink()
+        write(simulation, PICTURE)
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        assert path.read_bytes() == content
+        lose_store(simulation)
+        (simulation.output_dir / ".lock").unlink()
+        (simulation.output_dir / "batch" / "say.mp3").unlink()
+        write(simulation, PICTURE, SAY)
+        assert (await run(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert len(simulation.world.tasks) == 2
+
+    simulate(scenario(SAY), tmp_path, work)
+
+
+def test_a_call_is_never_made_twice_whenever_the_run_dies_and_its_store_is_lost(tmp_path: Path) -> None:
+    moment = died = 0
+    fates = set()
+    while died == moment:
+        moment += 1
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+
+        async def work(simulation: Simulation, moment: int = moment) -> int:
+            await simulation.run(die_at=moment)
+            lose_store(simulation)
+            write(simulation, PICTURE)
+            await simulation.run(environ={"KLING_API_KEY": simulation.sandbox.api_key})
+            write(simulation, PICTURE, SAY)
+            calls = [task.kind for task in simulation.world.tasks].count("tts")
+            summary = await run(simulation)
+            made = [task.kind for task in simulation.world.tasks].count("tts")
+            assert made <= 1, moment
+            fates.add((summary.exit_code, calls, made))
+            return simulation.died
+
+        died += simulate(scenario(SAY), folder, work)
+    assert moment > 15
+    # Never sent, and that is known; finished, or found as a file; noted, and nobody knows whether it was sent.
+    assert fates == {(0, 0, 1), (0, 1, 1), (8, 0, 0), (8, 1, 1)}
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])

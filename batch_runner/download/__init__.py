@@ -1,7 +1,7 @@
 """Result files: which links may be followed, one try at a download, and files under their final names."""
 
 from batch_runner.download.atomic import write_atomically
-from batch_runner.download.disk import sync_folder
+from batch_runner.download.disk import is_ours_alone, reading, status_of, sync_folder
 from batch_runner.download.failures import (
     BadDownload,
     BadLink,
@@ -20,6 +20,7 @@ from batch_runner.download.files import (
     sha256_of,
     tidy,
 )
+from batch_runner.download.lines import append_line
 from batch_runner.download.links import LinkPolicy, PublicResolver, open_download_session
 from batch_runner.download.mp4 import check_mp4
 from batch_runner.download.part import sidecar_of, write_part
@@ -36,16 +37,20 @@ __all__ = [
     "MissingFileError",
     "PublicResolver",
     "TargetExists",
+    "append_line",
     "check_batch_folder",
     "check_mp4",
     "free_bytes",
     "is_as_recorded",
+    "is_ours_alone",
     "make_batch_folder",
     "open_download_session",
     "publish",
+    "reading",
     "set_aside",
     "sha256_of",
     "sidecar_of",
+    "status_of",
     "sync_folder",
     "tidy",
     "write_atomically",

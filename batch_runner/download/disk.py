@@ -56,6 +56,11 @@ def require_regular(status: os.stat_result, path: Path) -> None:
         raise DiskError(f"{path} is not a regular file; remove it")
 
 
+def is_ours_alone(status: os.stat_result) -> bool:
+    """Whether it may be written to: a second name may be a finished file (a kill while publishing) or one outside."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
 def status_of(path: Path) -> os.stat_result | None:
     """The status of what stands under this name (a link itself, not its target), or None."""
     try:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from batch_runner.download.disk import (
     SAFE_FLAGS,
     disk_errors,
+    is_ours_alone,
     open_new,
     reading,
     remove,
@@ -60,18 +60,13 @@ def find_head(part_path: Path, epoch: str) -> Head | None:
         return None
     with disk_errors("look at", part_path):
         status = status_of(part_path)
-    if status is None or not _is_ours_alone(status):
+    if status is None or not is_ours_alone(status):
         return None
     total: int | None = note["total"]
     if total is not None and status.st_size > total:
         return None
     size = status.st_size if total is None else min(status.st_size, total - 1)
     return Head(size, note["etag"], total) if size > 0 else None
-
-
-def _is_ours_alone(status: os.stat_result) -> bool:
-    # A second name may be the finished file (killed while publishing) or one outside: never write to it.
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def _read_note(sidecar: Path) -> dict[str, Any] | None:
@@ -116,7 +111,7 @@ def open_at(path: str, flags: int, size: int) -> int:
 
 def _cut(descriptor: int, path: str, size: int) -> None:
     status = os.fstat(descriptor)
-    if not _is_ours_alone(status) or status.st_size < size:
+    if not is_ours_alone(status) or status.st_size < size:
         raise DiskError(f"{path} was changed by somebody else during the download; run it again")
     os.ftruncate(descriptor, size)
 

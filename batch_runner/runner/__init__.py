@@ -1,5 +1,6 @@
 """One run of a batch, from what earlier runs left to the summary."""
 
+from batch_runner.runner.calls import CALL_LOG, CallLog
 from batch_runner.runner.collector import Collector
 from batch_runner.runner.context import Collecting, Context, Policy, SubmissionGate, TaskClient
 from batch_runner.runner.crew import work_through
@@ -12,7 +13,9 @@ from batch_runner.runner.run import Run, exit_code, has_work, record_idle
 from batch_runner.runner.supply import PACKS_WINDOW_S, supply_warnings
 
 __all__ = [
+    "CALL_LOG",
     "PACKS_WINDOW_S",
+    "CallLog",
     "Collecting",
     "Collector",
     "Context",

@@ -30,7 +30,7 @@ _LAST_PAGE = 1000
 async def adopt_from_account(context: Context) -> int:
     """Take up every task of this batch that the account has, then let the items be submitted.
 
-    Of calls that are answered at once the account knows nothing: their files here tell, or nobody does.
+    Of calls that are answered at once the account knows nothing: their files here tell, and the log of calls.
 
     One request a product on an empty account, two where a store was lost; only items that were never searched for ask.
     Where no answer repeats our ids, one request an item. Items of which the account does not tell are not submitted by
@@ -45,9 +45,7 @@ async def adopt_from_account(context: Context) -> int:
         StoppedError: the API does not answer.
         AccountError: the keys are refused.
     """
-    is_found = False
-    for item_id, kind in await context.store.unlooked_calls(context.batch):
-        is_found |= await _recover_call(context, item_id, kind)
+    is_found = await _recover_calls(context)
     told = await _search(context)
     if await _adopt(context, told) or is_found:
         for pack in sorted({*context.budgets, *(budget.pack for budget in context.rolling)}):
@@ -135,9 +133,22 @@ def _tell_unsettled(context: Context, unsettled: Mapping[str, str]) -> None:
         context.notice(f"{', '.join(names[:_NAMED])}{more}: {text}; {what_next}", urgent=True)
 
 
-async def _recover_call(context: Context, item_id: str, kind: str) -> bool:
-    """Whether it was taken up, and counts from now on."""
+async def _recover_calls(context: Context) -> bool:
+    """Whether any was taken up, and counts from now on."""
+    calls = await context.store.unlooked_calls(context.batch)
+    called = await context.calls.called() if calls and context.calls else None
+    is_found = False
+    for item_id, kind in calls:
+        may_be_paid = called is None or item_id in called
+        is_found |= await _recover_call(context, item_id, kind, may_be_paid=may_be_paid)
+    return is_found
+
+
+async def _recover_call(context: Context, item_id: str, kind: str, *, may_be_paid: bool) -> bool:
     files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, kind)
+    if not files and not may_be_paid:
+        await context.store.clear_call(context.batch, item_id)
+        return False
     attempt = await context.store.recover_call(context.batch, item_id, files, context.budgets)
     if attempt is None:
         text = "state.db was lost, and the budget has no room for what it may have cost; raise --budget"

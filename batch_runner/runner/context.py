@@ -20,6 +20,7 @@ from batch_runner.lifecycle import Event
 from batch_runner.limits import RateLimitMonitor, TaskLimiter
 from batch_runner.model import CreateOutcome, Route, Task
 from batch_runner.records import RequestCounts
+from batch_runner.runner.calls import CallLog
 from batch_runner.runner.halt import Halt
 from batch_runner.runner.hints import Hints
 from batch_runner.runner.room import DiskRoom
@@ -90,7 +91,8 @@ class Context:
     """The shared parts of one run.
 
     ``lost_at_s`` is when a store was lost here, on the loop's clock: tasks of that moment may still become visible.
-    ``hints`` come from a receiver of the service's calls, where one listens.
+    ``hints`` come from a receiver of the service's calls, where one listens. ``calls`` outlives a lost store, and a
+    rehearsal has none.
     """
 
     store: Store
@@ -110,6 +112,7 @@ class Context:
     patience: Patience = field(default_factory=lambda: Patience(limit_s=300.0, first_limit_s=45.0))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     hints: Hints | None = None
+    calls: CallLog | None = None
     overdrawn: set[tuple[str, str]] = field(default_factory=set)
 
     @property

@@ -120,6 +120,8 @@ class Run:
         # Before anything is spent: where the files of this batch go must be a folder of ours.
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, make_batch_folder, context.output_dir, context.batch.name)
+        if context.calls is not None:
+            await context.calls.begin(context.store)
         if self._retry_failed:
             await context.store.queue_failed(context.batch)
         await self._tell_start()

@@ -135,6 +135,8 @@ class Courier:
 
     async def _intend(self) -> None:
         """From here on a crash reads as "may exist"; while the request waited for its turn, nothing was sent."""
+        if self.passage.route.is_sync and self.context.calls is not None:
+            await self.context.calls.note(self.attempt.item_id)
         await self.passage.record(Event.SEND)
         self.passage.poller.add(self.passage.watch)
         self._search.begin()

@@ -77,6 +77,15 @@ def _was_lost(db: sqlite3.Connection, name: str) -> bool:
     return db.execute(query, (LOST_SCOPE + name,)).fetchone() is not None
 
 
+def begun_items(db: sqlite3.Connection, batch: Batch) -> list[str] | None:
+    """Every item that ever had an attempt, whatever its product was; see ``Store``."""
+    kinds = {row["kind"] for row in db.execute("SELECT DISTINCT kind FROM items WHERE batch_id = ?", (batch.batch_id,))}
+    if _was_lost(db, batch.name) or kinds.isdisjoint(_answered_at_once()):
+        return None
+    query = "SELECT DISTINCT item_id FROM items JOIN attempts USING (item_key) WHERE batch_id = ?"
+    return [row["item_id"] for row in db.execute(query, (batch.batch_id,))]
+
+
 def _answered_at_once() -> frozenset[str]:
     return frozenset(kind for kind in catalog.kinds() if catalog.route(kind, "").is_sync)
 

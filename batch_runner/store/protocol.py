@@ -70,6 +70,12 @@ class Store(Protocol):
         None, and nothing is changed, where the budget has no room for one of unknown fate.
         """
 
+    async def clear_call(self, batch: Batch, item_id: str) -> None:
+        """Let such an item be submitted: it is known that nobody ever did."""
+
+    async def begun_items(self, batch: Batch) -> list[str] | None:
+        """Every item that ever had an attempt; None where a lost store knew of others, or no item is a call."""
+
     async def claim_next(
         self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1, rolling: Sequence[RollingBudget] = ()
     ) -> Claim:

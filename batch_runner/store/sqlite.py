@@ -219,6 +219,14 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(adoption.recover_call, batch.batch_id, item_id, files, self._terms(budgets))
 
+    async def clear_call(self, batch: Batch, item_id: str) -> None:
+        """See ``Store``."""
+        await self._do(adoption.clear_call, batch.batch_id, item_id)
+
+    async def begun_items(self, batch: Batch) -> list[str] | None:
+        """See ``Store``."""
+        return await self._do(batches.begun_items, batch)
+
     async def claim_next(
         self, batch: Batch, budgets: Mapping[str, Decimal], slots: int = 1, rolling: Sequence[RollingBudget] = ()
     ) -> Claim:
