@@ -9,6 +9,9 @@ MAX_INTERVAL_S = 10.0
 USABLE_SHARE = 0.97
 """Share of the request limit that is spent at all; the rest absorbs retries."""
 
+SHOWN_FOR_S = 29 * 86_400.0
+"""So long a task is surely shown: Kling purges after 30 days (kling-api 4.5), and a day is for wrong clocks."""
+
 MIN_PAGE_SIZE = 30
 MAX_PAGE_SIZE = 500
 """kling-api 4.3: ``pageSize`` is 1..500, 30 unless told."""
@@ -69,16 +72,16 @@ class PageSize:
         self._floor = min(2 * self._floor, MAX_PAGE_SIZE)
 
 
-def task_age_s(wall_age_s: float, held_ago_s: float | None) -> float:
+def task_age_s(wall_age_s: float, boot_age_s: float | None) -> float:
     """How old a task of an earlier run is.
 
     Args:
         wall_age_s: since its acceptance by the wall clock, which somebody may have set since.
-        held_ago_s: since its hold, which came before, by the clock that nobody sets; None after another boot.
+        boot_age_s: since its hold, which came before, by the clock that nobody sets; None after another boot.
     """
-    if held_ago_s is None:
+    if boot_age_s is None:
         return max(0.0, wall_age_s)
-    return min(wall_age_s, held_ago_s) if wall_age_s >= 0 else held_ago_s
+    return min(wall_age_s, boot_age_s) if wall_age_s >= 0 else boot_age_s
 
 
 class Patience:

@@ -72,6 +72,13 @@ MUTATIONS = (
         "test_recovery.py::test_a_look_in_the_list_before_the_settle_time_is_over_does_not_count",
     ),
     Mutation(
+        "absence is believed after the service may have purged the task",
+        "runner/submission.py",
+        "        if self.passage.may_be_purged:\n",
+        "        if self.passage.may_be_purged and self.passage.odd:\n",
+        "test_recovery.py::test_what_was_sent_so_long_ago_that_its_task_may_be_purged_is_not_sent_again_unasked[untouched]",
+    ),
+    Mutation(
         "the refusal of a second sending speaks for the first one",
         "runner/submission.py",
         "            case _ if self.passage.was_unknown:\n",
@@ -89,7 +96,7 @@ MUTATIONS = (
         "a file gets its name before its digest is durable",
         "runner/collector.py",
         "        await self._context.store.record_file(attempt, file)\n        if await",
-        "        await _in_thread(publish, part_path, final_path)\n"
+        "        await self._on_disk(publish, part_path, final_path)\n"
         "        await self._context.store.record_file(attempt, file)\n        if await",
         "test_simulation.py::test_a_run_may_die_at_any_moment[refuse]",
     ),
@@ -216,7 +223,7 @@ MUTATIONS = (
     Mutation(
         "a task is overdue although nobody looked",
         "runner/pursuit.py",
-        "is_overdue = (task is not None or left_s <= 0) and _now_s()",
+        "is_overdue = is_seen and _now_s()",
         "is_overdue = _now_s()",
         "test_clock.py::test_a_task_is_called_overdue_only_by_a_look_after_its_deadline",
     ),
@@ -232,6 +239,10 @@ def test_a_broken_build_is_caught(mutation: Mutation, tmp_path: Path) -> None:
     source = broken.read_text(encoding="utf-8")
     assert source.count(mutation.good) == 1, "the mutation no longer fits the source"
     broken.write_text(source.replace(mutation.good, mutation.bad), encoding="utf-8")
+    misspelt = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "-q", "--isolated", "--select", "F821", str(broken)], check=False
+    )
+    assert misspelt.returncode == 0, "the mutation names what is not there: that would be caught, and not its fault"
     finished = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{mutation.caught_by}"],
         cwd=tmp_path,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from simulation import Scenario, Simulation, simulate
+from simulation import MachineClock, Scenario, Simulation, simulate
 from test_run import done, lines, notices, play, rows
 
 from batch_runner.errors import ExitCode
@@ -318,3 +318,64 @@ def test_an_old_copy_of_the_store_pays_nothing_again_where_used_ids_are_refused_
         assert {path: path.read_bytes() for path in files} == files
 
     play(tmp_path, work, "a", "b", "c", repeat_policy=repeat_policy)
+
+
+PURGED_S = 31 * 86_400.0
+
+
+def rebooted(clock: MachineClock) -> None:
+    clock.boots += 1
+
+
+def set_back(clock: MachineClock) -> None:
+    clock.offset_s -= 20 * 86_400.0
+
+
+@pytest.mark.parametrize("meanwhile", [lambda _: None, rebooted, set_back], ids=["untouched", "rebooted", "set back"])
+def test_what_was_sent_so_long_ago_that_its_task_may_be_purged_is_not_sent_again_unasked(
+    tmp_path: Path, meanwhile: Callable[[MachineClock], None]
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=8) is None
+        assert len(simulation.world.tasks) == 1
+        await asyncio.sleep(PURGED_S)
+        meanwhile(simulation.machine_clock)
+        summary = await done(simulation)
+        assert (summary.exit_code, rows(simulation)["i0"]) == (ExitCode.UNRESOLVED, ("unknown", "unresolved"))
+        assert len(simulation.world.tasks) == summary.credits["video"].held == 1
+        assert "--repeat-lost" in notices(simulation)
+        again = await simulation.run(repeat_lost=True)
+        assert again is not None
+        assert (again.exit_code, rows(simulation)["i0"]) == (ExitCode.OK, ("succeeded", None))
+        assert len(simulation.world.tasks) == again.credits["video"].consumed == 2
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=10.0)
+
+
+def test_what_was_sent_shortly_before_it_could_be_purged_is_found(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=8) is None
+        await asyncio.sleep(28 * 86_400.0)
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    play(tmp_path, work, "a", scenario=start, visible_after_s=10.0)
+
+
+def test_a_task_in_flight_that_was_purged_is_unknown_and_not_overdue_and_made_again_when_asked(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=20) is None
+        await asyncio.sleep(PURGED_S)
+        summary = await done(simulation)
+        assert (summary.exit_code, rows(simulation)["i0"]) == (ExitCode.UNRESOLVED, ("unknown", "unresolved"))
+        assert "overdue" not in notices(simulation)
+        assert "--repeat-lost" in notices(simulation)
+        assert len(simulation.world.tasks) == 1
+        again = await simulation.run(repeat_lost=True)
+        assert again is not None
+        assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
+        assert again.credits["video"].consumed == 2
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))

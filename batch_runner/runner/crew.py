@@ -15,7 +15,7 @@ from batch_runner.runner.context import Collecting, Context
 from batch_runner.runner.passage import Passage
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.submission import Courier, Prepare
-from batch_runner.store import Attempt
+from batch_runner.store import Attempt, HoldAge
 
 _DOWNLOADS_BEHIND = 24
 """So many finished tasks may wait for their files before new ones are submitted."""
@@ -41,21 +41,21 @@ class Crew:
     async def take_up(self, *, with_gone_assets: bool) -> None:
         """Go on with what earlier runs left: their tasks hold slots from the first moment."""
         states = [*sorted(LIVE - {State.READY}), *([State.ASSET_GONE] if with_gone_assets else [])]
-        held_ago_s = await self._context.store.held_ago_s(self._context.batch)
+        ages = await self._context.store.hold_ages(self._context.batch)
         for attempt in await self._context.store.in_states(self._context.batch, states):
             if attempt.state in SLOT_HOLDING:
                 self._context.limiter.adopt(attempt.slots)
             self._context.room.expect(attempt)
-            self._start(attempt, held_ago_s.get(attempt.attempt_id))
+            self._start(attempt, ages.get(attempt.attempt_id))
         for attempt in await self._context.store.in_states(self._context.batch, [State.READY]):
-            await self._take_up_unsent(attempt, held_ago_s.get(attempt.attempt_id))
+            await self._take_up_unsent(attempt, ages.get(attempt.attempt_id))
         self._tell()
 
-    async def _take_up_unsent(self, attempt: Attempt, held_ago_s: float | None) -> None:
+    async def _take_up_unsent(self, attempt: Attempt, hold_age: HoldAge | None) -> None:
         """Nothing was sent for it: without its line, or a slot under this run's limit, its hold is given back."""
         if attempt.in_manifest and attempt.slots <= self._context.limiter.free:
             self._context.limiter.adopt(attempt.slots)
-            self._start(attempt, held_ago_s)
+            self._start(attempt, hold_age)
         else:
             await self._context.apply(attempt, Event.WITHDRAW)
 
@@ -128,13 +128,13 @@ class Crew:
     def _tell(self) -> None:
         self._context.observer(InFlight(self._context.limiter.active_count))
 
-    def _start(self, attempt: Attempt, held_ago_s: float | None = None) -> None:
+    def _start(self, attempt: Attempt, hold_age: HoldAge | None = None) -> None:
         task = self._group.create_task(self._work(attempt), name=f"attempt {attempt.attempt_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._busy[attempt.attempt_id] = attempt
         if attempt.state in SLOT_HOLDING:
-            passage = Passage(self._context, self._poller, attempt, held_ago_s)
+            passage = Passage(self._context, self._poller, attempt, hold_age)
             self._couriers[attempt.attempt_id] = Courier(passage, self._prepare)
 
     async def _work(self, attempt: Attempt) -> None:

@@ -9,13 +9,13 @@ from batch_runner import catalog
 from batch_runner.errors import AccountError
 from batch_runner.events import ItemFinished, ItemSubmitted
 from batch_runner.kling import Trouble, failure_of
-from batch_runner.lifecycle import Event, State, events_of
+from batch_runner.lifecycle import MAY_EXIST, Event, State, events_of
 from batch_runner.limits import Backoff
 from batch_runner.model import Refusal, Route, Task, TaskStatus, Verdict
 from batch_runner.runner.context import Context
 from batch_runner.runner.poller import Poller, Watch
-from batch_runner.schedule import task_age_s
-from batch_runner.store import Attempt, Facts
+from batch_runner.schedule import SHOWN_FOR_S, task_age_s
+from batch_runner.store import Attempt, Facts, HoldAge
 
 REPEAT_TEXT = "it may have been paid (the account's records tell): --repeat-lost counts it as paid and makes it again"
 _FULL_LOOKS = 3
@@ -26,7 +26,7 @@ class Passage:
     """What the parts of one attempt's worker share.
 
     Attributes:
-        held_ago_s: how long ago an earlier run made its hold; None where this run did.
+        hold_age: how long ago an earlier run made its hold; None where this run did.
         is_stuck: nothing this run does moves the attempt any more (overdue, missing, unresolved); it is still
             watched while the run has other work.
         was_unknown: some submission of it may have been accepted, whatever a later one is answered with.
@@ -39,7 +39,7 @@ class Passage:
     context: Context
     poller: Poller
     attempt: Attempt
-    held_ago_s: float | None = None
+    hold_age: HoldAge | None = None
     is_stuck: bool = False
     was_unknown: bool = False
     odd: Refusal | None = None
@@ -49,15 +49,28 @@ class Passage:
     watch: Watch = field(init=False)
     route: Route = field(init=False)
     backoff: Backoff = field(init=False)
+    _was_lost_before: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.attempt, self.context.policy.settle_s)
         self.route = catalog.route(self.attempt.kind, self.attempt.model)
         self.backoff = Backoff(2.0, 60.0, self.context.rng)
         self.was_unknown = self.attempt.state in {State.SENDING, State.UNKNOWN}
+        self._was_lost_before = self.attempt.state in MAY_EXIST
         submitted_at = self.attempt.submitted_at
         wall_age_s = 0.0 if submitted_at is None else self.context.clock.wall_s() - submitted_at
-        self.since_s = asyncio.get_running_loop().time() - task_age_s(wall_age_s, self.held_ago_s)
+        boot_age_s = None if self.hold_age is None else self.hold_age.boot_s
+        self.since_s = asyncio.get_running_loop().time() - task_age_s(wall_age_s, boot_age_s)
+
+    @property
+    def may_be_purged(self) -> bool:
+        """Whether a task of an earlier run may be so old that the service has forgotten it."""
+        return self.hold_age is not None and self.hold_age.longest_s >= SHOWN_FOR_S
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the user gave the word to count what an earlier run lost as paid; not what this one loses."""
+        return self.context.policy.repeat_lost and self._was_lost_before and not self.context.halt.is_set
 
     @property
     def is_over(self) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from batch_runner.lifecycle import Event, State
-from batch_runner.runner.passage import Passage
+from batch_runner.runner.passage import REPEAT_TEXT, Passage
 from batch_runner.runner.search import Search
 
 _VANISHED_LOOKS = 4
@@ -33,7 +33,8 @@ class Pursuit:
         elif watch.absent_looks >= _VANISHED_LOOKS and not watch.settle_left_s(_now_s()):
             await self._vanished()
         # Only what a look after the deadline shows unfinished is overdue: the process may have stood still till then.
-        is_overdue = (task is not None or left_s <= 0) and _now_s() >= self._overdue_at_s()
+        is_seen = task is not None or (left_s <= 0 and not watch.absent_looks)
+        is_overdue = is_seen and _now_s() >= self._overdue_at_s()
         if is_overdue and passage.attempt.state is State.IN_FLIGHT and not passage.is_stuck:
             await passage.context.store.mark(passage.attempt, "overdue")
             passage.stuck("its task is overdue; it is asked for as long as this run lasts, and by the next one")
@@ -55,7 +56,22 @@ class Pursuit:
                 return
         if self.passage.attempt.state is not State.MISSING:
             await self.passage.record(Event.VANISH)
-        self.passage.stuck("its task was accepted, but the account no longer shows it; its hold stays")
+        elif self.passage.may_be_purged and self.passage.is_given_up:
+            await self._look_by_name_alone()
+            return
+        self.passage.stuck(self._vanished_text())
+
+    async def _look_by_name_alone(self) -> None:
+        """Nobody has it under the id it was answered with: from now on it is one whose answer was lost."""
+        self.passage.watch.task_id = None
+        self.passage.watch.sent()
+        await self.passage.record(Event.LOSE_ANSWER)
+
+    def _vanished_text(self) -> str:
+        text = "its task was accepted, but the account no longer shows it; its hold stays"
+        if self.passage.may_be_purged:
+            text += f"; it is older than Kling keeps tasks, so {REPEAT_TEXT}"
+        return text
 
 
 def _now_s() -> float:

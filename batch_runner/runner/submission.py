@@ -37,12 +37,10 @@ class Courier:
     is_sending: bool = False
     _is_waiting: bool = False
     _sends: int = 0
-    _was_lost_before: bool = field(init=False)
     _search: Search = field(init=False)
     _pursuit: Pursuit = field(init=False)
 
     def __post_init__(self) -> None:
-        self._was_lost_before = self.passage.was_unknown
         self._search = Search(self.passage)
         self._pursuit = Pursuit(self.passage, self._search)
 
@@ -245,11 +243,12 @@ class Courier:
 
     async def _absent(self) -> None:
         """The account definitely has no such task: send the same id again, within reason."""
-        if not self.passage.route.has_external_id and self._is_given_up:
+        untraceable_why = self._untraceable_why()
+        if untraceable_why and self.passage.is_given_up:
             await self.passage.record(Event.GIVE_UP, Facts(reason="unresolved"))
             await self.context.store.queue_item(self.context.batch, self.attempt.item_id)
-        elif not self.passage.route.has_external_id:
-            await self._rest(f"its answer was lost, and Kling knows no id of ours for it; {REPEAT_TEXT}")
+        elif untraceable_why:
+            await self._rest(f"{untraceable_why}; {REPEAT_TEXT}")
         elif self.passage.odd is not None:
             await self.passage.refused_by(self.passage.odd)
         elif self.context.halt.is_set or self.passage.watch.exists or self._sends >= self.context.policy.max_sends:
@@ -257,15 +256,18 @@ class Courier:
         else:
             await self._send_again()
 
+    def _untraceable_why(self) -> str | None:
+        """Why its absence does not show that it was never made, for a person; None where it does."""
+        if not self.passage.route.has_external_id:
+            return "its answer was lost, and Kling knows no id of ours for it"
+        if self.passage.may_be_purged:
+            return "its answer was lost so long ago that Kling may have made and forgotten its task since"
+        return None
+
     async def _rest(self, text: str) -> None:
         self.passage.stuck(text)
         self._search.begin_again()
         await asyncio.sleep(self.context.policy.settle_s)
-
-    @property
-    def _is_given_up(self) -> bool:
-        """Whether the user gave the word to count what an earlier run lost as paid; not what this one loses."""
-        return self.context.policy.repeat_lost and self._was_lost_before and not self.context.halt.is_set
 
     async def _send_again(self) -> None:
         try:

@@ -178,8 +178,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "repeat_lost", "--repeat-lost", switch, False,
-        "make calls again whose answer was lost and cannot be asked for (tts, identify-face, image-recognize and the"
-        " selection calls); each is counted as paid, and may be paid twice",
+        "make again what was lost and cannot be asked for (answers of tts, identify-face, image-recognize and the"
+        " selection calls; tasks older than Kling keeps them); each is counted as paid, and may be paid twice",
     ),
     Option(
         "max_attempts", "--max-attempts", whole(1, 100), 1,

@@ -13,7 +13,7 @@ from batch_runner.budgets import Purse, Shortage
 from batch_runner.lifecycle import Event, ExternalId, Money, State
 from batch_runner.model import Pack
 from batch_runner.store import chains, entries, windows
-from batch_runner.store.rows import Attempt, Claim, Facts, StoredFile, Terms
+from batch_runner.store.rows import Attempt, Claim, Facts, HoldAge, Moment, StoredFile, Terms
 
 _SELECT = (
     "SELECT a.*, i.batch_id, i.item_id, i.kind, i.model, i.slots, i.body, i.in_manifest"
@@ -56,14 +56,20 @@ def in_states(db: sqlite3.Connection, batch_id: int, states: Sequence[State]) ->
     return [_attempt(row) for row in rows]
 
 
-def hold_uptimes_s(db: sqlite3.Connection, batch_id: int, epoch: str) -> dict[int, float]:
-    """When the newest hold of each live attempt was made, on the uptime clock of ``epoch``; others are left out."""
+def hold_ages(db: sqlite3.Connection, batch_id: int, now: Moment) -> dict[int, HoldAge]:
+    """How old the newest hold of each live attempt is."""
     rows = db.execute(
-        "SELECT a.attempt_id, max(e.uptime_s) AS uptime_s FROM entries e JOIN attempts a USING (attempt_id)"
-        " WHERE e.batch_id = ? AND e.entry = 'hold' AND e.epoch = ? AND a.held <> '0' GROUP BY a.attempt_id",
-        (batch_id, epoch),
+        "SELECT a.attempt_id, max(e.seq), e.at, e.epoch, e.uptime_s FROM entries e JOIN attempts a USING (attempt_id)"
+        " WHERE e.batch_id = ? AND e.entry = 'hold' AND a.held <> '0' GROUP BY a.attempt_id",
+        (batch_id,),
     )
-    return {row["attempt_id"]: row["uptime_s"] for row in rows}
+    return {row["attempt_id"]: _hold_age(row, now) for row in rows}
+
+
+def _hold_age(row: sqlite3.Row, now: Moment) -> HoldAge:
+    is_of_this_boot = row["epoch"] == now.epoch
+    boot_s = max(0.0, now.uptime_s - row["uptime_s"]) if is_of_this_boot else None
+    return HoldAge(boot_s, now.wall_s - row["at"])
 
 
 def claim_next(db: sqlite3.Connection, batch_id: int, terms: Terms, slots: int) -> Claim:

@@ -11,7 +11,19 @@ from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
-from batch_runner.store.rows import Attempt, Batch, Claim, Facts, FoundTask, LeftRow, RunRow, Source, Stamp, StoredFile
+from batch_runner.store.rows import (
+    Attempt,
+    Batch,
+    Claim,
+    Facts,
+    FoundTask,
+    HoldAge,
+    LeftRow,
+    RunRow,
+    Source,
+    Stamp,
+    StoredFile,
+)
 
 
 class Store(Protocol):
@@ -99,8 +111,8 @@ class Store(Protocol):
     async def in_states(self, batch: Batch, states: Sequence[State]) -> list[Attempt]:
         """The batch's attempts in these states."""
 
-    async def held_ago_s(self, batch: Batch) -> dict[int, float]:
-        """How long ago the holds that are open were made, by attempt; those of another boot are left out."""
+    async def hold_ages(self, batch: Batch) -> dict[int, HoldAge]:
+        """How long ago the holds that are open were made, by attempt."""
 
     async def apply(
         self, attempt: Attempt, event: Event, budgets: Mapping[str, Decimal], facts: Facts = Facts()

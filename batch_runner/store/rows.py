@@ -50,6 +50,24 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldAge:
+    """How long ago an open hold was made, which is before anything was sent for it.
+
+    Attributes:
+        boot_s: seconds by the boot's clock, which nobody sets; None where the hold is of another boot.
+        wall_s: seconds by the wall clock, which somebody may have set since; then it can be negative.
+    """
+
+    boot_s: float | None
+    wall_s: float
+
+    @property
+    def longest_s(self) -> float:
+        """The age by whichever clock says more."""
+        return self.wall_s if self.boot_s is None else max(self.boot_s, self.wall_s)
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The answer to "what is to be submitted next".
 

@@ -37,6 +37,7 @@ from batch_runner.store.rows import (
     Claim,
     Facts,
     FoundTask,
+    HoldAge,
     LeftRow,
     Moment,
     RunRow,
@@ -254,11 +255,9 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(attempts.in_states, batch.batch_id, states)
 
-    async def held_ago_s(self, batch: Batch) -> dict[int, float]:
+    async def hold_ages(self, batch: Batch) -> dict[int, HoldAge]:
         """See ``Store``."""
-        now_s = self._clock.uptime_s()
-        held = await self._do(attempts.hold_uptimes_s, batch.batch_id, self._clock.epoch())
-        return {attempt_id: max(0.0, now_s - uptime_s) for attempt_id, uptime_s in held.items()}
+        return await self._do(attempts.hold_ages, batch.batch_id, Moment.of(self._clock))
 
     async def apply(
         self, attempt: Attempt, event: Event, budgets: Mapping[str, Decimal], facts: Facts = Facts()
