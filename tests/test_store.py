@@ -114,6 +114,18 @@ def test_hold_charge_release_and_balances(tmp_path: Path) -> None:
     with_store(tmp_path / "state.db", work)
 
 
+def test_an_attempt_that_turns_out_to_have_another_items_task_has_none_in_memory_as_in_its_row(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("a"))
+        attempt = await claimed(store, batch)
+        for event in (Event.SEND, Event.ACCEPT, Event.LOSE_ANSWER):
+            attempt = await store.apply(attempt, event, {}, Facts(task_id=None if event is Event.SEND else "t"))
+            assert [attempt] == await store.in_states(batch, [attempt.state])
+        assert (attempt.state, attempt.task_id) == (State.UNKNOWN, None)
+
+    with_store(tmp_path / "state.db", work)
+
+
 def test_an_illegal_event_changes_nothing(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         batch = await loaded(store, item("a"))

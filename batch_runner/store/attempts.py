@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from batch_runner import ledger, lifecycle
@@ -160,12 +159,7 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, t
         (step.state.value, event is Event.LOSE_ANSWER, facts.task_id, made, event is Event.SEND, event in _SUBMITTED,
          at_s, event in _FINISHED, at_s, attempt_id),
     )  # fmt: skip
-    after = replace(
-        attempt,
-        state=step.state,
-        task_id=facts.task_id or attempt.task_id,
-        submitted_at=at_s if attempt.submitted_at is None and event in _SUBMITTED else attempt.submitted_at,
-    )
+    after = get(db, attempt_id)
     _book(db, after, step.money, facts, terms)
     _stand(db, after, facts)
     if attempt.state is State.ASSET_GONE and after.state is State.PUBLISHED:
