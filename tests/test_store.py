@@ -449,6 +449,46 @@ def test_a_file_of_which_even_the_complaint_is_no_text_is_told_as_damaged(tmp_pa
         with_store(path, loaded_only)
 
 
+@pytest.mark.parametrize("reason", ["NULL", "''"])
+def test_a_failed_item_without_a_reason_is_told(tmp_path: Path, reason: str) -> None:
+    path = tmp_path / "state.db"
+
+    async def refuse(store: Store) -> None:
+        attempt = await claimed(store, await loaded(store, item("a")))
+        await store.apply(attempt, Event.REFUSE, {}, Facts(reason="policy"))
+
+    with_store(path, refuse)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"UPDATE items SET reason = {reason}")
+    with pytest.raises(StoreError, match="'a' has failed without a reason"):
+        with_store(path, loaded_only)
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ([Event.REFUSE], "rejected"),
+        ([Event.SEND, Event.FAIL], "generation"),
+        ([Event.SEND, Event.LOSE_ANSWER, Event.GIVE_UP], "unresolved"),
+        ([Event.SEND, Event.SUCCEED, Event.LOSE_ASSET], "asset"),
+    ],
+)
+def test_an_item_that_failed_for_no_reason_told_has_one_all_the_same(
+    tmp_path: Path, events: list[Event], reason: str
+) -> None:
+    path = tmp_path / "state.db"
+
+    async def fail(store: Store) -> None:
+        batch = await loaded(store, item("a"))
+        attempt = await claimed(store, batch)
+        for event in events:
+            attempt = await store.apply(attempt, event, {})
+        assert [(row.status, row.reason) for row in await store.results(batch)] == [("failed", reason)]
+
+    with_store(path, fail)
+    with_store(path, loaded_only)
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     [

@@ -175,17 +175,27 @@ def _book(db: sqlite3.Connection, attempt: Attempt, money: Money, facts: Facts, 
         entries.write(db, attempt, entry, terms, "estimate" if facts.charged is None else "server")
 
 
+_UNTOLD = {
+    State.FAILED: "generation",
+    State.REFUSED: "rejected",
+    State.LOST: "unresolved",
+    State.ASSET_GONE: "asset",
+}
+"""Why an item failed, where nobody told more than how: a failed item always has a reason."""
+
+
 def _stand(db: sqlite3.Connection, attempt: Attempt, facts: Facts) -> None:
     """Let the item's row say where its newest attempt leaves it; news of an older one changes nothing there."""
     word = lifecycle.item_status(attempt.state)
     status = word if word in {"succeeded", "failed"} else "active"
     if attempt.state is State.WITHDRAWN:
         status = "queued"
+    reason = facts.reason or _UNTOLD.get(attempt.state)
     db.execute(
         "UPDATE items SET status = ?, reason = ?, error_code = ?, error_message = ?"
         " WHERE item_key = (SELECT item_key FROM attempts WHERE attempt_id = ?)"
         " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.item_key = items.item_key AND a.number > ?)",
-        (status, facts.reason, facts.error_code, facts.error_message, attempt.attempt_id, attempt.number),
+        (status, reason, facts.error_code, facts.error_message, attempt.attempt_id, attempt.number),
     )
     chains.tell_dependents(db, attempt.batch_id, attempt.item_id)
 

@@ -176,6 +176,8 @@ SELECT item_id, 'stands as ' || status || ' beside an attempt that is ' || coale
     WHEN state = 'asset_gone' THEN status <> 'failed'
     ELSE status IN ('active', 'succeeded') END
 UNION ALL
+SELECT item_id, 'has failed without a reason' FROM newest WHERE status = 'failed' AND coalesce(reason, '') = ''
+UNION ALL
 SELECT item_id, 'has another text than its attempt that is ' || state FROM newest
  WHERE (state IN {_LIVE} OR state IN ('published', 'asset_gone')) AND fingerprint <> sent
 UNION ALL
