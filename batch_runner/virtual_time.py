@@ -21,6 +21,9 @@ SETTLE_S = 0.0001
 """Real seconds a quiet selector is given before the clock jumps: loopback delivery is not always instant."""
 _IDLE_S = 0.01
 """Real seconds between two looks while there is no timer to jump to."""
+_RESOLUTION_S = 1e-8
+"""A timer that is due this soon is due. After half a year the usual 1e-9 s are too few to change the time, and asyncio
+would wait for ever for a timer that is due right now."""
 _PASSES_MOST = 500_000
 """So many passes of the loop at one moment of its time are a busy wait, which would never end."""
 
@@ -64,6 +67,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self, settle_s: float = SETTLE_S) -> None:
         self._jumping = _JumpingSelector(settle_s)
         super().__init__(self._jumping)
+        self._clock_resolution = _RESOLUTION_S
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from simulated_film import digest
-from simulation import Simulation, simulate
+from simulation import Scenario, Simulation, simulate
+from simulation_months import MonthsStory
 from simulation_scenario import scenario_of, wide_scenario_of
 from simulation_story import Story
 from simulation_wide import WideStory
 
 FIRST_WIDE_SEED = 1_000_000
 """Seeds from here on tell wide stories; those below stay as they are."""
+FIRST_MONTHS_SEED = 2_000_000
+"""Seeds from here on tell stories with months in them."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,25 @@ def play_seed(seed: int) -> Played:
         BrokenPromiseError: with the command that replays it.
     """
 
-    is_wide = seed >= FIRST_WIDE_SEED
+    kind_of_story, its_scenario = _kind(seed)
 
     async def work(simulation: Simulation) -> Played:
-        story = WideStory(simulation) if is_wide else Story(simulation)
+        story = kind_of_story(simulation)
         await story.tell()
         return Played(_tally(story, simulation), _trace(simulation))
 
     with tempfile.TemporaryDirectory(dir=_memory(), prefix="simulation-") as folder:
         try:
-            played: Played = simulate((wide_scenario_of if is_wide else scenario_of)(seed), Path(folder), work)
+            played: Played = simulate(its_scenario(seed), Path(folder), work)
         except Exception as error:
             raise BrokenPromiseError(seed, error) from error
         return played
+
+
+def _kind(seed: int) -> tuple[Callable[[Simulation], Story], Callable[[int], Scenario]]:
+    if seed >= FIRST_MONTHS_SEED:
+        return MonthsStory, scenario_of
+    return (WideStory, wide_scenario_of) if seed >= FIRST_WIDE_SEED else (Story, scenario_of)
 
 
 class BrokenPromiseError(AssertionError):

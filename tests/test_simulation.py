@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from simulation import Scenario, Simulation, audit, simulate
 from simulation_audit import audit_always
-from simulation_seeds import FIRST_WIDE_SEED, play_seed
+from simulation_seeds import FIRST_MONTHS_SEED, FIRST_WIDE_SEED, play_seed
 
 from batch_runner.sandbox import WorldConfig
 from batch_runner.sandbox.config import RepeatPolicy
@@ -16,6 +16,7 @@ from batch_runner.sandbox.config import RepeatPolicy
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
 FIRST_SEED = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
 WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "150"))
+MONTHS_SEEDS = int(os.environ.get("SIMULATION_MONTHS_SEEDS", "30"))
 BLOCKS = min(20, SEEDS)
 WIDE_BLOCKS = min(5, WIDE_SEEDS)
 """Few enough that pytest itself costs nothing, enough to share them out."""
@@ -116,6 +117,11 @@ def test_promises_hold_through_everything_a_seed_has_in_store(block: int) -> Non
 def test_promises_hold_for_every_product_and_for_chains_of_them(block: int) -> None:
     first = FIRST_WIDE_SEED + block * WIDE_SEEDS // WIDE_BLOCKS
     for seed in range(first, FIRST_WIDE_SEED + (block + 1) * WIDE_SEEDS // WIDE_BLOCKS):
+        play_seed(seed)
+
+
+def test_promises_hold_for_batches_that_are_left_alone_for_months() -> None:
+    for seed in (FIRST_MONTHS_SEED + 166, *range(FIRST_MONTHS_SEED, FIRST_MONTHS_SEED + MONTHS_SEEDS)):
         play_seed(seed)
 
 
