@@ -47,8 +47,9 @@ def rivals(id_: str, made: MadeFiles, made_by: Callable[[str], MadeFiles | None]
         names = numbered_names(parts[0], other, parts[1])
         yield from ((parts[0], name) for name in plain_names(id_, made) if name in names)
     for number in range(1, max(made.most, 1) + 1):
-        if (names := numbered_names(id_, made, number)) and (other := made_by(_numbered(id_, number))) is not None:
+        if (other := made_by(_numbered(id_, number))) is not None:
             plain = plain_names(_numbered(id_, number), other)
+            names = numbered_names(id_, made, number)
             yield from ((_numbered(id_, number), name) for name in names if name in plain)
 
 
