@@ -11,7 +11,8 @@ from decimal import Decimal
 
 from batch_runner.clock import iso_utc
 from batch_runner.ledger import ZERO, Balances
-from batch_runner.records import credits_text
+from batch_runner.records import credits_named, credits_text
+from batch_runner.wording import by_count
 
 UNITS_S = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 """Seconds of each unit that a window can be written in, the longest first."""
@@ -37,7 +38,7 @@ class RollingBudget:
         return f"{self.pack}/{self.window}"
 
     def __str__(self) -> str:
-        return f"the rolling budget of {credits_text(self.credits)} credits ({self.pack}) in any {self.window}"
+        return f"the rolling budget of {credits_named(self.credits)} ({self.pack}) in any {self.window}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,9 @@ class Overdraft:
     over: Decimal
 
     def __str__(self) -> str:
-        taken, over = credits_text(self.taken), credits_text(self.over)
+        taken, over = credits_named(self.taken), credits_text(self.over)
         return (
-            f"{taken} credits ({self.pack}) are consumed or held, {over} over {self.budget};"
+            f"{taken} ({self.pack}) {by_count(self.taken, 'is', 'are')} consumed or held, {over} over {self.budget};"
             " nothing new is submitted beyond it"
         )
 
@@ -159,7 +160,7 @@ class Purse:
         left = self.balances.available(self.budget)
         short = [_of_window(window, needed, now_wall_s) for window in self.windows if window.available < needed]
         if left is not None and self.budget is not None and left < needed:
-            words = f"the batch's budget of {credits_text(self.budget)} credits ({self.pack})"
+            words = f"the batch's budget of {credits_named(self.budget)} ({self.pack})"
             short.insert(0, Shortage(words, left, needed, "raise --budget to go on"))
         return tuple(short)
 

@@ -16,6 +16,7 @@ from batch_runner.events import Notice, Observer
 from batch_runner.kling import Receiver, WebhookSecret
 from batch_runner.runner import Hints
 from batch_runner.settings import Settings, load_webhook_secret
+from batch_runner.wording import by_count, plural
 
 _SECRET_BYTES = 32
 
@@ -84,4 +85,5 @@ async def open_callbacks(callbacks: Callbacks | None, clock: Clock, observer: Ob
         observer(Notice(f"listening at {receiver.address} for the service's calls to {callbacks.url}"))
         yield hints
         if receiver.refused:
-            observer(Notice(f"{receiver.refused} calls were not signed with the webhook secret and had no effect"))
+            calls = f"{plural(receiver.refused, 'call')} {by_count(receiver.refused, 'was', 'were')}"
+            observer(Notice(f"{calls} not signed with the webhook secret and had no effect"))

@@ -26,6 +26,7 @@ from batch_runner.report import inert, inert_json
 from batch_runner.runner import Halt
 from batch_runner.settings import OPTION_NAMES, Settings, resolve
 from batch_runner.signals import SIGNALS, is_wanted, on_signals
+from batch_runner.wording import plural
 
 _STOPPED = "stopped: run the same command again to go on"
 _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
@@ -168,9 +169,9 @@ def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
         return summary.exit_code
     simulated = " (SIMULATED: no real video, no real credit)" if summary.sandbox else ""
     items = summary.items
-    counts = ", ".join(f"{getattr(items, word)} {word}" for word in ("succeeded", "failed", "pending", "unknown")
+    counts = ", ".join(f"{getattr(items, word):,} {word}" for word in ("succeeded", "failed", "pending", "unknown")
                        if getattr(items, word))  # fmt: skip
-    _say(f"{summary.batch}{simulated}: {items.total} items: {counts or 'nothing to do'}")
+    _say(f"{summary.batch}{simulated}: {plural(items.total, 'item')}: {counts or 'nothing to do'}")
     for pack, row in summary.credits.items():
         budget = ", no budget" if row.budget is None else f" of {credits_text(row.budget)}"
         held = f", {credits_text(row.held)} held" if row.held else ""

@@ -24,6 +24,7 @@ from batch_runner.runner import PACKS_WINDOW_S
 from batch_runner.service import limits_of, open_client, open_service
 from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys
 from batch_runner.store import StoreReader
+from batch_runner.wording import plural
 
 _LITTLE_DISK_BYTES = 2_000_000_000
 _CLOCK_WORRY_S = 5.0
@@ -91,7 +92,7 @@ def _state(findings: _Findings, state_path: Path) -> None:
     except StoreError as error:
         findings.add("state", str(error), bad=error.exit_code)
     else:
-        findings.add("state", f"{state_path} can be read and holds {count} {'batch' if count == 1 else 'batches'}")
+        findings.add("state", f"{state_path} can be read and holds {plural(count, 'batch', 'batches')}")
 
 
 async def _account(findings: _Findings, settings: Settings, environ: Mapping[str, str]) -> None:
@@ -145,5 +146,5 @@ async def _packs(findings: _Findings, client: KlingClient, clock: Clock, *, reac
         remaining, total = (None if each is None else credits_text(each) for each in (pack.remaining, pack.total))
         until = "not said" if pack.lapses_at_s is None else iso_utc(pack.lapses_at_s)
         left = f"{remaining or 'unknown'} of {total or 'unknown'} credits left"
-        at_a_time = "" if pack.concurrency is None else f", {pack.concurrency} tasks at a time"
+        at_a_time = "" if pack.concurrency is None else f", {plural(pack.concurrency, 'task')} at a time"
         findings.add(f"pack {pack.name}", f"{pack.status}, {left}, valid until {until}{at_a_time}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from batch_runner.wording import plural
+
 
 class ExitCode(IntEnum):
     """The exit codes that scripts and cron lines rely on."""
@@ -66,11 +68,10 @@ class ManifestError(UsageError):
         self.path = path
         self.problems = problems
         self.omitted = omitted
-        count = len(problems) + omitted
-        lines = [f"{path}: {count} problem{'' if count == 1 else 's'}, nothing was sent"]
+        lines = [f"{path}: {plural(len(problems) + omitted, 'problem')}, nothing was sent"]
         lines += [f"  {problem}" for problem in problems]
         if omitted:
-            lines.append(f"  ... and {omitted} more")
+            lines.append(f"  ... and {omitted:,} more")
         super().__init__("\n".join(lines))
 
 

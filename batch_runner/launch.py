@@ -55,6 +55,7 @@ from batch_runner.service import (
 )
 from batch_runner.settings import NO_KEYS_TEXT, Keys, Settings, load_keys
 from batch_runner.store import Attempt, Batch, SqliteStore, Store, StoredFile
+from batch_runner.wording import by_count
 
 SANDBOX_JOURNAL = ".sandbox.jsonl"
 """Below the output folder: the embedded sandbox remembers its tasks here, and survives a kill as Kling would."""
@@ -158,7 +159,8 @@ class Launch:
         self.observer(Notice(f"{batch.name}: nothing is left to do"))
         away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, derived.results)
         if away:
-            text = f"{away} finished files are no longer where they were put, or of another size (see verify --repair)"
+            words = by_count(away, "file is no longer where it was", "files are no longer where they were")
+            text = f"{away:,} finished {words} put, or of another size (see verify --repair)"
             self.observer(Notice(text))
         return derived.summary
 

@@ -17,6 +17,7 @@ from batch_runner.report import inert
 from batch_runner.runner import write_files
 from batch_runner.settings import Settings
 from batch_runner.store import Batch, StoreReader
+from batch_runner.wording import by_count, plural
 
 
 def reader_path(settings: Settings) -> Path:
@@ -71,10 +72,12 @@ def _standing(reader: StoreReader, batch: Batch) -> dict[str, Any]:
 
 def _batch_line(row: dict[str, Any]) -> str:
     items = row["items"]
-    counts = ", ".join(f"{items[word]} {word}" for word in ("succeeded", "failed", "pending", "unknown") if items[word])
+    words = [word for word in ("succeeded", "failed", "pending", "unknown") if items[word]]
+    counts = ", ".join(f"{items[word]:,} {word}" for word in words) or "none"
     simulated = " (SIMULATED)" if row["sandbox"] else ""
     credits_ = ", ".join(f"{pack} {record['consumed']} consumed" for pack, record in row["credits"].items())
-    return f"{row['batch']}{simulated}: {items['total']} items: {counts or 'none'}; credits: {credits_ or 'none'}"
+    total = plural(items["total"], "item")
+    return f"{row['batch']}{simulated}: {total}: {counts}; credits: {credits_ or 'none'}"
 
 
 def _item_rows(rows: Iterable[ResultRecord]) -> Iterator[tuple[str, ...]]:
@@ -104,7 +107,8 @@ def verify(manifest: Path, settings: Settings) -> Answer:
             wrong[file.path] = fault
     lines = [f"{path}: {fault}" for path, fault in wrong.items()]
     lines += [f"the ledger does not add up: {fault}" for fault in faults]
-    lines.append(f"{len(files) - len(wrong)} of {len(files)} files are as recorded")
+    right = len(files) - len(wrong)
+    lines.append(f"{right:,} of {plural(len(files), 'file')} {by_count(right, 'is', 'are')} as recorded")
     data: dict[str, Any] = {"batch": batch.name, "files": len(files), "wrong": wrong}
     if faults:
         data["ledger_faults"] = faults
@@ -121,7 +125,8 @@ async def repair(manifest: Path, settings: Settings, environ: Mapping[str, str])
     told = [f"{inert(item)} could not be restored: {inert(why)}" for item, why in sorted(reasons.items())]
     restored = len(before.data["wrong"]) - len(after.data["wrong"])
     data = {**after.data, "restored": restored, "not_restored": reasons}
-    return Answer([*told, f"{restored} files were fetched again", *after.lines], data, after.exit_code)
+    done = f"{plural(restored, 'file')} {by_count(restored, 'was', 'were')} fetched again"
+    return Answer([*told, done, *after.lines], data, after.exit_code)
 
 
 def _fault_of(path: Path, size: int, digest: str) -> str | None:
@@ -130,7 +135,7 @@ def _fault_of(path: Path, size: int, digest: str) -> str | None:
     except DiskError as error:
         return str(error)
     if found[0] != size:
-        return f"is {found[0]} bytes, recorded were {size}"
+        return f"is {plural(found[0], 'byte')}, recorded were {size:,}"
     return None if found[1] == digest else "has other content than recorded"
 
 

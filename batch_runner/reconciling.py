@@ -17,12 +17,13 @@ from batch_runner.launch import SANDBOX_JOURNAL, ignore
 from batch_runner.looking import reader_path
 from batch_runner.model import Realm
 from batch_runner.reconciliation import Account, Comparison, Deductions, Finding, compare
-from batch_runner.records import credits_text
+from batch_runner.records import credits_named, credits_text
 from batch_runner.report import inert
 from batch_runner.service import limits_of, open_service, realm_of, request_monitor
 from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys
 from batch_runner.statement import place
 from batch_runner.store import BookedTask, SqliteStore, StoreReader
+from batch_runner.wording import by_count
 
 _PAUSE_S = 1.1
 """The vendor asks for at most one question about the account a second (kling-api 3.21)."""
@@ -161,9 +162,9 @@ def _details(comparison: Comparison, packs: Sequence[AccountPack]) -> list[str]:
     lines += [f"{comparison.pack}: {inert(str(each))}" for each in comparison.mismatches[:_SHOWN_MISMATCHES]]
     more = len(comparison.mismatches) - _SHOWN_MISMATCHES
     if more > 0:
-        lines.append(f"{comparison.pack}: ... and {more} more tasks, see --json")
+        lines.append(f"{comparison.pack}: ... and {more:,} more {by_count(more, 'task', 'tasks')}, see --json")
     for pack in packs:
         if pack.pack is comparison.pack and pack.total is not None and pack.remaining is not None:
-            used = f"{credits_text(pack.total - pack.remaining)} of {credits_text(pack.total)} credits used"
+            used = f"{credits_text(pack.total - pack.remaining)} of {credits_named(pack.total)} used"
             lines.append(f"{comparison.pack}: the pack {inert(pack.name)} ({inert(pack.status)}) has {used}")
     return lines

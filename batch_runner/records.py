@@ -6,11 +6,18 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from batch_runner.wording import by_count
+
 
 def credits_text(credits_: Decimal) -> str:
     """Credits as people and files read them: plain decimal, no exponent, no trailing zeros (``"3.5"``)."""
     text = format(credits_, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def credits_named(credits_: Decimal) -> str:
+    """Credits with their noun: ``1 credit``, ``3.5 credits``."""
+    return f"{credits_text(credits_)} {by_count(credits_, 'credit', 'credits')}"
 
 
 def _plain(value: Any) -> Any:

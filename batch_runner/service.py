@@ -25,6 +25,7 @@ from batch_runner.model import NOTHING, Item, Realm
 from batch_runner.sandbox import Sandbox, WorldConfig
 from batch_runner.settings import Keys, Settings
 from batch_runner.store import LOST_SCOPE, Stamp, Store
+from batch_runner.wording import plural
 
 _STAMPS_KEPT = 2000
 
@@ -199,8 +200,8 @@ def price_book_of(settings: Settings) -> PriceBook:
 def say_limits(limits: Limits, settings: Settings, observer: Observer) -> None:
     """Say the default limits aloud, where nobody chose any."""
     if settings.tier is None and (settings.max_concurrent is None or settings.rpm is None):
-        rate = f"{limits.rpm} requests a minute" if limits.rpm else "no limit on requests"
-        text = f"no --tier given: at most {limits.max_concurrent} tasks at a time, {rate} ({limits.source})"
+        rate = f"{plural(limits.rpm, 'request')} a minute" if limits.rpm else "no limit on requests"
+        text = f"no --tier given: at most {plural(limits.max_concurrent, 'task')} at a time, {rate} ({limits.source})"
         observer(Notice(text))
 
 

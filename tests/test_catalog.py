@@ -263,7 +263,7 @@ RULES: list[tuple[str, dict[str, object], str, str]] = [
         I,
         {"dynamic_masks": [MASK | {"trajectories": [{"x": 1, "y": 1}]}]},
         "dynamic_masks[0].trajectories",
-        "1 entries; at least 2",
+        "1 entry; at least 2",
     ),
     (I, {"dynamic_masks": [MASK | {"trajectories": [{"x": 1, "y": 1}] * 78}]}, "dynamic_masks[0].trajectories", "78"),
     (I, VOICES | {"sound": "off"}, "voice_list", "voices need sound"),

@@ -106,7 +106,7 @@ def test_the_first_real_run(checkout: Path, tmp_path: Path) -> None:
     with served_sandbox(access_key=access_key, secret_key=secret_key) as service:
         printed = bash(BLOCKS["first"], checkout, {**environ, "KLING_BASE_URL": service.base_url})
     assert "fits the budget of 5" in printed
-    assert "first: 1 items: 1 succeeded" in printed
+    assert "first: 1 item: 1 succeeded" in printed
     assert (checkout / "outputs/first/first.mp4").is_file()
     assert secret_key not in printed
 
@@ -150,7 +150,7 @@ def test_the_cron_line(checkout: Path, tmp_path: Path) -> None:
         assert len(service.world.request_stamps) == asked
     assert [done.returncode for done in (first, again, overlapping)] == [0, 0, 11]
     assert "".join(done.stdout + done.stderr for done in (first, again, overlapping)) == "", "cron would send mail"
-    assert "films: 1 items: 1 succeeded" in (films / "films.log").read_text()
+    assert "films: 1 item: 1 succeeded" in (films / "films.log").read_text()
 
 
 @runs("notebook")

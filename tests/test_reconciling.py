@@ -100,7 +100,7 @@ def test_use_by_others_is_told_and_nobodys_fault(tmp_path: Path) -> None:
         assert answer.exit_code is ExitCode.OK
         (row,) = answer.data["packs"]
         assert (row["finding"], row["deducted"], row["others"]) == ("adds_up", "2", "1")
-        assert any("1 were deducted for tasks that are not in this ledger" in line for line in answer.lines)
+        assert any("1 was deducted for tasks that are not in this ledger" in line for line in answer.lines)
 
     play(tmp_path, work)
 

@@ -767,7 +767,7 @@ def test_paid_tasks_of_lines_that_are_gone_are_told_when_the_store_is_lost_too(t
         simulation.manifest.write_text(json.dumps(kept) + "\n", encoding="utf-8")
         await simulation.run()
         told = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
-        assert any("1 tasks of this batch" in text and "put the lines back" in text for text in told)
+        assert any("1 task of this batch" in text and "put the line back" in text for text in told)
 
     simulate(scenario(kept, gone), tmp_path, work)
 

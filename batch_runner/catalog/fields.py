@@ -26,6 +26,7 @@ from batch_runner.catalog.conditions import Body
 from batch_runner.catalog.normal import names_an_item, normaliser, says_nothing
 from batch_runner.catalog.problems import MOST_LISTED, FieldProblem, few, json_type, label, listed, nearest, shown
 from batch_runner.catalog.schema import FieldRow, FieldType
+from batch_runner.wording import by_count, plural
 
 # The API reads seconds as text; no clip is longer than a few hundred of them.
 _SECONDS = r"^[1-9][0-9]{0,3}$"
@@ -155,18 +156,19 @@ def _what(row: FieldRow, error: ErrorDetails) -> str:
     if kind == "string_unicode":
         return "holds half of a surrogate pair, which no text can hold"
     if kind in {"string_too_long", "too_long", "too_short"}:
-        return f"has {len(value)} {_LENGTH_WORDS[kind]} {_length(row, kind)}"
+        noun, nouns, bound = _LENGTH_WORDS[kind]
+        return f"has {len(value)} {by_count(len(value), noun, nouns)}; {bound} {_length(row, kind)}"
     if kind in {"greater_than_equal", "less_than_equal"}:
         return f"{shown(value)} is outside {_bounds(row)}"
     if kind == _DECIMALS:
-        return f"{shown(value)} has more than {row.decimals} decimals"
+        return f"{shown(value)} has more than {plural(row.decimals or 0, 'decimal')}"
     return _expected(row, value)
 
 
 _LENGTH_WORDS = {
-    "string_too_long": "characters; at most",
-    "too_long": "entries; at most",
-    "too_short": "entries; at least",
+    "string_too_long": ("character", "characters", "at most"),
+    "too_long": ("entry", "entries", "at most"),
+    "too_short": ("entry", "entries", "at least"),
 }
 
 

@@ -203,7 +203,7 @@ class RateLimitMonitor:
             return
         self._warned = True
         if self._notice:
-            self._notice(f"{usage_pct:.0f} % of the {self._rpm} requests a minute are in use; more may have to wait")
+            self._notice(f"{usage_pct:.0f} % of the limit of {self._rpm} a minute is in use; more may have to wait")
 
 
 def _now() -> float:

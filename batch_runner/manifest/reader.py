@@ -19,6 +19,7 @@ from batch_runner.manifest.records import records
 from batch_runner.manifest.registry import Facts, Registry
 from batch_runner.manifest.source import Source, format_of
 from batch_runner.model import Item
+from batch_runner.wording import by_count
 
 MOST_COMPARED: Final = 10_000
 """Items among which the one is looked for that a wrong name meant."""
@@ -98,7 +99,10 @@ class Manifest:
     def _too_wide(self, item: Item) -> list[Problem]:
         if self._most_slots is None or item.slots <= self._most_slots:
             return []
-        what = f"makes {item.slots} pictures at once, each of which takes a slot, and there are only {self._most_slots}"
+        are = by_count(self._most_slots, "is", "are")
+        what = (
+            f"makes {item.slots} pictures at once, each of which takes a slot, and there {are} only {self._most_slots}"
+        )
         return [Problem(item.line, "n", what, "ask for fewer, or raise --max-concurrent where the account allows it",
                         "concurrency rules of the vendor, 2026-09")]  # fmt: skip
 

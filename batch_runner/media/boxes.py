@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+from batch_runner.wording import by_count, plural
+
 MAX_BOXES: Final = 100_000
 """A minute of fragmented video has hundreds; more than this is no video, or one made to waste time."""
 HEADER_BYTES: Final = 8
@@ -72,7 +74,9 @@ class Boxes:
 
     def _box(self, at: int, end: int) -> Box:
         if end - at < HEADER_BYTES:
-            raise BrokenBoxesError(f"{end - at} stray bytes stand at byte {at}")
+            raise BrokenBoxesError(
+                f"{plural(end - at, 'stray byte')} {by_count(end - at, 'stands', 'stand')} at byte {at}"
+            )
         header = self.read(at, HEADER_BYTES)
         length, kind = int.from_bytes(header[:4], "big"), header[4:]
         body_at = at + HEADER_BYTES
@@ -86,7 +90,8 @@ class Boxes:
             raise BrokenBoxesError(f"the {name(kind)} box at byte {at} has an impossible length", kind)
         if at + length > end:
             missing = at + length - end
-            raise BrokenBoxesError(f"the {name(kind)} box at byte {at} lacks its last {missing} bytes", kind)
+            lacks = f"lacks its last {by_count(missing, 'byte', f'{missing:,} bytes')}"
+            raise BrokenBoxesError(f"the {name(kind)} box at byte {at} {lacks}", kind)
         return Box(kind, body_at, at + length)
 
     def _long_length(self, at: int, end: int, kind: bytes) -> int:

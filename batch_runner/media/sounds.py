@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from batch_runner.media.found import UNKNOWN, Found, seconds
+from batch_runner.wording import by_count
 
 _RATES_MP3: Final = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 """Samples a second by the version bits: MPEG-1, MPEG-2, MPEG-2.5."""
@@ -52,7 +53,11 @@ def _wav(content: bytes) -> Found:
             bytes_a_second = int.from_bytes(content[begin + 8 : begin + 12], "little")
         elif kind == b"data":
             if begin + length > len(content):
-                return Found("wav", damage=f"is cut off: its last {begin + length - len(content)} bytes are missing")
+                missing = begin + length - len(content)
+                return Found(
+                    "wav",
+                    damage=f"is cut off: its last {by_count(missing, 'byte is', f'{missing:,} bytes are')} missing",
+                )
             return Found("wav", length_s=seconds(length, bytes_a_second))
     return Found("wav", damage="has no sound in it")
 

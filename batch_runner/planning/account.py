@@ -9,12 +9,13 @@ from typing import Any
 from batch_runner.clock import SystemClock, iso_utc
 from batch_runner.errors import AccountError, StoppedError
 from batch_runner.kling import AccountPack, Trouble
-from batch_runner.records import credits_text
+from batch_runner.records import credits_named, credits_text
 from batch_runner.report import inert
 from batch_runner.runner import PACKS_WINDOW_S, supply_warnings
 from batch_runner.service import limits_of, open_client, open_service
 from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys
 from batch_runner.store import LeftRow
+from batch_runner.wording import plural
 
 
 def account_packs(settings: Settings, environ: Mapping[str, str]) -> list[AccountPack]:
@@ -47,10 +48,10 @@ def account_lines(packs: Sequence[AccountPack], left: Sequence[LeftRow], max_con
     """The packs for people, and where they will not last for what is left."""
     lines = ["packs of the account:"] if packs else ["the account has no pack"]
     for pack in packs:
-        held = "an unknown number of" if pack.remaining is None else credits_text(pack.remaining)
-        at_a_time = "" if pack.concurrency is None else f", {pack.concurrency} tasks at a time"
+        held = "an unknown number of credits" if pack.remaining is None else credits_named(pack.remaining)
+        at_a_time = "" if pack.concurrency is None else f", {plural(pack.concurrency, 'task')} at a time"
         until = "a date that is not said" if pack.lapses_at_s is None else iso_utc(pack.lapses_at_s)
-        lines.append(f"  {inert(pack.name)}: {inert(pack.status)}, {held} credits left, until {until}{at_a_time}")
+        lines.append(f"  {inert(pack.name)}: {inert(pack.status)}, {held} left, until {until}{at_a_time}")
     return lines + list(supply_warnings(packs, left, SystemClock().wall_s(), max_concurrent))
 
 

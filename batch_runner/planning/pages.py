@@ -15,8 +15,9 @@ from batch_runner.planning.findings import Planned, Planning, price_rows
 from batch_runner.planning.purchase import Purchase, usd, worth_showing
 from batch_runner.planning.standing import Standing
 from batch_runner.planning.timing import Timing
-from batch_runner.records import credits_text
+from batch_runner.records import credits_named, credits_text
 from batch_runner.report import inert
+from batch_runner.wording import by_count, plural
 
 _FEW_ITEMS = 40
 """So many items are shown one by one unasked."""
@@ -52,15 +53,15 @@ def _item_rows(planned: Sequence[Planned]) -> Iterator[tuple[str, ...]]:
 
 def _standing_line(planning: Planning) -> str:
     counts = Counter(each.standing for each in planning.planned)
-    told = ", ".join(f"{counts[stands]} {stands.replace('_', ' ')}" for stands in Standing if counts[stands])
-    return f"{planning.name}: {len(planning.planned)} items: {told or 'none'}"
+    told = ", ".join(f"{counts[stands]:,} {stands.replace('_', ' ')}" for stands in Standing if counts[stands])
+    return f"{planning.name}: {plural(len(planning.planned), 'item')}: {told or 'none'}"
 
 
 def _money_lines(planning: Planning) -> Iterator[str]:
     for pack, needed in planning.needed.items():
         spent = planning.spent.get(pack, Decimal(0))
         so_far = f", {credits_text(spent)} consumed or held so far" if spent else ""
-        yield f"{pack}: {credits_text(needed)} credits to spend{so_far}{_verdict(planning, pack, needed + spent)}"
+        yield f"{pack}: {credits_named(needed)} to spend{so_far}{_verdict(planning, pack, needed + spent)}"
     for window in planning.windows:
         left = credits_text(max(window.available, ZERO))
         yield f"{window.budget} has {left} left now; a run stops there, and another one goes on when there is room"
@@ -84,8 +85,8 @@ def _reach_lines(planning: Planning) -> Iterator[str]:
         total = len(found.done) + len(found.left_out)
         does = "the budgets do, as they stand now," if planning.windows else "the budget does"
         yield (
-            f"{does} {len(found.done)} of the {total} items that are left, by priority and then in manifest"
-            f" order; the first one left out is {first}"
+            f"{does} {len(found.done):,} of the {plural(total, 'item')} that {by_count(total, 'is', 'are')} left,"
+            f" by priority and then in manifest order; the first one left out is {first}"
         )
 
 
@@ -101,13 +102,13 @@ def _time_lines(planning: Planning) -> Iterator[str]:
 
 def _time(timing: Timing) -> str:
     forecast, limits = timing.forecast, timing.limits
-    rate = f"{limits.rpm} requests a minute" if limits.rpm else "no limit on requests"
+    rate = f"{plural(limits.rpm, 'request')} a minute" if limits.rpm else "no limit on requests"
     part = "" if timing.share == 1 else f" of {timing.share:.1%} of the items"
     low, high = _duration(forecast.low_s), _duration(forecast.high_s)
     return (
         f"{_duration(forecast.median_s)}, nine times of ten {low} to {high},"
-        f" slots {forecast.busy_share:.0%} busy; {forecast.rehearsals} rehearsals{part} at"
-        f" {limits.max_concurrent} tasks at a time, {rate}"
+        f" slots {forecast.busy_share:.0%} busy; {plural(forecast.rehearsals, 'rehearsal')}{part} at"
+        f" {plural(limits.max_concurrent, 'task')} at a time, {rate}"
     )
 
 
@@ -126,21 +127,23 @@ def _duration(seconds: float) -> str:
 
 
 def _buying_lines(planning: Planning, pack: str, purchases: Sequence[Purchase]) -> Iterator[str]:
-    needed = credits_text(planning.needed[pack])
+    needed = credits_named(planning.needed[pack])
     list_price = catalog.list_prices_usd().get(Pack(pack))
     at_list = "" if list_price is None else f", {usd(planning.needed[pack] * list_price)} USD at the list price"
-    yield f"API packages for {needed} credits ({pack}){at_list}:"
+    yield f"API packages for {needed} ({pack}){at_list}:"
     if not purchases:
         yield "  no package of this pack has a published price"
         return
     shown = worth_showing(purchases)
     yield from (f"  {line}" for line in table(_purchase_rows(shown)))
     if len(shown) < len(purchases):
-        yield f"  ({len(purchases) - len(shown)} dearer ones that are better in nothing are left out; --json has all)"
+        left_out = len(purchases) - len(shown)
+        ones, are = by_count(left_out, "one", "ones"), by_count(left_out, "is", "are")
+        yield f"  ({left_out} dearer {ones} that {are} better in nothing {are} left out; --json has all)"
     best = planning.best.get(pack)
     if best is not None:
-        left = credits_text(best.units_left)
-        yield f"cheapest of those sold now: {best.words}, {usd(best.price_usd)} USD, {left} units left over"
+        left = f"{credits_text(best.units_left)} {by_count(best.units_left, 'unit', 'units')}"
+        yield f"cheapest of those sold now: {best.words}, {usd(best.price_usd)} USD, {left} left over"
 
 
 def _purchase_rows(purchases: Sequence[Purchase]) -> Iterator[tuple[str, ...]]:
@@ -160,7 +163,8 @@ def _purchase_rows(purchases: Sequence[Purchase]) -> Iterator[tuple[str, ...]]:
 
 def _app_lines(planning: Planning) -> Iterator[str]:
     need = planning.app
-    without = f"; {need.unpriced} items have no price there" if need.unpriced else ""
+    some = f"{plural(need.unpriced, 'item')} {by_count(need.unpriced, 'has', 'have')}"
+    without = f"; {some} no price there" if need.unpriced else ""
     yield (
         f"the app's plans for the same videos, {credits_text(need.credits)} of its credits with a buffer of"
         f" {credits_text(need.buffer_pct)} %, because a failure costs its credits there{without}:"
@@ -169,8 +173,7 @@ def _app_lines(planning: Planning) -> Iterator[str]:
 
 
 def _plan_rows(costs: Sequence[PlanCost]) -> Iterator[tuple[str, ...]]:
-    prices = [credits_text(credits_) for credits_, _, _ in costs[0].each]
-    columns = [f"of {price} credits" for price in prices]
+    columns = [f"of {credits_named(credits_)}" for credits_, _, _ in costs[0].each]
     yield ("plan", "months", "USD monthly", "USD by the year", *columns)
     for cost in costs:
         each = [_results(cost, count, price) for _, count, price in cost.each]

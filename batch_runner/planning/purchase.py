@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import combinations
 
 from batch_runner import catalog
+from batch_runner.wording import plural
 
 _CENT = Decimal("0.01")
 
@@ -164,4 +165,4 @@ def _warnings(purchase: Purchase, work_s: float) -> Iterator[str]:
             yield f"{package.name} can be bought once for an account"
     days = work_s / purchase.max_concurrent / 86_400
     if days > purchase.valid_days:
-        yield f"it lapses after {purchase.valid_days} days, the batch takes at least {math.ceil(days)}"
+        yield f"it lapses after {plural(purchase.valid_days, 'day')}, the batch takes at least {math.ceil(days)}"

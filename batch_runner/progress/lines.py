@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from batch_runner.events import BatchFinished, BatchStarted, Event, ItemFinished, Notice
 from batch_runner.report.inert import inert
+from batch_runner.wording import plural
 
 _TEXT_LIMIT = 400
 
 
 def first_line(event: BatchStarted, title: str) -> str:
     """How a run announces itself."""
-    done = f", {event.done} already done" if event.done else ""
-    pace = f"{event.rpm} requests a minute" if event.rpm else "any number of requests a minute"
+    done = f", {event.done:,} already done" if event.done else ""
+    pace = f"{plural(event.rpm, 'request')} a minute" if event.rpm else "any number of requests a minute"
     simulated = "; no real task, no real credits" if event.sandbox else ""
-    items = f"{event.total} item{'' if event.total == 1 else 's'}{done}"
-    return f"{title}: {items}; up to {event.max_concurrent} tasks at once, {pace}{simulated}"
+    items = f"{plural(event.total, 'item')}{done}"
+    return f"{title}: {items}; up to {plural(event.max_concurrent, 'task')} at once, {pace}{simulated}"
 
 
 def last_line(event: BatchFinished, title: str) -> str:

@@ -13,6 +13,7 @@ from batch_runner.reconciliation.account import Account, Bounds, bounds, total
 from batch_runner.reconciliation.listing import Listed, Mismatch, is_recent, listed, mismatches
 from batch_runner.records import credits_text
 from batch_runner.store import BookedTask
+from batch_runner.wording import by_count, plural
 
 
 class Finding(StrEnum):
@@ -136,13 +137,17 @@ def _by_bounds(ours: _Ours, limits: Bounds, account: Account) -> Finding:
 
 def _notes_on_ours(ours: _Ours) -> Iterator[str]:
     if ours.recent:
-        yield f"{credits_text(ours.recent)} of it were charged in the last 12 hours; the account may not show them yet"
+        were = by_count(ours.recent, "was", "were")
+        recent = f"{credits_text(ours.recent)} of it {were} charged"
+        yield f"{recent} in the last 12 hours; the account may not show them yet"
     if ours.held:
-        yield f"{credits_text(ours.held)} are held for tasks that are not settled; the account may have taken them"
+        are = by_count(ours.held, "is", "are")
+        yield f"{credits_text(ours.held)} {are} held for tasks that are not settled; the account may have taken them"
     if ours.drift:
         yield f"the server's figures came to {credits_text(ours.drift)} beyond the estimates (drift)"
     if ours.at_estimate:
-        yield f"{credits_text(ours.at_estimate)} stand at the estimate, because the server stated no figure"
+        stand = by_count(ours.at_estimate, "stands", "stand")
+        yield f"{credits_text(ours.at_estimate)} {stand} at the estimate, because the server stated no figure"
 
 
 _ELSEWHERE = "other programs, other output folders, or a lost state.db"
@@ -164,8 +169,11 @@ def _notes_on_packs(ours: _Ours, limits: Bounds) -> Iterator[str]:
 
 def _notes_on_list(found: Listed) -> Iterator[str]:
     if found.others:
-        yield f"{credits_text(found.others)} were deducted for tasks that are not in this ledger: {_ELSEWHERE}"
+        were = by_count(found.others, "was", "were")
+        yield f"{credits_text(found.others)} {were} deducted for tasks that are not in this ledger: {_ELSEWHERE}"
     if found.paid_in_money:
-        yield f"{len(found.paid_in_money)} tasks were paid from the balance in money; the ledger counts their credits"
+        count = len(found.paid_in_money)
+        were, their = by_count(count, "was", "were"), by_count(count, "its", "their")
+        yield f"{plural(count, 'task')} {were} paid from the balance in money; the ledger counts {their} credits"
     if not found.is_complete:
         yield "the account's list of deductions is longer than was read"

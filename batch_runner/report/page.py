@@ -28,9 +28,9 @@ from batch_runner.report.words import (
     duration_text,
     headline,
     next_step,
-    plural,
     size_text,
 )
+from batch_runner.wording import by_count, plural
 
 _TEXT_LIMIT = 600
 _MOST_ROWS = 2000
@@ -281,6 +281,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["by_count"] = by_count
     return environment.get_template("template.html.j2")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from batch_runner.records import ItemCounts, SummaryRecord
+from batch_runner.wording import by_count, plural
 
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -45,11 +46,6 @@ _ADVICE_BY_STATUS = {
 }
 
 
-def plural(count: int, noun: str) -> str:
-    """A count and its noun: ``1 item``, ``1,240 items``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def advice(status: str, reason: str | None) -> str:
     """What a person can do about items that stand at ``status`` for ``reason``."""
     return _ADVICE_BY_REASON.get(reason or "") or _ADVICE_BY_STATUS.get(status, "")
@@ -65,7 +61,7 @@ def pack_credits(credits_: Decimal, pack: str, *, simulated: bool = False) -> st
     """An amount with its currency; the usual pack needs no name, simulated credits always say so."""
     kind = "simulated " if simulated else ""
     name = "" if pack == "video" else f"{pack.replace('_', '-')} "
-    return f"{amount_text(credits_)} {kind}{name}credit{'' if credits_ == 1 else 's'}"
+    return f"{amount_text(credits_)} {kind}{name}{by_count(credits_, 'credit', 'credits')}"
 
 
 def _joined(parts: list[str]) -> str:
@@ -74,7 +70,7 @@ def _joined(parts: list[str]) -> str:
 
 def _rest(items: ItemCounts) -> str:
     counts = [(getattr(items, status), words) for status, words in _STATUS_WORDS]
-    parts = [f"{count:,} {words.format('is' if count == 1 else 'are')}" for count, words in counts if count]
+    parts = [f"{count:,} {words.format(by_count(count, 'is', 'are'))}" for count, words in counts if count]
     return f"; {_joined(parts)}" if parts else ""
 
 
@@ -90,7 +86,7 @@ def headline(summary: SummaryRecord) -> str:
     if items.total and items.succeeded == items.total:
         done = "The one item is finished" if items.total == 1 else f"All {items.total:,} items are finished"
     else:
-        verb = "is" if items.succeeded == 1 else "are"
+        verb = by_count(items.succeeded, "is", "are")
         done = f"{items.succeeded:,} of {plural(items.total, 'item')} {verb} finished"
     return f"{done}{cost}{_rest(items)}."
 

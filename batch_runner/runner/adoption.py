@@ -20,6 +20,7 @@ from batch_runner.runner.crew import first_of_ours
 from batch_runner.runner.inquiry import Line, UnsettledError, ask_by_name, asked_patiently
 from batch_runner.schedule import MAX_PAGE_SIZE
 from batch_runner.store import FoundTask, StoredFile
+from batch_runner.wording import by_count, plural
 
 _NAMED = 5
 """So many items are named in a notice about many."""
@@ -76,7 +77,8 @@ async def _adopt(context: Context, told: _Told) -> int:
     count = await context.store.adopt(context.batch, told.found, context.budgets, told.unsettled.keys())
     _tell_unsettled(context, told.unsettled)
     if count:
-        context.notice(f"{count} tasks of this batch were found on the account and are taken up, not paid again")
+        words = by_count(count, "was found on the account and is", "were found on the account and are")
+        context.notice(f"{plural(count, 'task')} of this batch {words} taken up, not paid again")
     return count
 
 
@@ -85,8 +87,10 @@ async def _tell_lineless(context: Context, found: Sequence[FoundTask]) -> int:
     number = await context.store.without_line(context.batch, found)
     if not number:
         return 0
-    text = f"{number} tasks of this batch on the account belong to lines that are not in the manifest any more"
-    context.notice(f"{text}; put the lines back to have their files", urgent=True)
+    tasks, belong = plural(number, "task"), by_count(number, "belongs to a line that is", "belong to lines that are")
+    text = f"{tasks} of this batch on the account {belong} not in the manifest any more"
+    back = by_count(number, "the line back to have its files", "the lines back to have their files")
+    context.notice(f"{text}; put {back}", urgent=True)
     is_news = context.was_lost and await context.store.summary(context.batch) is None
     return number if is_news else 0
 

@@ -16,6 +16,7 @@ from batch_runner.runner.passage import Passage
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.submission import Courier, Prepare
 from batch_runner.store import Attempt, HoldAge
+from batch_runner.wording import by_count
 
 _DOWNLOADS_BEHIND = 24
 """So many finished tasks may wait for their files before new ones are submitted."""
@@ -122,7 +123,9 @@ class Crew:
 
     def _say_why_over(self) -> None:
         if self._couriers and not self._context.limiter.free and not self._context.halt.is_set:
-            text = f"{len(self._couriers)} tasks that do not move hold every slot; run the same command again later"
+            count = len(self._couriers)
+            words = by_count(count, "task that does not move holds", "tasks that do not move hold")
+            text = f"{count:,} {words} every slot; run the same command again later"
             self._context.halt.submit_no_more(StoppedError(text))
 
     def _tell(self) -> None:

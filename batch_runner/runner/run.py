@@ -25,6 +25,7 @@ from batch_runner.runner.poller import Poller
 from batch_runner.runner.sources import body_to_send
 from batch_runner.runner.supply import told_within
 from batch_runner.store import Batch, Facts, RunRow, Store
+from batch_runner.wording import by_count
 
 _SUPPLY_TIMEOUT_S = 20.0
 
@@ -238,16 +239,17 @@ def closing_words(
 ) -> str:
     """One line for a person: how the batch stands, and what to do next if anything is left."""
     items = summary.items
-    parts = [f"{items.succeeded} of {items.total} succeeded"]
+    parts = [f"{items.succeeded:,} of {items.total:,} succeeded"]
     for word in ("failed", "pending", "unknown"):
         count = getattr(items, word)
         if count:
-            parts.append(f"{count} {word}")
+            parts.append(f"{count:,} {word}")
     next_step = _NEXT_STEP.get(ExitCode(summary.exit_code), "")
     if summary.exit_code == ExitCode.BUDGET and shortages:
         next_step = f"The budget stopped it: {'; '.join(map(str, shortages))}"
     if lineless and summary.exit_code == ExitCode.UNRESOLVED and not items.unknown:
-        next_step = "The account has paid for lines that are gone: put them back to have their files"
+        gone, back = by_count(lineless, "a line that is", "lines that are"), by_count(lineless, "it", "them")
+        next_step = f"The account has paid for {gone} gone: put {back} back to have the files"
     if error is not None and summary.exit_code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
         next_step = str(error)
     return ", ".join(parts) + (f". {next_step}" if next_step else "")
@@ -260,8 +262,8 @@ _STRAYS = {
 }
 
 _NEXT_STEP = {
-    ExitCode.ITEMS_FAILED: "results.jsonl says why; --retry-failed gives them a new attempt",
+    ExitCode.ITEMS_FAILED: "results.jsonl says why; --retry-failed gives failed items a new attempt",
     ExitCode.BUDGET: "The budget stopped it; raise --budget to go on",
     ExitCode.STOPPED: "Run the same command again to go on",
-    ExitCode.UNRESOLVED: "Run the same command again: nothing is paid for them until their fate is settled",
+    ExitCode.UNRESOLVED: "Run the same command again: what is unknown is not paid again until its fate is settled",
 }

@@ -16,6 +16,7 @@ from batch_runner.media import read_base64
 from batch_runner.model import SUFFIXES
 from batch_runner.runner.context import Context
 from batch_runner.store import Attempt, Source
+from batch_runner.wording import plural
 
 _KEPT_S = 30 * 86_400
 """Kling forgets what it made, and the ids of it, after 30 days (kling-api 4.5)."""
@@ -84,7 +85,7 @@ class _Result:
         """The finished file here, as base64."""
         files = [file for file in self.source.files if PurePosixPath(file.path).suffix in SUFFIXES[type_]]
         if self.number > len(files):
-            raise self._lacks(f"{len(files)} files of the type {type_}")
+            raise self._lacks(f"{plural(len(files), 'file')} of the type {type_}")
         file = files[self.number - 1]
         path = self.context.output_dir / file.path
         try:
@@ -106,7 +107,7 @@ class _Result:
             raise UnusableSourceError("source", f"Kling no longer hands out the file of its source {self.name!r}")
         assets = [asset for asset in task.assets if asset.suffix in SUFFIXES[type_]]
         if self.number > len(assets):
-            raise self._lacks(f"{len(assets)} files of the type {type_}")
+            raise self._lacks(f"{plural(len(assets), 'file')} of the type {type_}")
         return assets[self.number - 1].url
 
     def made_id(self, ref: str) -> Any:
@@ -115,7 +116,7 @@ class _Result:
         made = self.source.made
         ids = made.get(f"{ref}s", [made[ref]] if ref in made else [])
         if self.number > len(ids):
-            raise self._lacks(f"{len(ids)} ids of the kind {ref}")
+            raise self._lacks(f"{plural(len(ids), 'id')} of the kind {ref}")
         return ids[self.number - 1]
 
     def _require_young(self) -> None:

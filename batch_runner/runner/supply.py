@@ -13,7 +13,7 @@ from batch_runner.clock import iso_utc
 from batch_runner.errors import AccountError
 from batch_runner.kling import AccountPack, Trouble
 from batch_runner.model import Pack
-from batch_runner.records import credits_text
+from batch_runner.records import credits_named, credits_text
 from batch_runner.runner.context import Context
 from batch_runner.store import LeftRow
 
@@ -66,9 +66,9 @@ def supply_warnings(
 def _of_pack(pack: Pack, needed: Decimal, active: Sequence[AccountPack], ends_at_s: float) -> Iterator[str]:
     remaining = [each.remaining for each in active if each.remaining is not None]
     if len(remaining) == len(active) and sum(remaining) < needed:
-        held = credits_text(sum(remaining, Decimal(0)))
+        held = credits_named(sum(remaining, Decimal(0)))
         yield (
-            f"the account's {pack} packs hold {held} credits and the rest of the batch needs {credits_text(needed)}:"
+            f"the account's {pack} packs hold {held} and the rest of the batch needs {credits_text(needed)}:"
             " they will run out; buy more, or set a --budget"
         )
     last = max(math.inf if each.lapses_at_s is None else each.lapses_at_s for each in active)

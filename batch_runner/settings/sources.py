@@ -14,6 +14,7 @@ from batch_runner.errors import UsageError
 from batch_runner.settings.keys import DEFAULT_KEYS_FILE, toml_place
 from batch_runner.settings.options import ENV_PREFIX, OPTIONS, Option, Settings
 from batch_runner.settings.values import nearest, shown
+from batch_runner.wording import plural
 
 _SECRET_WORDS = ("access_key", "secret", "api_key", "apikey", "token", "password")
 
@@ -129,7 +130,6 @@ def resolve(flags: Mapping[str, object], environ: Mapping[str, str], toml_path: 
     _check_names(sources)
     values = {option.name: sources.value(option) for option in OPTIONS}
     if sources.problems:
-        count = len(sources.problems)
-        head = f"{count} problem{'' if count == 1 else 's'} in the settings, nothing was sent"
+        head = f"{plural(len(sources.problems), 'problem')} in the settings, nothing was sent"
         raise UsageError("\n".join([head, *(f"  {problem}" for problem in sources.problems)]))
     return Settings(**values)

@@ -10,6 +10,7 @@ from batch_runner.sandbox.products import clauses, media
 from batch_runner.sandbox.products.classic import ASPECTS
 from batch_runner.sandbox.products.models import CLASSIC, FIRST_GENERATION
 from batch_runner.sandbox.products.product import Order, Pace, Product, Request, Session
+from batch_runner.wording import plural
 
 EDITING = "multi-elements"
 _V1_6 = "kling-v1-6"
@@ -45,7 +46,7 @@ def _edit_pictures(request: Request) -> Denied | None:
     listed = request.given("image_list") or []
     if not isinstance(listed, list) or not all(isinstance(row, dict) and _PICTURE(row) for row in listed):
         return invalid("image_list", listed)
-    return None if least <= len(listed) <= most else invalid("image_list", f"{len(listed)} images")
+    return None if least <= len(listed) <= most else invalid("image_list", plural(len(listed), "image"))
 
 
 def _edited(request: Request) -> Order | Denied:

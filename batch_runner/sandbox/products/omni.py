@@ -11,6 +11,7 @@ from batch_runner.sandbox.products.classic import ASPECTS, prompt, shots
 from batch_runner.sandbox.products.media import Seen
 from batch_runner.sandbox.products.models import OMNI, Model
 from batch_runner.sandbox.products.product import Order, Product, Request
+from batch_runner.wording import plural
 
 _O1 = "kling-video-o1"
 _MOST_REFERENCES, _MOST_BESIDE_VIDEO = 7, 4
@@ -80,10 +81,10 @@ def _counts(request: Request) -> Denied | None:
     elements, images = len(rows(request, "element_list")), len(rows(request, "image_list"))
     most = _MOST_BESIDE_VIDEO if rows(request, "video_list") else _MOST_REFERENCES
     if images + elements > most:
-        return invalid("image_list", f"{images} images and {elements} elements")
+        return invalid("image_list", f"{plural(images, 'image')} and {plural(elements, 'element')}")
     most_elements = 0 if request.model_name == _O1 and _frames(request, "end_frame") else _MOST_ELEMENTS_BESIDE_FRAME
     over = _frames(request, "first_frame") and elements > most_elements
-    return invalid("element_list", f"{elements} elements with frames") if over else None
+    return invalid("element_list", f"{plural(elements, 'element')} with frames") if over else None
 
 
 def _element_kinds(request: Request) -> Denied | None:

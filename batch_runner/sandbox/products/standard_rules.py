@@ -11,6 +11,7 @@ from batch_runner.sandbox.products.classic import ASPECTS
 from batch_runner.sandbox.products.omni import rows
 from batch_runner.sandbox.products.product import Request, Rule
 from batch_runner.sandbox.products.standard_routes import O1, Standard
+from batch_runner.wording import plural
 
 _MOST_IMAGES, _MOST_BESIDE_VIDEO, _MOST_BESIDE_FRAME, _MOST_BESIDE_END = 7, 4, 3, 2
 
@@ -116,7 +117,7 @@ def _counts(request: Request) -> Denied | None:
     mixed = 0 < characters < len(elements)
     most = _MOST_BESIDE_VIDEO if has_video or mixed else _MOST_IMAGES
     if len(images) + len(elements) > most:
-        return invalid("contents", f"{len(images)} images and {len(elements)} elements")
+        return invalid("contents", f"{plural(len(images), 'image')} and {plural(len(elements), 'element')}")
     if has_video and characters and (images or characters > 1):
         return invalid("contents", "an element of a video beside a video")
     words = [row["type"] for row in images if row.get("type")]

@@ -1,0 +1,15 @@
+"""Counts in sentences for people: a noun or verb that goes with its number. Pure, and below every other room."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+
+def by_count(count: int | Decimal, one: str, several: str) -> str:
+    """The words that go with a count: ``one`` with exactly 1, ``several`` with 0, 0.5 and 2."""
+    return one if count == 1 else several
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """A count and its noun: ``1 item``, ``1,240 items``; ``nouns`` where an s does not do (``batches``)."""
+    return f"{count:,} {by_count(count, noun, nouns or f'{noun}s')}"
