@@ -15,7 +15,18 @@ from store_kit import item, items, with_store
 from batch_runner.errors import ManifestError, StoreError
 from batch_runner.lifecycle import LIVE, Event, ExternalId, IllegalEventError, State
 from batch_runner.model import Realm, Task, TaskStatus
-from batch_runner.store import Attempt, Batch, Facts, FoundTask, RunRow, Stamp, Store, StoredFile, StoreReader
+from batch_runner.store import (
+    LOST_SCOPE,
+    Attempt,
+    Batch,
+    Facts,
+    FoundTask,
+    RunRow,
+    Stamp,
+    Store,
+    StoredFile,
+    StoreReader,
+)
 
 BUDGET = {"video": Decimal(5)}
 
@@ -449,6 +460,29 @@ def test_a_file_of_which_even_the_complaint_is_no_text_is_told_as_damaged(tmp_pa
         with_store(path, loaded_only)
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "status = 'queued', reason = NULL, error_code = NULL, error_message = NULL",
+        "reason = 'source'",
+        "reason = 'policy'",
+    ],
+)
+def test_a_failure_that_somebody_made_another_is_not_tried_again_unasked(tmp_path: Path, edit: str) -> None:
+    path = tmp_path / "state.db"
+
+    async def fail(store: Store) -> None:
+        attempt = await claimed(store, await loaded(store, item("a")))
+        for event in (Event.SEND, Event.FAIL):
+            attempt = await store.apply(attempt, event, {}, Facts(reason="generation"))
+
+    with_store(path, fail)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"UPDATE items SET {edit}")
+    with pytest.raises(StoreError, match="a row of items is not as it was written"):
+        with_store(path, loaded_only)
+
+
 @pytest.mark.parametrize("reason", ["NULL", "''"])
 def test_a_failed_item_without_a_reason_is_told(tmp_path: Path, reason: str) -> None:
     path = tmp_path / "state.db"
@@ -497,6 +531,15 @@ def test_an_item_that_failed_for_no_reason_told_has_one_all_the_same(
         ("UPDATE items SET status = 'queued'", "'a' stands as queued beside an attempt that is in_flight"),
         ("UPDATE items SET item_id = 'b'", "'b' bears a name that is not its own"),
         ("UPDATE items SET fingerprint = 'f'", "'a' has another text than its attempt that is in_flight"),
+        ("UPDATE items SET looked = 0", "a row of items is not as it was written"),
+        ("UPDATE items SET in_manifest = 0", "a row of items is not as it was written"),
+        ("UPDATE batches SET was_lost = 0", "a row of batches is not as it was written"),
+        ("UPDATE batches SET was_lost = 2", "batches hold a value that cannot be"),
+        (
+            "UPDATE request_stamps SET scope = 'host' WHERE scope = '*'",
+            "a row of request_stamps is not as it was written",
+        ),
+        ("UPDATE request_stamps SET wall_s = 9", "a row of request_stamps is not as it was written"),
         ("UPDATE entries SET held = '2E0'", "entries hold a value that cannot be"),
         ("DELETE FROM attempts", "a row of entries belongs to none of attempts"),
         ("DROP INDEX attempts_by_state", "is not made as this version makes it"),
@@ -507,7 +550,12 @@ def test_rows_that_somebody_else_changed_are_told_and_nothing_is_guessed(tmp_pat
     path = tmp_path / "state.db"
 
     async def submit(store: Store) -> None:
-        attempt = await claimed(store, await loaded(store, item("a")))
+        lines = items(item("a"))
+        batch = await store.load_batch("b", realm=Realm.REAL, manifest="b.jsonl", items=lines, has_past=True)
+        await store.adopt(batch, [], {})
+        attempt = await claimed(store, batch)
+        await store.add_stamp(LOST_SCOPE, Stamp("e", 1.0, 100.0), keep=1)
+        await store.add_stamp("host", Stamp("e", 2.0, 101.0), keep=4)
         for event in (Event.SEND, Event.ACCEPT):
             attempt = await store.apply(attempt, event, {}, Facts(task_id="t"))
 

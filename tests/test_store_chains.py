@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from store_kit import item, items, with_store
 
 from batch_runner import catalog
+from batch_runner.errors import StoreError
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Generation, Item, Realm, Route
 from batch_runner.store import Attempt, Batch, Facts, SqliteStore, Store, StoredFile
@@ -167,3 +170,17 @@ def test_an_event_costs_the_same_in_a_large_batch(tmp_path: Path) -> None:
     """It walked all items of the batch to find those that wait for this one."""
     small, large = (steps_of_an_event(tmp_path / f"{count}.db", count) for count in (10, 1000))
     assert large < 1.2 * small + 50
+
+
+def test_a_source_that_somebody_exchanged_is_told(tmp_path: Path) -> None:
+    """The item would wait for another one, or go before its own is there."""
+    path = tmp_path / "state.db"
+
+    async def load(store: Store) -> None:
+        await loaded(store, after("film", 1, "hero"), item("hero", 2), item("voice", 3))
+
+    with_store(path, load)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE sources SET source_id = 'voice'")
+    with pytest.raises(StoreError, match="a row of sources is not as it was written"):
+        with_store(path, load)

@@ -15,7 +15,7 @@ from batch_runner.manifest.file_names import rivals
 from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
 from batch_runner.store import chains
-from batch_runner.store.rows import LOST_SCOPE, Batch
+from batch_runner.store.rows import Batch
 
 _COLUMNS = ("line", "in_manifest", "kind", "priority", "body", "fingerprint", "pack", "model", "slots", "credits")
 
@@ -39,10 +39,8 @@ def load(
     Raises:
         EditedLinesError: lines whose attempt is in flight or done were edited.
     """
-    batch, is_new = _batch(db, name, realm=realm, manifest=manifest)
-    if is_new and has_past:
-        _note_loss(db, name)
-    looked = frozenset() if _was_lost(db, name) else _answered_at_once()
+    batch, is_new = _batch(db, name, realm=realm, manifest=manifest, has_past=has_past)
+    looked = frozenset() if _was_lost(db, batch) else _answered_at_once()
     db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (item_key INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM temp.seen")
     problems: list[Problem] = []
@@ -67,20 +65,16 @@ def load(
     return batch
 
 
-def _note_loss(db: sqlite3.Connection, name: str) -> None:
+def _was_lost(db: sqlite3.Connection, batch: Batch) -> bool:
     """For good: a line that is away now may come back in any later run, and may have been paid for."""
-    db.execute("INSERT INTO request_stamps (scope, epoch, loop_s, wall_s) VALUES (?, '', 0, 0)", (LOST_SCOPE + name,))
-
-
-def _was_lost(db: sqlite3.Connection, name: str) -> bool:
-    query = "SELECT 1 FROM request_stamps WHERE scope = ?"
-    return db.execute(query, (LOST_SCOPE + name,)).fetchone() is not None
+    row = db.execute("SELECT was_lost FROM batches WHERE batch_id = ?", (batch.batch_id,)).fetchone()
+    return bool(row["was_lost"])
 
 
 def begun_items(db: sqlite3.Connection, batch: Batch) -> list[str] | None:
     """Every item that ever had an attempt, whatever its product was; see ``Store``."""
     kinds = {row["kind"] for row in db.execute("SELECT DISTINCT kind FROM items WHERE batch_id = ?", (batch.batch_id,))}
-    if _was_lost(db, batch.name) or kinds.isdisjoint(_answered_at_once()):
+    if _was_lost(db, batch) or kinds.isdisjoint(_answered_at_once()):
         return None
     query = "SELECT DISTINCT item_id FROM items JOIN attempts USING (item_key) WHERE batch_id = ?"
     return [row["item_id"] for row in db.execute(query, (batch.batch_id,))]
@@ -90,7 +84,7 @@ def _answered_at_once() -> frozenset[str]:
     return frozenset(kind for kind in catalog.kinds() if catalog.route(kind, "").is_sync)
 
 
-def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str) -> tuple[Batch, bool]:
+def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, has_past: bool) -> tuple[Batch, bool]:
     """The batch, and whether it is new here."""
     row = db.execute("SELECT batch_id, realm FROM batches WHERE name = ?", (name,)).fetchone()
     if row is not None:
@@ -100,7 +94,8 @@ def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str) ->
                 f"--name or --output-dir"
             )
         return Batch(row["batch_id"], name, realm), False
-    cursor = db.execute("INSERT INTO batches (name, realm, manifest) VALUES (?, ?, ?)", (name, realm, manifest))
+    query = "INSERT INTO batches (name, realm, manifest, was_lost) VALUES (?, ?, ?, ?)"
+    cursor = db.execute(query, (name, realm, manifest, has_past))
     assert cursor.lastrowid is not None
     return Batch(cursor.lastrowid, name, realm), True
 

@@ -25,7 +25,9 @@ _QUEUE_AGAIN = (
 def put_sources(db: sqlite3.Connection, item_key: int, sources: Sequence[str]) -> None:
     """Let the item take the results of exactly these items."""
     db.execute("DELETE FROM sources WHERE item_key = ?", (item_key,))
-    db.executemany("INSERT INTO sources VALUES (?, ?)", [(item_key, source) for source in sources])
+    db.executemany(
+        "INSERT INTO sources (item_key, source_id) VALUES (?, ?)", [(item_key, source) for source in sources]
+    )
 
 
 def count_waits(db: sqlite3.Connection, batch_id: int) -> None:

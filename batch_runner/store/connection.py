@@ -141,6 +141,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, first: Callable[[sqlite
             _require(soundness.altered(db), path)  # before the rows get another shape, and new seals with it
         _migrate(db)
         _check_rows(db, path)  # here, so that a store whose old rows are not sound stays as it was
+        soundness.install(db)
         if first is not None and not version:
             first(db)
 
@@ -148,7 +149,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, first: Callable[[sqlite
         transaction(connection, create)
     else:
         _check_rows(connection, path)
-    soundness.install(connection)
+        soundness.install(connection)
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:

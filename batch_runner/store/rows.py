@@ -139,10 +139,7 @@ class BookedTask:
 
 
 LOST_SCOPE = "*"
-"""The scope of the stamp that says: here a store was lost, and with it up to a minute of requests.
-
-With a batch's name after it, of one that says: the lost store knew this batch, and calls that nobody else knows.
-"""
+"""The scope of the stamp that says: here a store was lost, and with it up to a minute of requests."""
 
 
 @dataclass(frozen=True, slots=True)

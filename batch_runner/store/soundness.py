@@ -2,7 +2,7 @@
 
 Two questions. *Unreadable*: is there a value that its column cannot hold (a state nobody knows, credits that are no
 number, a path out of the batch's folder)? *Altered*: is a row no longer what was written, or does it not fit the
-others? The rows that money hangs on carry a seal, a checksum that the writing connection renews with every change.
+others? Rows carry a seal, a checksum that the writing connection renews with every change.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from batch_runner.ledger import Account
 from batch_runner.lifecycle import ExternalId, State
 from batch_runner.model import Pack, Realm
 
-SEALED = ("batches", "attempts", "files", "entries", "runs")
-"""Not items, which are compared with the manifest at every start, nor moves, which have to add up to the balances."""
+SEALED = ("batches", "items", "sources", "attempts", "files", "entries", "runs", "request_stamps")
+"""Not moves, which have to add up to the balances."""
 
 Shape = Mapping[str, Sequence[tuple[object, ...]]]
 """Tables and indexes by name, each with its columns."""
@@ -49,7 +49,7 @@ def _no_object(column: str) -> str:
 
 _PACKS = _words(*Pack)
 _UNREADABLE = {
-    "batches": (f"realm NOT IN {_words(*Realm)}", "name = ''", "name GLOB '*/*'"),
+    "batches": (f"realm NOT IN {_words(*Realm)}", "name = ''", "name GLOB '*/*'", "was_lost NOT IN (0, 1)"),
     "items": (
         f"kind NOT IN {_words(*catalog.kinds())}",
         f"pack NOT IN {_PACKS}",
@@ -147,14 +147,15 @@ def altered(db: sqlite3.Connection) -> str | None:
 
 
 def _alterations(db: sqlite3.Connection) -> Iterator[str]:
-    for table in SEALED:
-        query = f"SELECT 1 FROM {table} WHERE seal IS NOT seal_of({', '.join(_columns(db, table))}) LIMIT 1"
-        if db.execute(query).fetchone():
-            yield f"a row of {table} is not as it was written"
+    """What says most comes first."""
     for row in db.execute("PRAGMA foreign_key_check"):
         yield f"a row of {row[0]} belongs to none of {row[2]}"
     for item_id, what in db.execute(_MISFITS):
         yield f"{item_id!r} {what}"
+    for table in SEALED:
+        query = f"SELECT 1 FROM {table} WHERE seal IS NOT seal_of({', '.join(_columns(db, table))}) LIMIT 1"
+        if db.execute(query).fetchone():
+            yield f"a row of {table} is not as it was written"
 
 
 _LIVE, _OVER = _words(*lifecycle.LIVE), _words(*lifecycle.RETRYABLE)

@@ -34,9 +34,14 @@ CREATE INDEX attempts_by_hold ON attempts (pack) WHERE held <> '0';
 
 ALTER TABLE attempts ADD COLUMN charge_source TEXT;               -- server or estimate: whose figure charged is; null: unknown
 
+ALTER TABLE batches ADD COLUMN was_lost INTEGER NOT NULL DEFAULT 0; -- 1: a lost store knew it, and calls that nobody else knows
+
 -- A checksum of the row, so that damage is told; see soundness.py.
 ALTER TABLE batches ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE items ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sources ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE files ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE entries ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE request_stamps ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
