@@ -20,7 +20,9 @@ class Answer:
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Rows of cells as aligned lines; the first row is the heading."""
+    """Rows of cells as aligned lines; the first row is the heading, which does not stand alone."""
     cells = list(rows)
+    if len(cells) == 1:
+        return []
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

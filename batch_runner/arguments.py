@@ -59,6 +59,8 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
         UsageError: some say nothing, or are wanted; with the nearest right word.
         SystemExit: ``--help`` or ``--version`` was answered.
     """
+    if not argv:
+        raise UsageError(f"name a manifest, or a command ({', '.join(_HELP)}); see: batch-runner --help")
     parser, commands = _parser()
     namespace, strange = parser.parse_known_args(_with_command(argv))
     if strange:

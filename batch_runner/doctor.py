@@ -18,7 +18,7 @@ from batch_runner.answer import Answer
 from batch_runner.clock import Clock, SystemClock, iso_utc
 from batch_runner.download import free_bytes
 from batch_runner.errors import AccountError, ExitCode, StoreError
-from batch_runner.kling import KlingClient, TokenSource, Trouble
+from batch_runner.kling import KlingClient, NotConnectedError, TokenSource, Trouble, explained
 from batch_runner.records import credits_text
 from batch_runner.runner import PACKS_WINDOW_S
 from batch_runner.service import limits_of, open_client, open_service
@@ -27,6 +27,7 @@ from batch_runner.store import StoreReader
 from batch_runner.wording import plural
 
 _LITTLE_DISK_BYTES = 2_000_000_000
+_PATIENCE_S = 20.0
 _CLOCK_WORRY_S = 5.0
 """``nbf`` allows our clock to be 5 s fast (kling-api 2.1)."""
 _REACH_OF_A_PAIR = "the models of the first API generation; those of the new standard need KLING_API_KEY"
@@ -42,7 +43,7 @@ class _Findings:
         self.exit_code = ExitCode.OK
 
     def add(self, name: str, text: str, *, bad: ExitCode | None = None) -> None:
-        self.lines.append(f"{'!!' if bad else 'ok'}  {name}: {text}")
+        self.lines += f"{'!!' if bad else 'ok'}  {name}: {text}".split("\n")
         self.data[name] = {"ok": bad is None, "text": text}
         if bad is not None and self.exit_code is ExitCode.OK:
             self.exit_code = bad
@@ -102,16 +103,17 @@ async def _account(findings: _Findings, settings: Settings, environ: Mapping[str
         raise AccountError(NO_KEYS_TEXT)
     async with open_service(settings, limits_of(settings), keys, clock, journal_path=None) as service:
         findings.add("address", service.base_url + (" (SIMULATED)" if settings.sandbox else ""))
-        await _clock(findings, service.base_url, clock)
+        if not await _is_reached(findings, service.base_url, clock):
+            return
         has_api_key = TokenSource(service.credentials, clock).has_api_key
         async with open_client(service, clock) as client:
             await _packs(findings, client, clock, reach="every model" if has_api_key else _REACH_OF_A_PAIR)
 
 
-async def _clock(findings: _Findings, base_url: str, clock: Clock) -> None:
-    """Compare with the service's ``Date`` header; asked without keys."""
+async def _is_reached(findings: _Findings, base_url: str, clock: Clock) -> bool:
+    """Compare with the service's ``Date`` header, asked without keys; False if no connection came about."""
     try:
-        timeout = aiohttp.ClientTimeout(total=20)
+        timeout = aiohttp.ClientTimeout(total=_PATIENCE_S)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(base_url, allow_redirects=False) as response,
@@ -119,15 +121,16 @@ async def _clock(findings: _Findings, base_url: str, clock: Clock) -> None:
             date = response.headers.get("Date", "")
         offset_s = clock.wall_s() - parsedate_to_datetime(date).timestamp()
     except (aiohttp.ClientError, TimeoutError) as error:
-        findings.add(
-            "connection", f"no answer ({type(error).__name__}); check network and address", bad=ExitCode.STOPPED
-        )
+        trouble = explained(error, _PATIENCE_S)
+        findings.add("connection", str(trouble), bad=ExitCode.STOPPED)
+        return not isinstance(trouble, NotConnectedError)
     except (ValueError, TypeError):
         findings.add("clock", "the service does not state its time")
     else:
         text = f"{abs(offset_s):.0f} s {'ahead of' if offset_s >= 0 else 'behind'} the service"
         late = abs(offset_s) > _CLOCK_WORRY_S
         findings.add("clock", f"{text}; the runner allows for it, but set the clock right" if late else text)
+    return True
 
 
 async def _packs(findings: _Findings, client: KlingClient, clock: Clock, *, reach: str) -> None:

@@ -156,7 +156,8 @@ class Launch:
         await record_idle(store, batch, manifest=self.manifest, budget=self.settings.budget, clock=self.clock)
         derived = await write_derived(store, batch, self.settings.output_dir)
         assert derived is not None
-        self.observer(Notice(f"{batch.name}: nothing is left to do"))
+        why = "nothing is left to do" if derived.summary.items.total else "the manifest has no items"
+        self.observer(Notice(f"{batch.name}: {why}"))
         away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, derived.results)
         if away:
             words = by_count(away, "file is no longer where it was", "files are no longer where they were")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from batch_runner.answer import Answer, table
 from batch_runner.api import repair_settings
-from batch_runner.download import check_batch_folder, sha256_of
+from batch_runner.download import MissingFileError, check_batch_folder, sha256_of
 from batch_runner.errors import DiskError, ExitCode, UsageError
 from batch_runner.folder import SANDBOX_SUFFIX, batch_name, held_folder
 from batch_runner.records import ResultRecord, credits_text
@@ -18,6 +18,8 @@ from batch_runner.runner import write_files
 from batch_runner.settings import Settings
 from batch_runner.store import Batch, StoreReader
 from batch_runner.wording import by_count, plural
+
+_REPAIRS = "verify --repair fetches what is missing or altered again, for nothing, as long as Kling keeps it"
 
 
 def reader_path(settings: Settings) -> Path:
@@ -95,6 +97,12 @@ def verify(manifest: Path, settings: Settings) -> Answer:
     Raises:
         DiskError: the batch's folder is a link, which is not followed, or no folder.
     """
+    found = _verified(manifest, settings)
+    hint = [_REPAIRS] if found.data["wrong"] else []
+    return replace(found, lines=[*found.lines, *hint])
+
+
+def _verified(manifest: Path, settings: Settings) -> Answer:
     with StoreReader.open(reader_path(settings)) as reader:
         batch = batches_of(reader, manifest, settings)[0]
         files = [file for row in reader.results(batch) for file in row.files]
@@ -107,21 +115,26 @@ def verify(manifest: Path, settings: Settings) -> Answer:
             wrong[file.path] = fault
     lines = [f"{path}: {fault}" for path, fault in wrong.items()]
     lines += [f"the ledger does not add up: {fault}" for fault in faults]
-    right = len(files) - len(wrong)
-    lines.append(f"{right:,} of {plural(len(files), 'file')} {by_count(right, 'is', 'are')} as recorded")
+    lines.append(_verdict(len(files) - len(wrong), len(files)))
     data: dict[str, Any] = {"batch": batch.name, "files": len(files), "wrong": wrong}
     if faults:
         data["ledger_faults"] = faults
     return Answer(lines, data, ExitCode.DISK if wrong or faults else ExitCode.OK)
 
 
+def _verdict(right: int, total: int) -> str:
+    if not total:
+        return "no file is finished yet"
+    return f"{right:,} of {plural(total, 'file')} {by_count(right, 'is', 'are')} as recorded"
+
+
 async def repair(manifest: Path, settings: Settings, environ: Mapping[str, str]) -> Answer:
     """``verify``, after what is missing or altered was fetched again; nothing is generated or charged."""
-    before = verify(manifest, settings)
+    before = _verified(manifest, settings)
     if before.exit_code is ExitCode.OK:
         return before
     reasons = await repair_settings(manifest, settings, environ=environ)
-    after = verify(manifest, settings)
+    after = _verified(manifest, settings)
     told = [f"{inert(item)} could not be restored: {inert(why)}" for item, why in sorted(reasons.items())]
     restored = len(before.data["wrong"]) - len(after.data["wrong"])
     data = {**after.data, "restored": restored, "not_restored": reasons}
@@ -132,6 +145,8 @@ async def repair(manifest: Path, settings: Settings, environ: Mapping[str, str])
 def _fault_of(path: Path, size: int, digest: str) -> str | None:
     try:
         found = sha256_of(path)
+    except MissingFileError:
+        return "is missing"
     except DiskError as error:
         return str(error)
     if found[0] != size:
@@ -150,7 +165,7 @@ def report(manifest: Path, settings: Settings) -> Answer:
         batch = batches_of(reader, manifest, settings)[0]
         summary = reader.summary(batch)
         if summary is None:
-            raise UsageError(f"no run of {batch.name!r} has ended yet; there is nothing to report")
+            raise UsageError(f"no run of {batch.name!r} has ended yet; there is nothing to report; run it first")
         results, entries = reader.results(batch), reader.ledger(batch)
         path = write_files(settings.output_dir, summary, results, entries)
     return Answer([str(path)], {"batch": batch.name, "report": str(path)})

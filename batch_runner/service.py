@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -77,7 +77,7 @@ async def request_monitor(
         rng=rng,
         warning_pct=100.0,  # the poller spends what submissions leave, so that only a full window is news
         journal=journal,
-        notice=lambda text: observer(Notice(text)),
+        notice=_told_once(observer),
     )
     monitor.restore(on_this_loop(await store.stamps(scope), clock))
     lost_s = await lost_at_s(store, clock)
@@ -85,6 +85,18 @@ async def request_monitor(
         monitor.restore([lost_s] * limits.rpm)
         observer(Notice("state.db was lost: waiting a minute, so that the request limit holds for what it knew"))
     return monitor
+
+
+def _told_once(observer: Observer) -> Callable[[str], None]:
+    """A full window is news the first time; the poller keeps it full on purpose."""
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            observer(Notice(text))
+
+    return tell
 
 
 @asynccontextmanager

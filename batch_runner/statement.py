@@ -88,7 +88,7 @@ class Statement:
 
     def lines(self) -> list[str]:
         """The statement as aligned tables."""
-        shown = table(_budget_rows(self.batches, self.windows))
+        shown = table(_budget_rows(self.batches, self.windows)) or ["nothing was charged or held yet"]
         for name in _GROUPS:
             rows = self._grouped(name)
             if rows:

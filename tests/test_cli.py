@@ -137,11 +137,18 @@ def test_an_empty_manifest_is_a_finished_batch(folder: Path) -> None:
     ended = run_here("empty.jsonl", "--sandbox", "--json")
     assert ended.code == 0
     assert ended.json["items"] == {"total": 0, "succeeded": 0, "failed": 0, "pending": 0, "unknown": 0}
+    again = run_here("empty.jsonl", "--sandbox")
+    assert "empty-sandbox: the manifest has no items" in again.err
     batch = folder / "outputs/empty-sandbox"
     assert sorted(path.name for path in batch.iterdir()) == [
         "ledger.jsonl", "report.html", "results.jsonl", "summary.json",
     ]  # fmt: skip
     assert json.loads((batch / "summary.json").read_bytes()) == ended.json
+    looked = {name: run_here(name, "empty.jsonl", "--sandbox").out for name in ("status", "ledger", "verify", "plan")}
+    assert looked["status"] == "empty-sandbox (SIMULATED): 0 items: none; credits: none\n"
+    assert looked["ledger"] == "nothing was charged or held yet\n"
+    assert looked["verify"] == "no file is finished yet\n"
+    assert looked["plan"].startswith("empty-sandbox: 0 items: none\n")
 
 
 @pytest.mark.parametrize(
@@ -532,6 +539,10 @@ def test_verify_finds_a_changed_and_a_missing_file(folder: Path) -> None:
     ended = run_here(*verify)
     assert ended.code == 6
     assert set(ended.json["wrong"]) == {"films-sandbox/i1.mp4", "films-sandbox/i2.mp4"}
+    told = run_here(*verify[:-1]).out.splitlines()
+    assert "films-sandbox/i2.mp4: is missing" in told
+    assert told[-2] == "1 of 3 files is as recorded"
+    assert "verify --repair" in told[-1]
 
 
 def test_report_makes_the_derived_files_again(folder: Path) -> None:
@@ -569,6 +580,7 @@ def test_doctor(folder: Path) -> None:
     ill = run_here("doctor")
     assert ill.code == 5
     assert "KLING_ACCESS_KEY" in ill.out
+    assert any(line.startswith("  without one ") for line in ill.out.splitlines())
     assert list(folder.iterdir()) == []
 
 
@@ -616,6 +628,12 @@ def test_a_mistyped_word_is_told_with_the_right_one(folder: Path, args: str, wor
     assert [path.name for path in folder.iterdir()] == ["films.jsonl"]
 
 
+def test_a_command_without_a_word_names_them_all() -> None:
+    ended = run_here()
+    assert ended.code == 2
+    assert ended.err.startswith("batch-runner: name a manifest, or a command (run, plan, status, ledger, ")
+
+
 def test_doctor_says_what_is_wrong_with_keys_and_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KLING_ACCESS_KEY", KEYS["KLING_ACCESS_KEY"])
     monkeypatch.setenv("KLING_SECRET_KEY", "another-secret-key-of-enough-bytes")
@@ -631,6 +649,8 @@ def test_doctor_says_what_is_wrong_with_keys_and_network(monkeypatch: pytest.Mon
     gone = run_here("doctor", "--base-url", "http://127.0.0.1:9", "--json")
     assert gone.code == 7
     assert not gone.json["connection"]["ok"]
+    assert "it could not be reached (Connection refused); check the base URL" in gone.json["connection"]["text"]
+    assert "account" not in gone.json, "what cannot be reached is not asked a second time"
 
 
 def test_version_and_help(folder: Path) -> None:

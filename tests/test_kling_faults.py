@@ -200,7 +200,7 @@ def test_a_server_nobody_vouches_for_gets_nothing(tmp_path: Path, monkeypatch: p
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", pem)
     outcome, read = run_virtual(lambda: create_over_tls(context))
-    assert_not_sent(outcome, "certificate is not trusted")
+    assert_not_sent(outcome, "certificate is not trusted; check the base URL and the clock")
     assert read == b""
 
 

@@ -254,6 +254,16 @@ def test_a_run_ends_when_stuck_tasks_hold_every_slot(tmp_path: Path) -> None:
     play(tmp_path, work, "[sandbox:stuck]", "[sandbox:stuck]", "c")
 
 
+def test_a_full_request_window_is_told_once_a_run(tmp_path: Path) -> None:
+    """The poller fills it again and again: that is what the limit is for."""
+
+    async def work(simulation: Simulation) -> None:
+        await done(simulation, rpm=6)
+        assert notices(simulation).count("of the limit of 6 a minute is in use") == 1
+
+    play(tmp_path, work, "a", "b", "c", "d")
+
+
 def test_max_runtime_leaves_the_rest_to_the_next_run(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         before = simulation.clock.wall_s()
@@ -261,6 +271,8 @@ def test_max_runtime_leaves_the_rest_to_the_next_run(tmp_path: Path) -> None:
         assert summary.exit_code == ExitCode.STOPPED
         assert simulation.clock.wall_s() - before < 60 + 10
         assert set(rows(simulation).values()) == {("pending", "stopped")}
+        last = [event.text for event in simulation.events if isinstance(event, BatchFinished)][-1]
+        assert "the --max-runtime of 60 s is over: run the same command again" in last
         assert (await done(simulation)).exit_code == ExitCode.OK
         assert len(simulation.world.tasks) == 4
 

@@ -308,7 +308,7 @@ def test_an_unknown_python_option_is_refused() -> None:
     ("given_url", "expected"),
     [
         ("https://API.example.com/", "https://api.example.com"),
-        ("https://h.example:8443/kling/", "https://h.example:8443/kling"),
+        ("https://h.example:8443/", "https://h.example:8443"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://127.9.9.9:1/", "http://127.9.9.9:1"),
         ("http://localhost:9/", "http://localhost:9"),
@@ -333,6 +333,7 @@ def test_good_addresses(given_url: str, expected: str) -> None:
         "https://h.example:99999",
         "https://",
         "https:///path",
+        "https://h.example/v1",
         "ftp://h.example",
         "h.example",
         "https://h.exa\nmple",

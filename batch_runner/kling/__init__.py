@@ -10,6 +10,7 @@ from batch_runner.kling.packs import AccountPack, account_concurrency
 from batch_runner.kling.receiver import Receiver
 from batch_runner.kling.refusals import NEEDS_API_KEY, for_person
 from batch_runner.kling.session import open_session
+from batch_runner.kling.transport import NotConnectedError, explained
 from batch_runner.kling.webhook import WebhookSecret
 from batch_runner.kling.wire_v2 import MOST_IDS
 
@@ -22,12 +23,14 @@ __all__ = [
     "Failure",
     "Gate",
     "KlingClient",
+    "NotConnectedError",
     "Receiver",
     "TokenSource",
     "Trouble",
     "WebhookSecret",
     "account_concurrency",
     "api_origin",
+    "explained",
     "failure_of",
     "for_person",
     "open_session",

@@ -72,7 +72,7 @@ class Transport:
         try:
             return await self._exchange(method, path, body, timeout_s)
         except (aiohttp.ClientError, OSError) as exc:
-            trouble = _explained(exc, timeout_s)
+            trouble = explained(exc, timeout_s)
         # Raised out here: aiohttp's exceptions carry the request's headers and must not stay attached.
         raise trouble
 
@@ -120,11 +120,11 @@ class Transport:
         return bytes(body)
 
 
-def _explained(exc: aiohttp.ClientError | OSError, timeout_s: float) -> NotConnectedError | LostError:
-    """What happened, in words of our own: an exception's own text may hold headers or a signed URL."""
+def explained(exc: aiohttp.ClientError | OSError, timeout_s: float) -> NotConnectedError | LostError:
+    """What happened and what to check, in our own words: those of an exception may hold headers or a signed URL."""
     for kind, words in _NO_CONNECTION:
         if isinstance(exc, kind):
-            return NotConnectedError(f"no connection to the API: {words}{_errno_words(exc)}")
+            return NotConnectedError(f"no connection to the API: {words.format(errno=_errno_words(exc))}")
     for kind, words in _NO_ANSWER:
         if isinstance(exc, kind):
             return LostError(words.format(timeout_s=timeout_s))
@@ -136,14 +136,18 @@ def _errno_words(exc: Exception) -> str:
     return f" ({os.strerror(number)})" if isinstance(number, int) and number > 0 else ""
 
 
+_ADDRESS = "check the base URL and the network"
 _NO_CONNECTION: tuple[tuple[type[Exception], str], ...] = (
-    (aiohttp.ClientConnectorDNSError, "its name could not be resolved"),
-    (aiohttp.ClientConnectorCertificateError, "its certificate is not trusted"),
-    (aiohttp.ClientConnectorSSLError, "no secure connection came about"),
-    (aiohttp.ClientProxyConnectionError, "the proxy could not be reached"),
+    (aiohttp.ClientConnectorDNSError, f"its name could not be resolved; {_ADDRESS}"),
+    (
+        aiohttp.ClientConnectorCertificateError,
+        "its certificate is not trusted; check the base URL and the clock",
+    ),
+    (aiohttp.ClientConnectorSSLError, f"no secure connection came about; {_ADDRESS}"),
+    (aiohttp.ClientProxyConnectionError, "the proxy could not be reached{errno}"),
     (aiohttp.ClientHttpProxyError, "the proxy refused"),
-    (aiohttp.ClientConnectorError, "it could not be reached"),
-    (aiohttp.ConnectionTimeoutError, f"none within {CONNECT_TIMEOUT_S:.0f} s"),
+    (aiohttp.ClientConnectorError, f"it could not be reached{{errno}}; {_ADDRESS}"),
+    (aiohttp.ConnectionTimeoutError, f"none within {CONNECT_TIMEOUT_S:.0f} s; {_ADDRESS}"),
 )
 _NO_ANSWER: tuple[tuple[type[Exception], str], ...] = (
     (_ConnectionLostError, "the connection was lost before the answer"),

@@ -41,7 +41,8 @@ async def _ask(settings: Settings, environ: Mapping[str, str]) -> list[AccountPa
         try:
             return await client.packs(now_ms - PACKS_WINDOW_S * 1000, now_ms)
         except Trouble as trouble:
-            raise StoppedError(f"the account's packs cannot be read now: {trouble}; try again later") from None
+            text = f"the account's packs cannot be read now ({trouble}); run the same command again"
+            raise StoppedError(text) from None
 
 
 def account_lines(packs: Sequence[AccountPack], left: Sequence[LeftRow], max_concurrent: int) -> list[str]:

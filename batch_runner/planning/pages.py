@@ -28,7 +28,8 @@ def lines(planning: Planning, *, with_items: bool) -> list[str]:
     shown = []
     if planning.planned and (with_items or len(planning.planned) <= _FEW_ITEMS):
         shown += [*table(_item_rows(planning.planned)), ""]
-    shown += [*table(price_rows(planning.planned)), "", _standing_line(planning)]
+    prices = table(price_rows(planning.planned))
+    shown += [*prices, "", _standing_line(planning)] if prices else [_standing_line(planning)]
     shown += _money_lines(planning)
     shown += [*_reach_lines(planning), *_time_lines(planning)]
     for pack, purchases in planning.buying.items():

@@ -103,7 +103,8 @@ class Run:
         began_s, started_at = loop.time(), self._clock.wall_s()
         timer = None
         if self._max_runtime_s is not None:
-            timer = loop.call_later(self._max_runtime_s, self._context.halt.leave)
+            text = f"the --max-runtime of {self._max_runtime_s:g} s is over: run the same command again to go on"
+            timer = loop.call_later(self._max_runtime_s, self._context.halt.leave, StoppedError(text))
         try:
             await self._work()
         except BaseExceptionGroup as group:

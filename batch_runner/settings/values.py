@@ -273,7 +273,9 @@ def base_url(value: object) -> str:
     parts = _address(value)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError("http:// would send the keys in the clear; it is for this machine only, use https://")
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    if parts.path.strip("/"):
+        raise ValueError("the address must be scheme, host and port alone, without a path")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def callback_url(value: object) -> str:
