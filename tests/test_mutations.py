@@ -66,7 +66,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a look before the settle time is over counts",
-        "runner/poller.py",
+        "runner/watch.py",
         "        if not self.settle_left_s(looked_at_s):\n            self.late_lists",
         "        if looked_at_s:\n            self.late_lists",
         "test_recovery.py::test_a_look_in_the_list_before_the_settle_time_is_over_does_not_count",
@@ -123,7 +123,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer about another item's task is adopted",
-        "runner/poller.py",
+        "runner/watch.py",
         "    return task.external_task_id != external_task_id and ExternalId",
         "    return not external_task_id and ExternalId",
         "test_recovery.py::test_a_stale_answer_about_a_finished_task_is_noticed_by_its_name",

@@ -13,7 +13,8 @@ from batch_runner.lifecycle import MAY_EXIST, Event, State, events_of
 from batch_runner.limits import Backoff
 from batch_runner.model import Refusal, Route, Task, TaskStatus, Verdict
 from batch_runner.runner.context import Context
-from batch_runner.runner.poller import Poller, Watch
+from batch_runner.runner.poller import Poller
+from batch_runner.runner.watch import Watch
 from batch_runner.schedule import SHOWN_FOR_S, task_age_s
 from batch_runner.store import Attempt, Facts, HoldAge
 

@@ -9,7 +9,7 @@ from batch_runner.errors import AccountError
 from batch_runner.kling import Trouble
 from batch_runner.model import Task
 from batch_runner.runner.passage import Passage
-from batch_runner.runner.poller import is_of_another
+from batch_runner.runner.watch import is_of_another
 
 _LOOK_PAUSE_S = 1.0
 _LIST_PATIENCE_S = 10.0

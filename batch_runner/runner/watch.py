@@ -1,0 +1,125 @@
+"""What is learned about one attempt's task while somebody looks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from batch_runner import catalog
+from batch_runner.lifecycle import ExternalId
+from batch_runner.model import Task
+from batch_runner.schedule import settle_left_s
+from batch_runner.store import Attempt
+
+
+class Watch:
+    """What the poller has learned about one attempt; its worker waits here.
+
+    Args:
+        attempt: whose task is looked for.
+        settle_s: so long after a submission its task may still become visible.
+
+    Attributes:
+        task_id: the server's id once it is known.
+        sent_at_s: loop time at which the newest submission was over; earlier looks prove nothing.
+        absent_looks: complete looks since then that did not show a task.
+        late_lists, late_answers: those of them that began after the settle time, in the list and by id.
+        vain_lists: looks in the list after the settle time that could not tell: there are more tasks than it showed.
+        exists: the server said that the external id already has a task.
+        is_mistaken: the task that was taken for this attempt's turned out to be another item's.
+    """
+
+    def __init__(self, attempt: Attempt, settle_s: float) -> None:
+        self._settle_s = settle_s
+        self.external_task_id = attempt.external_task_id
+        self.route = catalog.route(attempt.kind, attempt.model)
+        self.task_id = attempt.task_id
+        self.sent()
+        self.exists = False
+        self.is_mistaken = False
+        self.asked_at_s = float("-inf")
+        self._task: Task | None = None
+        self._news = asyncio.Event()
+
+    def sent(self) -> None:
+        """A submission is over: what was seen before it does not count."""
+        self.sent_at_s = _now_s()
+        self.absent_looks = self.late_lists = self.late_answers = self.vain_lists = 0
+        self._is_looked_for = False
+
+    def settle_left_s(self, at_s: float) -> float:
+        """Seconds from ``at_s`` until "not found" may be believed."""
+        return settle_left_s(at_s, self.sent_at_s, self._settle_s)
+
+    @property
+    def wants_a_look(self) -> bool:
+        """Whether a list now can tell anything new.
+
+        A task that is not known to exist is looked for at once and after the settle time: what lies between would
+        only cost requests. While other tasks are followed, their lists show it sooner.
+        """
+        is_followed = self.task_id is not None or self.exists
+        return is_followed or not self._is_looked_for or not self.settle_left_s(_now_s())
+
+    @property
+    def has_task(self) -> bool:
+        """Whether an answer about the task waits to be taken."""
+        return self._task is not None
+
+    def tell(self, task: Task) -> None:
+        """The account shows the task, or it shows that the task is another item's."""
+        self.absent_looks = 0
+        self.is_mistaken = is_of_another(task, self.external_task_id)
+        self.task_id = None if self.is_mistaken else task.task_id
+        self._task = None if self.is_mistaken else task
+        self._news.set()
+
+    def absent(self, looked_at_s: float, *, in_list: bool) -> None:
+        """A complete look that began at ``looked_at_s`` did not show the task."""
+        if looked_at_s < self.sent_at_s:
+            return
+        self.absent_looks += 1
+        self._is_looked_for = True
+        if not self.settle_left_s(looked_at_s):
+            self.late_lists += in_list
+            self.late_answers += not in_list
+        self._news.set()
+
+    def listed_in_vain(self, looked_at_s: float) -> None:
+        """A list that began at ``looked_at_s`` did not show the task, and did not show every task either."""
+        self._is_looked_for = True
+        self.vain_lists += not self.settle_left_s(looked_at_s)
+
+    async def next_task(self, timeout_s: float | None) -> Task | None:
+        """The newest answer about the task, or None when there is news of absence or time is up."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            return None
+        self._news.clear()
+        task, self._task = self._task, None
+        return task
+
+
+def is_of_another(task: Task, external_task_id: str) -> bool:
+    """Whether a task bears the name of another attempt of this program; a name in another form tells nothing."""
+    return task.external_task_id != external_task_id and ExternalId.parse(task.external_task_id) is not None
+
+
+def tell_found(watches: Sequence[Watch], rows: Sequence[Task]) -> list[Watch]:
+    """Tell every watch whose task is among ``rows``; returns those that none of them is about."""
+    by_external_id = {row.external_task_id: row for row in rows if row.external_task_id}
+    by_task_id = {row.task_id: row for row in rows}
+    lacking = []
+    for watch in watches:
+        row = by_external_id.get(watch.external_task_id) or by_task_id.get(watch.task_id or "")
+        if row is None:
+            lacking.append(watch)
+        else:
+            watch.tell(row)
+    return lacking
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
