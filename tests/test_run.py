@@ -909,3 +909,16 @@ def test_a_gone_file_that_is_fetched_after_all_lets_its_dependents_go_in_the_sam
     faults = FaultPlan(script={"download": ["expired_link"] * 5})
     lines_of_chain = tuple(json.dumps(line) for line in chain)
     simulate(Scenario(slots=1, faults=faults, lines=lines_of_chain), tmp_path, work)
+
+
+@pytest.mark.parametrize("fault", ["server_error_before", "html_200", "lost_answer", "cut_answer"])
+def test_tasks_in_flight_are_asked_for_by_id_while_their_list_is_out_of_order(tmp_path: Path, fault: str) -> None:
+    """A list that never comes back must not keep paid videos from anybody, and costs few requests."""
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert (summary.exit_code, summary.items.succeeded) == (ExitCode.OK, 3)
+        assert summary.requests.total < 120
+
+    faults = FaultPlan(script={"list": ["", *[fault] * 5000]})
+    play(tmp_path, work, "a", "b", "c", scenario=Scenario(slots=2, faults=faults))
