@@ -404,7 +404,7 @@ def test_what_a_lost_store_paid_for_lines_that_are_gone_ends_the_next_run_with_8
         simulation.manifest.write_text("\n".join(lines("a")), encoding="utf-8")
         first = await done(simulation)
         assert (first.exit_code, first.items.succeeded, first.items.unknown) == (ExitCode.UNRESOLVED, 1, 0)
-        assert "put it back" in [event.text for event in simulation.events if isinstance(event, BatchFinished)][-1]
+        assert "put them back" in [event.text for event in simulation.events if isinstance(event, BatchFinished)][-1]
         simulation.manifest.write_text("\n".join(lines("a", "b")), encoding="utf-8")
         second = await done(simulation)
         assert second.exit_code == ExitCode.OK, "told once; a line of its own goes on"
