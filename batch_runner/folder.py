@@ -41,7 +41,9 @@ def held_folder(output_dir: Path) -> Iterator[bool]:
             f"another run holds {output_dir}; wait for it, or choose another --output-dir"
         ) from None
     except OSError as error:
-        raise DiskError(f"{output_dir} cannot be used as the output folder: {error.strerror or error}") from error
+        raise DiskError(
+            f"{output_dir} cannot be used as the output folder ({error.strerror or error}); choose another --output-dir"
+        ) from error
     try:
         yield has_past
     finally:

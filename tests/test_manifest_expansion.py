@@ -106,7 +106,7 @@ def test_defaults_need_a_line_to_serve_but_not_an_item(write: Write) -> None:
         (['{"defaults": []}'], "line 1, defaults: must be an object, not a list"),
         (['{"defaults": {}, "prompt": "x"}'], "line 1, defaults: stands alone on its line, not beside prompt"),
         (['{"prompt": "x"}', '{"defaults": {}}'], "line 2, defaults: stands on the first line"),
-        (["{", '{"defaults": {}}'], "line 2, defaults: stands on the first line"),
+        (['{"', '{"defaults": {}}'], "line 2, defaults: stands on the first line"),
         (
             ['{"defaults": {"mode": "best"}}', '{"prompt": "x"}'],
             "line 2, mode: 'best' is none of std, pro and 4k (did you mean \"std\"? it stands in the defaults, line 1)",

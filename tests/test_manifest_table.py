@@ -110,8 +110,11 @@ def test_a_table_expands_to_lines_of_json(tmp_path: Path) -> None:
             "line 2, voice_list[0]: is empty, and voice",
         ),
         (["prompt,camera_control", 'x,"{nope}"'], "line 2, camera_control: is not JSON"),
-        (["prompt", 'x "y"', '"a" b'], "line 3: is no row of a table"),
-        (["prompt", '"never closed', "x"], "line 2: is no row of a table: unexpected end of data (nothing after it"),
+        (["prompt", 'x "y"', '"a" b'], "line 3: is no row of a table: a double quote inside a cell is written twice"),
+        (
+            ["prompt", '"never closed', "x"],
+            "line 2: is no row of a table: a double quote is never closed",
+        ),
         (["prompt", "x" * 140_000], "line 2: is no row of a table: field larger than field limit"),
     ],
 )
@@ -121,6 +124,7 @@ def test_tables_that_will_not_do(tmp_path: Path, rows: list[str], words: str) ->
 
 def test_a_wrong_column_is_told_once(tmp_path: Path) -> None:
     assert len(problems(write(tmp_path, "prompt,promt", "x,1", "y,2", "z,3"))) == 1
+    assert len(problems(write(tmp_path, "id,promt", "a,1", "b,2", "c,3"))) == 1, "every row has what is misspelt"
 
 
 def test_text_that_is_no_text(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from batch_runner.catalog.fields import Fields, Strictness
 from batch_runner.catalog.file_sizes import expected_bytes
 from batch_runner.catalog.made_files import MadeFiles
 from batch_runner.catalog.price_list import UNPRICED, PriceList, Quote
-from batch_runner.catalog.problems import FieldProblem, listed, nearest, shown
+from batch_runner.catalog.problems import FieldProblem, few, listed, nearest, shown
 from batch_runner.catalog.product import MediaField, Origin, Product
 from batch_runner.catalog.rules import Rules
 from batch_runner.catalog.schema import CatalogData, CountRow, FieldRow, MediaLimits, MediaUse, ProductRow
@@ -123,11 +123,13 @@ class Book:
         strictness = self._strictness(body) if allow_unknown else Strictness.FULL
         typed = self._fields.problems(body, strictness)
         bad = frozenset(top_field(problem.field) for problem in typed) if typed else _NOTHING
+        unknown = self._fields.unknown(fields, also)
+        meant = self._fields.meant(fields, also) if unknown else _NOTHING
         problems = [
-            *self._fields.unknown(fields, also),
+            *unknown,
             *(self._with_model_words(problem, body) for problem in typed),
-            *self._capabilities.problems(body, bad),
-            *self._rules.problems(body, bad),
+            *self._capabilities.problems(body, bad | meant),
+            *(problem for problem in self._rules.problems(body, bad | meant) if top_field(problem.field) not in meant),
         ]
         return Checked(body, tuple(problems))
 
@@ -140,7 +142,10 @@ class Book:
         if not isinstance(model, str):
             return problem
         elsewhere = self._elsewhere.get(model, ())
-        hint = f"{model} makes {listed(elsewhere, 'and')}" if elsewhere else nearest(model, self._all_models)
+        there_are = f"there are {few(list(self.models))}"
+        hint = (
+            f"{model} makes {listed(elsewhere, 'and')}" if elsewhere else nearest(model, self._all_models) or there_are
+        )
         return FieldProblem("model_name", f"{shown(model)} is no model of {self._row.kind}", hint, problem.source)
 
     def quote(

@@ -24,7 +24,18 @@ from pydantic_core import ErrorDetails, PydanticCustomError, SchemaValidator
 
 from batch_runner.catalog.conditions import Body
 from batch_runner.catalog.normal import names_an_item, normaliser, says_nothing
-from batch_runner.catalog.problems import MOST_LISTED, FieldProblem, few, json_type, label, listed, nearest, shown
+from batch_runner.catalog.problems import (
+    LIKE_A_NAME,
+    MOST_LISTED,
+    FieldProblem,
+    few,
+    json_type,
+    label,
+    listed,
+    nearest,
+    nearest_name,
+    shown,
+)
 from batch_runner.catalog.schema import FieldRow, FieldType
 from batch_runner.wording import by_count, plural
 
@@ -93,6 +104,12 @@ class Fields:
         strange = [name for name in fields if name not in self._rows]
         return [self._unknown(name, also) for name in strange if not self._means_nothing(name, fields[name])]
 
+    def meant(self, fields: Body, also: tuple[str, ...]) -> frozenset[str]:
+        """The fields that misspelt names stand for, which are therefore given, after a fashion."""
+        strange = (name for name in fields if name not in self._rows and name not in self._elsewhere)
+        names = (nearest_name(name, (*self._rows, *also), LIKE_A_NAME) for name in strange)
+        return frozenset(name for name in names if name is not None and name in self._rows)
+
     def _means_nothing(self, name: str, value: object) -> bool:
         """Whether it is the empty cell of a table that serves several products."""
         return name in self._elsewhere and says_nothing(value)
@@ -107,7 +124,7 @@ class Fields:
             return FieldProblem(name, what, f"did you mean {listed(places)}?", self._source)
         if name in self._elsewhere:
             return FieldProblem(name, what, f"it is a field of {few(self._elsewhere[name])}", self._source)
-        return FieldProblem(label(name), what, nearest(name, (*self._rows, *also)), self._source)
+        return FieldProblem(label(name), what, nearest(name, (*self._rows, *also), LIKE_A_NAME), self._source)
 
     def problems(self, body: Body, strictness: Strictness = Strictness.FULL) -> list[FieldProblem]:
         """What is wrong with the types and values of a canonical body, field by field."""

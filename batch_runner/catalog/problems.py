@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SHOWN_CHARS = 40
+LIKE_A_NAME = 0.6
+"""A misspelt field is so much like the one that was meant; values (``standard`` for ``std``) may be less so."""
 MOST_LISTED = 8
 """More values or products than these are not told one by one."""
 SHOWN_NAME_CHARS = 60
@@ -61,14 +63,20 @@ def json_type(value: object) -> str:
     return "an object" if isinstance(value, dict) else shown(value)
 
 
-def nearest(word: object, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str], likeness: float = 0.5) -> str:
     """``did you mean "..."`` for the known word most like this one, or an empty text."""
+    meant = nearest_name(word, known, likeness)
+    return f'did you mean "{meant}"?' if meant else ""
+
+
+def nearest_name(word: object, known: Iterable[str], likeness: float) -> str | None:
+    """The known word most like this one, if any is as much like it as ``likeness`` from 0 to 1 says."""
     names = {name.lower(): name for name in known}
     if not isinstance(word, str) or len(word) > SHOWN_CHARS:
-        return ""
+        return None
     holding = [name for name in names if word.lower() in _PART_ENDS.split(name)]
-    close = holding if len(holding) == 1 else difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
-    return f'did you mean "{names[close[0]]}"?' if close else ""
+    close = holding if len(holding) == 1 else difflib.get_close_matches(word.lower(), names, n=1, cutoff=likeness)
+    return names[close[0]] if close else None
 
 
 def listed(words: Iterable[object], last: str = "or") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
@@ -14,16 +15,25 @@ MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """A line carries at most a few images of 10 MB; without a bound one endless line would fill the memory."""
 EXAMPLE: Final = 'one object a line, such as {"prompt": "..."}'
 
+_OPENING: Final = re.compile(r"\s*(\{|\[.*)")
+"""How a list begins, or an object that has nothing on its first line: a JSON text as a whole, not JSON Lines."""
+_ON_ONE_LINE: Final = "write one object a line, or have it read with --format yaml; nothing after it was read"
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def json_records(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
     """The object of every line that is not blank, with its number."""
+    is_first = True
     for line, text in text_lines(file):
         if isinstance(text, Problem):
             yield line, text
         elif stripped := text.rstrip():  # JSON errors would count a line's end as a line of its own
-            yield line, parsed(line, stripped)
+            record = parsed(line, stripped)
+            if is_first and isinstance(record, Problem) and _OPENING.fullmatch(stripped):
+                yield line, Problem(line, None, "begins a list, or an object over several lines", _ON_ONE_LINE)
+                return
+            is_first = False
+            yield line, record
 
 
 def text_lines(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
@@ -55,7 +65,11 @@ def _text(line: int, raw: bytes) -> str | Problem:
 
 
 class _RefusedJsonError(ValueError):
-    """JSON that Python would read and we do not: a key twice, NaN, Infinity."""
+    """JSON that Python would read and we do not: a key twice, NaN, Infinity; with what to do."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what)
+        self.hint = hint
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -63,12 +77,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _RefusedJsonError(f"the key {shown(twice)} stands twice in one object")
+        raise _RefusedJsonError(f"the key {shown(twice)} stands twice in one object", "leave one of them out")
     return table
 
 
 def _refuse_constant(name: str) -> Any:
-    raise _RefusedJsonError(f"{name} is no JSON number")
+    raise _RefusedJsonError(f"{name} is no JSON number", "write a figure, or leave the field out")
 
 
 _decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant).decode
@@ -87,8 +101,16 @@ def value(line: int, text: str) -> Any:
     try:
         return _decode(text)
     except json.JSONDecodeError as error:
-        return Problem(line, None, f"is not JSON: {error.msg}, column {error.colno}", EXAMPLE)
+        return Problem(line, None, f"is not JSON: {_broken(error)}, column {error.colno}", EXAMPLE)
     except _RefusedJsonError as error:
-        return Problem(line, None, str(error))
+        return Problem(line, None, str(error), error.hint)
     except (ValueError, RecursionError):
         return Problem(line, None, "is JSON with a number too long or with too many levels")
+
+
+def _broken(error: json.JSONDecodeError) -> str:
+    """What is wrong with a text, in the decoder's words except for the two slips that everybody makes."""
+    before, rest = error.doc[: error.pos].rstrip(), error.doc[error.pos :].strip()
+    if before.endswith(",") and rest[:1] in {"}", "]"}:
+        return f"a comma stands before the closing {rest[0]}"
+    return "a comma stands behind the object" if rest == "," and before.endswith("}") else error.msg

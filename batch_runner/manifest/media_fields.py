@@ -117,7 +117,8 @@ class MediaReader:
             facts = media.facts[path, place.label] = self._facts(place, text, limits, media)
         name = _called(text)
         if facts.trouble:
-            media.problems.append(FieldProblem(place.label, f"{name} {facts.trouble}"))
+            hint = "" if _LONG_BASE64.fullmatch(text) or Path(text).is_absolute() else "relative to the manifest"
+            media.problems.append(FieldProblem(place.label, f"{name} {facts.trouble}", hint))
             return
         broken = [trouble] if trouble else [(f"{name} {what}", "") for what in facts.problems]
         if not broken and facts.length_s is None:

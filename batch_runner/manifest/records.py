@@ -13,6 +13,7 @@ from batch_runner.manifest.yaml_records import yaml_records
 
 Record = tuple[int, dict[str, Any] | Problem]
 
+_WRAPPINGS = frozenset({"items", "prompts", "videos", "clips", "tasks", "jobs"})
 _READERS = {Format.JSONL: json_records, Format.CSV: table_records, Format.YAML: yaml_records}
 
 
@@ -20,6 +21,17 @@ def records(source: Source) -> Iterator[Record]:
     """Every object of the manifest with the line it begins on."""
     try:
         with source.opened() as file:
-            yield from _READERS[source.format](file)
+            for line, record in _READERS[source.format](file):
+                yield line, _wrapped(line, record) or record
     except UnreadableError as error:
         yield 0, error.problem
+
+
+def _wrapped(line: int, record: dict[str, Any] | Problem) -> Problem | None:
+    """A list of items under a name is one mistake, not as many as an item without a prompt would have."""
+    if isinstance(record, Problem) or len(record) != 1:
+        return None
+    [(name, value)] = record.items()
+    if name not in _WRAPPINGS or not isinstance(value, list):
+        return None
+    return Problem(line, name, "is a list of items, which stand by themselves, without a name over them")

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from batch_runner import catalog
 from batch_runner.catalog import FieldRow
-from batch_runner.catalog.problems import label, nearest
+from batch_runner.catalog.problems import LIKE_A_NAME, label, nearest, nearest_name
 from batch_runner.catalog.schema import FieldType
 from batch_runner.errors import Problem
 from batch_runner.manifest.lines import text_lines, value
@@ -82,7 +82,15 @@ def _rows(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
             yield begun, [cell.strip() for cell in cells]
             begun = lines.number + 1
     except csv.Error as error:
-        raise _RefusedError(begun, None, f"is no row of a table: {error}", "nothing after it was read") from None
+        what = f"is no row of a table: {_broken(str(error))}"
+        raise _RefusedError(begun, None, what, "nothing after it was read") from None
+
+
+def _broken(trouble: str) -> str:
+    """The reader's words, except for what is wrong with double quotes."""
+    if trouble == "unexpected end of data":
+        return "a double quote is never closed"
+    return "a double quote inside a cell is written twice" if trouble.endswith("expected after '\"'") else trouble
 
 
 def _columns(line: int, names: Sequence[str]) -> tuple[list[_Column | None], list[Problem]]:
@@ -91,10 +99,21 @@ def _columns(line: int, names: Sequence[str]) -> tuple[list[_Column | None], lis
     problems = []
     for i, name in enumerate(names):
         trouble = _column_trouble(name, names[:i])
-        columns.append(None if trouble else _Column(name, _steps(name)))
+        columns.append(_meant(name, names) if trouble else _Column(name, _steps(name)))
         if trouble:
             problems.append(Problem(line, label(name), *trouble))
     return columns, problems
+
+
+def _meant(name: str, names: Sequence[str]) -> _Column | None:
+    """The column that a misspelt one stands for, so that every row is not told to lack it as well."""
+    steps = _steps(name) if _PATH.fullmatch(name) else ()
+    meant = nearest_name(steps[0], _known(), LIKE_A_NAME) if steps and name not in _known() else None
+    return _Column(meant, (meant, *steps[1:])) if meant and meant not in names else None
+
+
+def _known() -> tuple[str, ...]:
+    return (*sorted(catalog.field_names()), *OWN_WORDS)
 
 
 def _column_trouble(name: str, earlier: Sequence[str]) -> tuple[str, str] | None:
@@ -104,9 +123,8 @@ def _column_trouble(name: str, earlier: Sequence[str]) -> tuple[str, str] | None
         return "stands twice in the first row", "one column a field"
     if not _PATH.fullmatch(name):
         return "is no name of a field", "such as prompt, camera_control.type or image_list[0].image"
-    known = (*sorted(catalog.field_names()), *OWN_WORDS)
     top = _steps(name)[0]
-    return None if top in known else ("no product has such a field", nearest(top, known))
+    return None if top in _known() else ("no product has such a field", nearest(top, _known(), LIKE_A_NAME))
 
 
 def _steps(name: str) -> Steps:
