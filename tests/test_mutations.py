@@ -244,7 +244,18 @@ def test_a_broken_build_is_caught(mutation: Mutation, tmp_path: Path) -> None:
     )
     assert misspelt.returncode == 0, "the mutation names what is not there: that would be caught, and not its fault"
     finished = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{mutation.caught_by}"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            f"tests/{mutation.caught_by}",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -265,11 +266,35 @@ def die():
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
-left = int(sys.argv[2])
 connection._statements = mortal
-connection.open_writer(Path(sys.argv[1]))
-die()
+for left, path in enumerate(sys.stdin):
+    child = os.fork()
+    if not child:
+        connection.open_writer(Path(path.rstrip()))
+        die()
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
 """
+
+
+@contextmanager
+def dying_in_the_migration() -> Iterator[Callable[[Path], int]]:
+    """Migrates one store after the other, each time in a process that is killed a statement later than the one before.
+
+    Returns the signal that ended it. One process imports the program for all of them, and is forked.
+    """
+    command = [sys.executable, "-c", _DIE_IN_THE_MIGRATION]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nursery:
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+        asks, answers = nursery.stdin, nursery.stdout
+
+        def killed_by(path: Path) -> int:
+            print(path, file=asks, flush=True)
+            return os.WTERMSIG(int(answers.readline()))
+
+        yield killed_by
+        asks.close()
 
 
 def test_a_migration_killed_at_any_statement_leaves_the_old_schema_or_the_new_one(tmp_path: Path) -> None:
@@ -278,15 +303,15 @@ def test_a_migration_killed_at_any_statement_leaves_the_old_schema_or_the_new_on
     connection.open_writer(tmp_path / "new.db").close()
     whole[connection.SCHEMA_VERSION] = shape_of(tmp_path / "new.db")
     seen: list[int] = []
-    while seen[-1:] != [connection.SCHEMA_VERSION]:
-        path = was.restore(tmp_path / str(len(seen)))
-        rows = rows_of(path, "SELECT attempt_id, state, task_id, held FROM attempts")
-        done = subprocess.run([sys.executable, "-c", _DIE_IN_THE_MIGRATION, str(path), str(len(seen))], check=False)
-        assert done.returncode == -signal.SIGKILL
-        seen.append(rows_of(path, "PRAGMA user_version")[0][0])
-        assert shape_of(path) == whole[seen[-1]]
-        assert rows_of(path, "SELECT attempt_id, state, task_id, held FROM attempts") == rows
-        connection.open_writer(path).close()
-        assert shape_of(path) == whole[connection.SCHEMA_VERSION]
+    with dying_in_the_migration() as killed_by:
+        while seen[-1:] != [connection.SCHEMA_VERSION]:
+            path = was.restore(tmp_path / str(len(seen)))
+            rows = rows_of(path, "SELECT attempt_id, state, task_id, held FROM attempts")
+            assert killed_by(path) == signal.SIGKILL
+            seen.append(rows_of(path, "PRAGMA user_version")[0][0])
+            assert shape_of(path) == whole[seen[-1]]
+            assert rows_of(path, "SELECT attempt_id, state, task_id, held FROM attempts") == rows
+            connection.open_writer(path).close()
+            assert shape_of(path) == whole[connection.SCHEMA_VERSION]
     assert seen[:-1] == [1] * (len(seen) - 1)
     assert len(seen) > 4, "it was killed between its statements"
