@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from batch_runner.download.content import check_content
 from batch_runner.download.mp4 import check_mp4
+from batch_runner.sandbox.sounds import SoundWish, render_sound
 
 FTYP = box(b"ftyp", b"isom\0\0\2\0isommp42")
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40) + b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -139,6 +140,9 @@ def test_a_damaged_file_never_raises(data: st.DataObject) -> None:
     check(bytes(damaged))
 
 
+MP3 = render_sound(SoundWish("a voice", 3, "mp3"))
+
+
 @pytest.mark.parametrize(
     ("data", "suffix"),
     [
@@ -147,8 +151,9 @@ def test_a_damaged_file_never_raises(data: st.DataObject) -> None:
         (JPG, ".jpg"),
         (JPG, ".JPEG"),
         (JPG, ".png"),
-        (b"ID3\x04" + bytes(20), ".mp3"),
-        (b"\xff\xfb\x90\x00" + bytes(20), ".mp3"),
+        (MP3, ".mp3"),
+        (MP3[MP3.index(b"\xff") :], ".mp3"),
+        (MP3 + b"TAG" + bytes(125), ".mp3"),
         (WAV, ".wav"),
         (b"\x01\x02", ".bin"),
     ],
@@ -222,6 +227,12 @@ def test_a_film_that_lacks_a_box_is_damaged(data: bytes) -> None:
 )
 def test_what_is_no_file_of_its_kind_at_all_may_be_what_the_service_made(data: bytes, suffix: str) -> None:
     assert may_be_so(data, suffix)
+
+
+def test_a_sound_that_was_cut_or_added_to_is_noticed_and_may_be_what_the_service_made() -> None:
+    """Its length as told was that of what was left of it, and it was kept as it came."""
+    cut = [MP3[:end] for end in range(len(MP3) - 200, len(MP3))] + [MP3[: len(MP3) // 2]]
+    assert all(may_be_so(data, ".mp3") for data in (*cut, MP3 + b"\0", MP3 + b"<html>"))
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b' {"code": 1}'])

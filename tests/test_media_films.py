@@ -236,3 +236,13 @@ def test_sounds_that_a_field_takes_and_refuses(content: object, words: list[str]
 def test_a_sound_is_no_film() -> None:
     assert media.inspect(sound("wav"), VIDEO).problems == ("is no mp4 or mov video, or a damaged one",)
     assert media.inspect(sound("m4a"), VIDEO).problems == ("is m4a, not mp4 or mov",)
+
+
+@pytest.mark.parametrize("options", [{}, {"write_xing": "0", "id3v2_version": "3"}])
+def test_whether_an_mp3_has_its_end_is_told_by_its_frames(options: dict[str, str]) -> None:
+    content = sound("mp3", options=options)
+    assert sounds.is_whole_mp3(content)
+    assert sounds.is_whole_mp3(content + b"TAG" + bytes(125))
+    assert not sounds.is_whole_mp3(content[:-1])
+    assert not sounds.is_whole_mp3(content[: len(content) // 2])
+    assert not sounds.is_whole_mp3(content + b"more")

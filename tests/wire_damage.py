@@ -171,6 +171,10 @@ class Wire:
         """From now on every answer arrives as it was given."""
         self._left.clear()
 
+    def damage(self, plan: Plan) -> None:
+        """Do from now on what another plan says."""
+        self._left = {kind: deque(damages) for kind, damages in plan.items()}
+
     @contextmanager
     def before(self) -> Iterator[None]:
         """Every sandbox that is made within answers through here."""

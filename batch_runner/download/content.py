@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from batch_runner.download.failures import Flaw
 from batch_runner.download.mp4 import check_mp4
+from batch_runner.media.sounds import is_whole_mp3
 
 _HEAD_BYTES = 64
 _TAIL_BYTES = 12
@@ -64,7 +65,8 @@ def check_content(file: BinaryIO, size: int, suffix: str, *, is_length_known: bo
         return Flaw(f"the content is not that of a {suffix} file", may_be_so=True)
     if _is_ended(file, size, head):
         return None
-    return Flaw("its end is not that of a whole file", may_be_so=is_length_known)
+    # How an MP3 may end is no more than custom.
+    return Flaw("its end is not that of a whole file", may_be_so=is_length_known or _is_mp3(head))
 
 
 def _is_ended(file: BinaryIO, size: int, head: bytes) -> bool:
@@ -76,4 +78,7 @@ def _is_ended(file: BinaryIO, size: int, head: bytes) -> bool:
         return tail.endswith(b"\xff\xd9")
     if head.startswith(b"RIFF"):
         return size >= int.from_bytes(head[4:8], "little") + 8
+    if _is_mp3(head):
+        file.seek(0)  # nothing at its end, only its frames from the first one on
+        return is_whole_mp3(file.read())
     return True

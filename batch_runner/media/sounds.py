@@ -26,6 +26,8 @@ _TOLD_WITHIN: Final = 200
 _SHORT_REST: Final = 2048
 """Bytes; no frame is longer than 1,441 as MP3, and few sounds end exactly behind one."""
 
+_TAGS: Final = (b"TAG", b"APETAGEX", b"ID3", b"LYRICSBEGIN")
+
 
 class _Frame(NamedTuple):
     """One frame: how many bytes it has, how many samples, and how many of those make a second."""
@@ -44,6 +46,15 @@ def sound(content: bytes) -> Found:
         if found is not None:
             return found
     return UNKNOWN
+
+
+def is_whole_mp3(content: bytes) -> bool:
+    """Whether an MP3 sound ends behind a frame, or a tag there, and has as many frames as its first one tells."""
+    begin = _after_tags(content)
+    *_, frames, end = _frames(content, begin, _mp3_frame)
+    told = _told_frames(content[begin : begin + _TOLD_WITHIN])  # how many follow that one
+    is_ended = end == len(content) or content[end:].startswith(_TAGS)
+    return is_ended and (not told or told < frames)
 
 
 def _wav(content: bytes) -> Found:
@@ -76,10 +87,8 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _framed(content: bytes, format_: str, frame_at: Callable[[bytes, int], _Frame | None]) -> Found | None:
     """The sound that the frames of one form make, or None when they make none."""
-    begin = at = _after_tags(content)
-    samples = rate = frames = 0
-    while (frame := frame_at(content, at)) is not None and at + frame.bytes <= len(content):
-        samples, rate, frames, at = samples + frame.samples, frame.rate, frames + 1, at + frame.bytes
+    begin = _after_tags(content)
+    samples, rate, frames, at = _frames(content, begin, frame_at)
     if frames < _FRAMES_TO_BELIEVE:
         return None
     told = _told_frames(content[begin : begin + _TOLD_WITHIN])
@@ -91,6 +100,14 @@ def _framed(content: bytes, format_: str, frame_at: Callable[[bytes, int], _Fram
     return Found(format_, length_s=length_s)
 
 
+def _frames(content: bytes, at: int, frame_at: Callable[[bytes, int], _Frame | None]) -> tuple[int, int, int, int]:
+    """Samples, samples a second and number of the whole frames from there on, and where the last one ends."""
+    samples = rate = frames = 0
+    while (frame := frame_at(content, at)) is not None and at + frame.bytes <= len(content):
+        samples, rate, frames, at = samples + frame.samples, frame.rate, frames + 1, at + frame.bytes
+    return samples, rate, frames, at
+
+
 def _told_frames(beginning: bytes) -> int:
     """How many frames the first one says there are, or 0 when it does not."""
     at = max(beginning.find(b"Xing"), beginning.find(b"Info"))
@@ -100,11 +117,7 @@ def _told_frames(beginning: bytes) -> int:
 
 def _may_follow(rest: bytes) -> bool:
     """Whether this may stand behind the last frame: a tag, padding, or less than a frame."""
-    return (
-        len(rest) < _SHORT_REST
-        or rest.startswith((b"TAG", b"APETAGEX", b"ID3", b"LYRICSBEGIN"))
-        or not rest.strip(b"\0")
-    )
+    return len(rest) < _SHORT_REST or rest.startswith(_TAGS) or not rest.strip(b"\0")
 
 
 def _after_tags(content: bytes) -> int:

@@ -20,6 +20,8 @@ _LAYER_3, _MPEG_1, _RESERVED_VERSION = 1, 3, 1
 _FREE, _BAD_RATE, _UNKNOWN_HZ = 0, 15, 3
 _SYNC_MP3, _SYNC_ADTS = 0xFFE0, 0xFFF0
 _TAG_BYTES = 10
+_TOLD_WITHIN = 40
+"""Bytes of a frame behind whose side information encoders write how many others follow."""
 
 
 def length_s(data: bytes) -> float | None:
@@ -64,8 +66,10 @@ def _mp3_frames(data: bytes, at: int) -> Iterator[float]:
             return
         rate_hz, is_mpeg_1 = _MP3_RATES_HZ[version][hertz], version == _MPEG_1
         samples = 1152 if is_mpeg_1 else 576
+        beginning = data[at : at + _TOLD_WITHIN]
         at += samples // 8 * _MP3_KBPS[is_mpeg_1][rate] * 1000 // rate_hz + (head >> 9 & 1)
-        yield samples / rate_hz
+        if b"Info" not in beginning and b"Xing" not in beginning:  # such a frame tells of the others, and is silent
+            yield samples / rate_hz
 
 
 def _adts_frames(data: bytes, at: int) -> Iterator[float]:

@@ -20,6 +20,8 @@ AAC_FRAME_SAMPLES = 1024
 
 _MP3_FRAME = b"\xff\xf3\x44\xc4" + bytes(92)
 """MPEG-2 layer III, 32 kbit/s, 24 kHz, mono: 96 bytes with side information of zeros, which is silence."""
+_MP3_TELLS = _MP3_FRAME[:13] + b"Info\x00\x00\x00\x01"
+"""The beginning of a first frame, behind its side information, that says how many others follow, as of encoders."""
 SILENT_AAC = b"\x00\x00\x00\x07"
 """One channel element without any spectral band, and the end mark (ISO/IEC 14496-3, table 4.4)."""
 
@@ -62,7 +64,9 @@ def _mp3(wish: SoundWish) -> bytes:
     title = b"\x00" + hashlib.sha256(wish.look.encode("utf-8", "surrogatepass")).hexdigest()[:32].encode()
     text_frame = b"TIT2" + len(title).to_bytes(4, "big") + b"\x00\x00" + title
     tag = b"ID3\x03\x00\x00" + bytes((0, 0, len(text_frame) >> 7, len(text_frame) & 0x7F)) + text_frame
-    return tag + _MP3_FRAME * _mp3_frames(wish.length_s)
+    frames = _mp3_frames(wish.length_s)
+    told = _MP3_TELLS + frames.to_bytes(4, "big")
+    return tag + told + _MP3_FRAME[len(told) :] + _MP3_FRAME * frames
 
 
 def _wav(wish: SoundWish) -> bytes:
