@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,7 @@ from simulation import Scenario, Simulation, simulate
 from simulation_audit import audit_always
 
 from batch_runner import catalog
-from batch_runner.errors import ExitCode, ManifestError
+from batch_runner.errors import ExitCode, ManifestError, StoreError
 from batch_runner.events import Notice
 from batch_runner.kling.transport import Answer, LostError, Transport
 from batch_runner.lifecycle import ExternalId
@@ -288,6 +290,36 @@ def test_a_call_whose_line_was_away_after_a_loss_is_not_made_again(
         assert (await run(simulation)).exit_code == summary.exit_code
         if not has_file:
             assert (await run(simulation, repeat_lost=True)).exit_code == ExitCode.OK
+
+    simulate(scenario(PICTURE, SAY), tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("edit", "is_told"),
+    [
+        ("DELETE FROM request_stamps", False),
+        ("UPDATE request_stamps SET scope = 'another'", True),
+        ("UPDATE batches SET was_lost = 0", True),
+    ],
+)
+def test_a_batch_does_not_forget_that_its_store_was_lost(tmp_path: Path, edit: str, *, is_told: bool) -> None:
+    """The mark stood among the requests, without a seal: where it was harmed a paid call was made again."""
+
+    async def work(simulation: Simulation) -> None:
+        await run(simulation)
+        lose_store(simulation)
+        (simulation.output_dir / "batch" / "say.mp3").unlink()
+        write(simulation, PICTURE)
+        await simulation.run(budget={"video": 0})
+        with closing(sqlite3.connect(simulation.output_dir / "state.db", isolation_level=None)) as db:
+            db.execute(edit)
+        write(simulation, PICTURE, SAY)
+        if is_told:
+            with pytest.raises(StoreError, match="is not as it was written"):
+                await run(simulation)
+        else:
+            assert (await run(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert [task.kind for task in simulation.world.tasks] == ["images", "tts"]
 
     simulate(scenario(PICTURE, SAY), tmp_path, work)
 

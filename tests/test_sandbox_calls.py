@@ -246,7 +246,7 @@ def test_an_edit_goes_from_a_selection_to_a_clip() -> None:
             for wrong, text in (
                 ({"session_id": "1"}, "Session not found by id: 1"),
                 ({"image_list": []}, "image_list value '0 images' is invalid"),
-                ({"edit_mode": "removal"}, "image_list value '1 images' is invalid"),
+                ({"edit_mode": "removal"}, "image_list value '1 image' is invalid"),
                 ({"edit_mode": "repaint"}, "edit_mode value 'repaint' is invalid"),
                 ({"duration": "10"}, "duration value '10' is invalid"),
             ):
