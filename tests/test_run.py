@@ -174,6 +174,23 @@ def test_slots_of_other_programs_are_waited_for_without_using_up_attempts(tmp_pa
     play(tmp_path, work, "a", "b", "c")
 
 
+def test_a_service_that_puts_every_submission_off_is_told_once_and_left_in_the_end(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        before_s = simulation.clock.wall_s()
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert 7200 <= simulation.clock.wall_s() - before_s < 7200 + 600
+        assert set(rows(simulation).values()) == {("pending", "stopped")}
+        told = notices(simulation)
+        assert told.count("the service puts submissions off (Kling: requests come too fast") == 1
+        assert told.count("the service has put every submission off for 2 hours (Kling: requests come too fast") == 1
+        assert simulation.world.tasks == []
+        assert (await done(simulation)).exit_code == ExitCode.OK
+
+    script = {"create": ["rate_429"] * 340}
+    play(tmp_path, work, "a", "b", scenario=Scenario(slots=2, faults=FaultPlan(script=script)))
+
+
 def test_a_soft_rate_limit_pauses_the_whole_run_as_long_as_asked(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         summary = await done(simulation)

@@ -23,6 +23,7 @@ from batch_runner.records import RequestCounts
 from batch_runner.runner.calls import CallLog
 from batch_runner.runner.halt import Halt
 from batch_runner.runner.hints import Hints
+from batch_runner.runner.put_off import LIMIT_S, PutOff
 from batch_runner.runner.room import DiskRoom
 from batch_runner.schedule import Patience
 from batch_runner.store import Attempt, Batch, Facts, Store
@@ -113,6 +114,7 @@ class Context:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     hints: Hints | None = None
     calls: CallLog | None = None
+    put_offs: PutOff = field(default_factory=PutOff)
     overdrawn: set[tuple[str, str]] = field(default_factory=set)
 
     @property
@@ -158,6 +160,16 @@ class Context:
             text = f"the API has given no usable answer for a while ({why}); run the same command again later"
             self.notice(text, urgent=True)
             self.halt.leave(StoppedError(text))
+
+    def put_off(self, why: str) -> None:
+        """The service takes no submission in now; what goes on is told, and what does not end ends submissions."""
+        now_s = asyncio.get_running_loop().time()
+        if self.put_offs.is_news(now_s):
+            self.notice(f"the service puts submissions off ({why}); waiting until it takes one")
+        if self.put_offs.is_unbearable(now_s) and not self.halt.is_set:
+            text = f"the service has put every submission off for {LIMIT_S / 3600:.0f} hours ({why})"
+            self.notice(f"{text}; run the same command again later", urgent=True)
+            self.halt.submit_no_more(StoppedError(f"{text}; run the same command again later"))
 
 
 class SubmissionGate:

@@ -178,6 +178,7 @@ class Courier:
                 await self.passage.lost("it was answered with another item's task")
             case Accepted(task):
                 self.context.well()
+                self.context.put_offs.over()
                 self.context.limiter.mark_room(self.attempt.pack)
                 await self._take_up(task)
             case NotSent(why):
@@ -203,8 +204,10 @@ class Courier:
         match refusal.verdict:
             case Verdict.RATE:
                 await self._put_back()
+                self.context.put_off(for_person(refusal))
             case Verdict.SLOT:
                 await self._put_back()
+                self.context.put_off(for_person(refusal))
                 self.context.limiter.mark_full(admission, self.attempt.pack)
             case Verdict.EXISTS:
                 self.passage.watch.exists = self.passage.was_unknown = True
