@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from batch_runner.signals import on_signals
+from batch_runner.interruption import Interruption
 
 
 def start() -> None:
     """Load the program and run it; a signal that comes meanwhile ends it as soon as it can say so properly."""
-    heard: list[int] = []
-    on_signals(lambda number, _frame: heard.append(number))
+    interruption = Interruption()
+    interruption.install()
     from batch_runner.cli import entry  # noqa: PLC0415 - loading takes half a second, in which signals come too
 
-    entry(heard)
+    entry(interruption)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from batch_runner.errors import ExitCode
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,13 @@ class Answer:
     data: dict[str, Any]
     exit_code: ExitCode = ExitCode.OK
     csv: str = ""
+
+
+class Ask(Protocol):
+    """Runs a coroutine to its end from where no event loop is, as ``asyncio.run`` does."""
+
+    def __call__(self, work: Coroutine[Any, Any, T], /) -> T:
+        """The result of ``work``."""
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> list[str]:

@@ -88,7 +88,7 @@ async def run_settings(
     launch = _launch(manifest, settings, observer, clock, halt)
     launch = replace(launch, free_bytes=free_bytes, rng=rng or launch.rng)
     manifest = launch.source
-    await asyncio.get_running_loop().run_in_executor(None, manifest.check)
+    await launch.check()
     keys, callbacks = Keyring(settings, environ), callbacks_of(settings, environ)
     if not (settings.output_dir / "state.db").exists() and any(True for _ in manifest.items()):
         keys.get()  # a first run without keys stops before it makes anything

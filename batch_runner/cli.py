@@ -7,40 +7,43 @@ import asyncio
 import errno
 import json
 import os
-import signal
 import stat
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from batch_runner import accounting, api, arguments, doctor, looking, planning, pricing, progress, reconciling, serving
-from batch_runner.answer import Answer
+from batch_runner.answer import Answer, Ask
 from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestError, StoppedError, UsageError
 from batch_runner.intake import manifest_of
+from batch_runner.interruption import Interruption
 from batch_runner.manifest import Manifest
 from batch_runner.progress.stream import CarefulStream
 from batch_runner.records import SummaryRecord, credits_text
 from batch_runner.report import inert, inert_json
 from batch_runner.runner import Halt
 from batch_runner.settings import OPTION_NAMES, Settings, resolve
-from batch_runner.signals import SIGNALS, is_wanted, on_signals
+from batch_runner.stopping import STOPPED, in_steps, until_stopped
 from batch_runner.wording import plural
 
-_STOPPED = "stopped: run the same command again to go on"
+T = TypeVar("T")
 _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
 """Ends that the next start of the program mends: ``--quiet`` leaves them to the exit code."""
 
 
-def entry(heard: Sequence[int] = ()) -> None:
-    """The program as a process; ``heard`` are signals that came while it was being loaded."""
+def entry(interruption: Interruption | None = None) -> None:
+    """The program as a process; ``interruption`` has heard signals while it was being loaded."""
     _occupy_closed_streams()
-    on_signals(signal.default_int_handler)
-    exit_code = main(sys.argv[1:], is_stopped=bool(heard))
-    on_signals(signal.SIG_IGN)  # what is left of the program is done in a moment
+    interruption = interruption or Interruption()
+    interruption.install()
+    exit_code = main(sys.argv[1:], interruption)
+    interruption.end()
     if sys.stderr is not None:  # as it is where the program was started with the stream closed
         _leave(sys.stderr)
+    if interruption.is_heard:
+        os._exit(exit_code)  # without waiting for threads: what they still do is as safe as before a kill
     sys.exit(exit_code)
 
 
@@ -53,26 +56,24 @@ def _occupy_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
 
 
-def main(argv: Sequence[str], *, is_stopped: bool = False) -> int:
+def main(argv: Sequence[str], interruption: Interruption | None = None) -> int:
     """Run one command; returns its exit code and never raises for what a user can meet.
 
-    With ``is_stopped`` the person who started it has already thought better of it: it only says so.
+    If ``interruption`` has heard a signal, whoever started it has already thought better of it: it only says so.
     """
+    interruption = interruption or Interruption()
     is_json, is_quiet = "--json" in argv, "--quiet" in argv
     try:
-        namespace = arguments.parsed(argv)
-        flags = {key: value for key, value in vars(namespace).items() if key in OPTION_NAMES}
-        settings = resolve(flags, os.environ, Path("batch_runner.toml"))
+        namespace, settings = interruption.at_once(lambda: _understood(argv), even_if_heard=True)
         is_json, is_quiet = settings.json, settings.quiet
-        _require_not(is_stopped)
-        return _command(namespace, settings)
+        return _command(namespace, settings, interruption)
     except SystemExit:  # --help and --version, which argparse has printed
         _say("", end="")
         return ExitCode.OK
     except BatchRunnerError as error:
         return _tell_error(error, is_json=is_json, is_quiet=is_quiet)
     except KeyboardInterrupt:
-        return _tell_error(StoppedError(_STOPPED), is_json=is_json, is_quiet=is_quiet)
+        return _tell_error(StoppedError(STOPPED), is_json=is_json, is_quiet=is_quiet)
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is, the user gets words and a code
         trouble = _path_trouble(error)
         if trouble is None:
@@ -80,9 +81,10 @@ def main(argv: Sequence[str], *, is_stopped: bool = False) -> int:
         return _tell_error(trouble, is_json=is_json, is_quiet=is_quiet)
 
 
-def _require_not(is_stopped: bool) -> None:  # noqa: FBT001 - there is nothing else that it could mean
-    if is_stopped:
-        raise StoppedError(_STOPPED)
+def _understood(argv: Sequence[str]) -> tuple[argparse.Namespace, Settings]:
+    namespace = arguments.parsed(argv)
+    flags = {key: value for key, value in vars(namespace).items() if key in OPTION_NAMES}
+    return namespace, resolve(flags, os.environ, Path("batch_runner.toml"))
 
 
 def _path_trouble(error: Exception) -> DiskError | None:
@@ -93,40 +95,52 @@ def _path_trouble(error: Exception) -> DiskError | None:
     return DiskError(f"{inert(path, 200)}: {error.strerror}; check the path and its rights")
 
 
-def _command(namespace: argparse.Namespace, settings: Settings) -> int:
+def _command(namespace: argparse.Namespace, settings: Settings, interruption: Interruption) -> int:
     match namespace.command:
         case "run":
-            return asyncio.run(_run(manifest_of(namespace.manifest, settings), settings))
+            manifest = interruption.at_once(lambda: manifest_of(namespace.manifest, settings))
+            return asyncio.run(_run(manifest, settings, interruption))
         case "sandbox":
-            return asyncio.run(serving.serve(namespace, _say))
-        case "plan":
-            return _plan(namespace, settings)
-        case "ledger":
-            return _ledger(namespace, settings)
+            return asyncio.run(_serve(namespace, settings, interruption))
         case _:
-            return _print_answer(_looked(namespace, settings), settings)
+            return interruption.at_once(lambda: _look(namespace, settings, interruption))
 
 
-def _looked(namespace: argparse.Namespace, settings: Settings) -> Answer:
+def _look(namespace: argparse.Namespace, settings: Settings, interruption: Interruption) -> int:
+    """A command that submits nothing, and that a signal may end wherever it is, also while it prints."""
+
+    def ask(work: Coroutine[Any, Any, T]) -> T:
+        return interruption.patiently(lambda: asyncio.run(until_stopped(work, interruption)))
+
+    match namespace.command:
+        case "plan":
+            return _plan(namespace, settings, ask)
+        case "ledger":
+            return _ledger(namespace, settings, ask)
+        case _:
+            return _print_answer(_looked(namespace, settings, ask), settings)
+
+
+def _looked(namespace: argparse.Namespace, settings: Settings, ask: Ask) -> Answer:
     match namespace.command:
         case "doctor":
-            return asyncio.run(doctor.examine(settings, os.environ))
+            return ask(doctor.examine(settings, os.environ))
         case "prices":
             return pricing.prices()
         case "verify" if namespace.repair:
-            return asyncio.run(looking.repair(namespace.manifest, settings, os.environ))
+            return looking.repair(namespace.manifest, settings, os.environ, ask)
         case name:
             answer: Answer = getattr(looking, name)(namespace.manifest, settings)
             return answer
 
 
-def _ledger(namespace: argparse.Namespace, settings: Settings) -> int:
+def _ledger(namespace: argparse.Namespace, settings: Settings, ask: Ask) -> int:
     if namespace.csv and "json" in namespace and namespace.json:
         raise UsageError("--csv and --json are two forms of one answer; choose one")
     if namespace.reconcile:
         if namespace.csv or namespace.manifest is not None:
             raise UsageError("--reconcile compares the whole output folder: leave out --csv and the manifest")
-        return _print_answer(asyncio.run(reconciling.reconcile(settings, os.environ)), settings)
+        return _print_answer(ask(reconciling.reconcile(settings, os.environ)), settings)
     answer = accounting.ledger(namespace.manifest, settings)
     if not namespace.csv:
         return _print_answer(answer, settings)
@@ -134,33 +148,25 @@ def _ledger(namespace: argparse.Namespace, settings: Settings) -> int:
     return answer.exit_code
 
 
-async def _run(manifest: Manifest, settings: Settings) -> int:
-    """``run``: the first signal stops submitting and leaves soon, the second one leaves now."""
+async def _run(manifest: Manifest, settings: Settings, interruption: Interruption) -> int:
     halt = Halt()
-    task = asyncio.current_task()
-    assert task is not None
-
-    def on_signal(number: signal.Signals) -> None:
-        if halt.is_leaving:
-            for each in SIGNALS:  # it is leaving as fast as it can; a third signal must not cut off the records
-                loop.remove_signal_handler(each)
-                signal.signal(each, signal.SIG_IGN)
-            task.cancel()
-        else:
-            halt.leave(StoppedError(f"stopped by {number.name}: run the same command again to go on"))
-
-    loop = asyncio.get_running_loop()
-    for number in SIGNALS:
-        if is_wanted(number):
-            loop.add_signal_handler(number, on_signal, number)
     shown = progress.choose(sys.stderr, quiet=settings.quiet, in_notebook=False)
+    work = api.run_settings(manifest, settings, environ=os.environ, observer=shown, halt=halt)
     try:
-        summary = await api.run_settings(manifest, settings, environ=os.environ, observer=shown, halt=halt)
-    except asyncio.CancelledError:
-        raise StoppedError("stopped at once: run the same command again to go on") from None
+        summary = await in_steps(work, halt, interruption)
     finally:
         shown.close()
     return _print_summary(summary, settings)
+
+
+async def _serve(namespace: argparse.Namespace, settings: Settings, interruption: Interruption) -> int:
+    """``sandbox``: being stopped is how it ends well."""
+    stopped = asyncio.Event()
+    with interruption.handed_to(lambda _: stopped.set(), asyncio.get_running_loop()):
+        exit_code = await serving.serve(namespace, _say, stopped)
+    if not settings.quiet:
+        _warn("batch-runner: the simulated service has stopped, as it was told to")
+    return exit_code
 
 
 def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
@@ -180,10 +186,10 @@ def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
     return summary.exit_code
 
 
-def _plan(namespace: argparse.Namespace, settings: Settings) -> int:
+def _plan(namespace: argparse.Namespace, settings: Settings, ask: Ask) -> int:
     if not namespace.expand:
         questions = planning.Questions(tuple(namespace.what_if), namespace.items, namespace.account)
-        return _print_answer(planning.plan(namespace.manifest, settings, questions, os.environ), settings)
+        return _print_answer(planning.plan(namespace.manifest, settings, questions, os.environ, ask), settings)
     if settings.json:
         raise UsageError("--expand prints one JSON object a line, --json a single one: leave one of them out")
     for line in planning.expanded(namespace.manifest, settings):

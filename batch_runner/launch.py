@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,13 +19,14 @@ from batch_runner.download import (
     is_as_recorded,
     open_download_session,
 )
-from batch_runner.errors import AccountError
+from batch_runner.errors import AccountError, BatchRunnerError, StoppedError
 from batch_runner.events import Event, Notice, Observer
 from batch_runner.folder import held_folder
 from batch_runner.kling import KlingClient, TokenSource, open_session
 from batch_runner.lifecycle import State
 from batch_runner.limits import TaskLimiter
 from batch_runner.manifest import Manifest
+from batch_runner.model import Item
 from batch_runner.records import ResultRecord, SummaryRecord
 from batch_runner.runner import (
     CALL_LOG,
@@ -35,6 +36,7 @@ from batch_runner.runner import (
     DiskRoom,
     FreeBytes,
     Halt,
+    HaltedError,
     Hints,
     Policy,
     Run,
@@ -117,16 +119,42 @@ class Launch:
             finally:
                 await store.close()
 
+    async def check(self) -> None:
+        """See that the manifest has no problems.
+
+        Raises:
+            ManifestError: it has some.
+            StoppedError: the run was abandoned before all of it was read.
+        """
+        reading = asyncio.get_running_loop().run_in_executor(None, self.source.check)
+        try:
+            await self.halt.unless_abandoned(reading)
+        except HaltedError:
+            raise self._why_halted from None
+
+    @property
+    def _why_halted(self) -> BatchRunnerError:
+        return self.halt.error or StoppedError("stopped")
+
+    def _items(self) -> Iterator[Item]:
+        for item in self.source.items():
+            if self.halt.is_abandoned:
+                raise self._why_halted  # what is half read by then is rolled back
+            yield item
+
     async def load(self, store: Store) -> Batch:
-        """Bring the manifest into the store."""
-        items = self.source.items
+        """Bring the manifest into the store.
+
+        Raises:
+            StoppedError: the run was abandoned before all of it was read.
+        """
         was_lost = await lost_at_s(store, self.clock) > float("-inf")
         folder = self.settings.output_dir / self.name
         return await store.load_batch(
             self.name,
             realm=realm_of(self.settings),
             manifest=self.manifest,
-            items=items,
+            items=self._items,
             has_past=(was_lost and folder.exists()) or (folder / CALL_LOG).exists(),
         )
 
@@ -153,6 +181,7 @@ class Launch:
 
     async def nothing_to_do(self, store: Store, batch: Batch) -> SummaryRecord:
         """A finished batch costs nothing: not a request, and not a byte where the files already say so."""
+        self.halt.conclude()
         await record_idle(store, batch, manifest=self.manifest, budget=self.settings.budget, clock=self.clock)
         derived = await write_derived(store, batch, self.settings.output_dir)
         assert derived is not None

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from batch_runner.answer import Answer, table
+from batch_runner.answer import Answer, Ask, table
 from batch_runner.api import repair_settings
 from batch_runner.download import MissingFileError, check_batch_folder, sha256_of
 from batch_runner.errors import DiskError, ExitCode, UsageError
@@ -128,12 +128,12 @@ def _verdict(right: int, total: int) -> str:
     return f"{right:,} of {plural(total, 'file')} {by_count(right, 'is', 'are')} as recorded"
 
 
-async def repair(manifest: Path, settings: Settings, environ: Mapping[str, str]) -> Answer:
+def repair(manifest: Path, settings: Settings, environ: Mapping[str, str], ask: Ask) -> Answer:
     """``verify``, after what is missing or altered was fetched again; nothing is generated or charged."""
     before = _verified(manifest, settings)
     if before.exit_code is ExitCode.OK:
         return before
-    reasons = await repair_settings(manifest, settings, environ=environ)
+    reasons = ask(repair_settings(manifest, settings, environ=environ))
     after = _verified(manifest, settings)
     told = [f"{inert(item)} could not be restored: {inert(why)}" for item, why in sorted(reasons.items())]
     restored = len(before.data["wrong"]) - len(after.data["wrong"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import fields
 from decimal import Decimal
@@ -117,16 +116,12 @@ def _sandbox(namespace: argparse.Namespace, webhook_secret: str | None) -> Sandb
         raise UsageError(f"{WEBHOOK_SECRET_NAME}: {error}") from None
 
 
-async def serve(namespace: argparse.Namespace, say: Callable[[str], None]) -> ExitCode:
-    """Serve until SIGINT or SIGTERM; says how to use it.
+async def serve(namespace: argparse.Namespace, say: Callable[[str], None], stopped: asyncio.Event) -> ExitCode:
+    """Serve until ``stopped``; says how to use it.
 
     Raises:
         UsageError: the address cannot be had, or an option or the webhook secret is wrong.
     """
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
     sandbox = _sandbox(namespace, os.environ.get(WEBHOOK_SECRET_NAME))
     try:
         async with sandbox:

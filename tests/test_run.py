@@ -582,6 +582,40 @@ def test_a_halt_before_anything_was_sent_sends_nothing(tmp_path: Path) -> None:
     play(tmp_path, work, "a")
 
 
+@pytest.mark.parametrize("after_s", [0.3, 1.5, 20.0, 60.0, 75.0])
+def test_a_run_that_is_abandoned_records_how_it_stands_and_the_next_one_finishes(
+    tmp_path: Path, after_s: float
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        halt = Halt()
+        asyncio.get_running_loop().call_later(after_s, halt.abandon)
+        summary = await done(simulation, halt=halt)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert summary.items.total == len(simulation.results()) == 3
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 3
+
+    play(tmp_path, work, "a", "b", "c")
+
+
+def test_a_run_that_is_abandoned_while_its_manifest_is_read_has_done_nothing(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        halt = Halt()
+        halt.abandon()
+        with pytest.raises(StoppedError, match="run the same command again"):
+            await simulation.run(halt=halt)
+        assert simulation.world.request_stamps == []
+
+    play(tmp_path, work, "a")
+
+
+def test_what_comes_after_the_end_was_settled_changes_nothing() -> None:
+    halt = Halt()
+    halt.conclude()
+    halt.leave(StoppedError("stopped by SIGTERM"))
+    assert (halt.is_leaving, halt.is_set, halt.error) == (False, False, None)
+
+
 # --- what an examiner with a fake of his own found ------------------------------------------------------------
 
 

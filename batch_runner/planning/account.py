@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,17 +17,13 @@ from batch_runner.store import LeftRow
 from batch_runner.wording import plural
 
 
-def account_packs(settings: Settings, environ: Mapping[str, str]) -> list[AccountPack]:
+async def account_packs(settings: Settings, environ: Mapping[str, str]) -> list[AccountPack]:
     """The account's packs, asked for now; this is the only thing that ``plan --account`` sends.
 
     Raises:
         AccountError: there are no keys, or the account may not ask.
         StoppedError: no answer now.
     """
-    return asyncio.run(_ask(settings, environ))
-
-
-async def _ask(settings: Settings, environ: Mapping[str, str]) -> list[AccountPack]:
     clock = SystemClock()
     keys = None if settings.sandbox else load_keys(environ, settings.keys_path)
     if keys is None and not settings.sandbox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from batch_runner import catalog
-from batch_runner.answer import Answer
+from batch_runner.answer import Answer, Ask
 from batch_runner.errors import UsageError
 from batch_runner.folder import batch_name
 from batch_runner.intake import manifest_of
@@ -46,7 +47,11 @@ class Questions:
 
 
 def plan(
-    manifest: Path, settings: Settings, questions: Questions = Questions(), environ: Mapping[str, str] = NOTHING
+    manifest: Path,
+    settings: Settings,
+    questions: Questions = Questions(),
+    environ: Mapping[str, str] = NOTHING,
+    ask: Ask = asyncio.run,
 ) -> Answer:
     """What a manifest costs and takes; nothing is written, and nothing is sent unless the account is asked for.
 
@@ -61,7 +66,7 @@ def plan(
     planning = _planning(manifest, list(checked.items()), settings, settings_if)
     lines, data = pages.lines(planning, with_items=questions.with_items), answers.data(planning)
     if questions.with_account:
-        packs = account_packs(settings, environ)
+        packs = ask(account_packs(settings, environ))
         lines += ["", *account_lines(packs, _left_rows(planning), limits_of(settings).max_concurrent)]
         data["account"] = account_data(packs)
     return Answer(lines, data)

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 from batch_runner.model import Item
 from batch_runner.rehearsal import Forecast, Rehearsed, forecast_of, rehearse
@@ -80,7 +80,12 @@ def _on_every_core(one: partial[Rehearsed], seeds: range) -> list[Rehearsed]:
         with ThreadPoolExecutor(1) as thread:  # not in this one: somebody's event loop may be running here
             return list(thread.map(one, seeds))
     with ProcessPoolExecutor(cores, mp_context=get_context("fork")) as pool:
-        return list(pool.map(one, seeds))
+        try:
+            return list(pool.map(one, seeds))
+        except BaseException:  # a signal, most likely: what the others would still find out is of no use
+            for process in active_children():
+                process.terminate()
+            raise
 
 
 def _scaled(forecast: Forecast, share: float) -> Forecast:

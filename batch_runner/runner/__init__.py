@@ -5,7 +5,7 @@ from batch_runner.runner.collector import Collector
 from batch_runner.runner.context import Collecting, Context, Policy, SubmissionGate, TaskClient
 from batch_runner.runner.crew import work_through
 from batch_runner.runner.derived import write_derived, write_files
-from batch_runner.runner.halt import Halt
+from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.hints import Hints
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.room import DiskRoom, FreeBytes
@@ -22,6 +22,7 @@ __all__ = [
     "DiskRoom",
     "FreeBytes",
     "Halt",
+    "HaltedError",
     "Hints",
     "Policy",
     "Poller",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 from batch_runner.errors import BatchRunnerError, ExitCode, NotDurableError, StoppedError
@@ -21,6 +21,8 @@ class Halt:
     def __init__(self) -> None:
         self._no_more = asyncio.Event()
         self._leaving = asyncio.Event()
+        self._abandoned = asyncio.Event()
+        self.is_concluded = False
         self.error: BatchRunnerError | None = None
         self.noted: BatchRunnerError | None = None
 
@@ -34,6 +36,11 @@ class Halt:
         """Whether even tasks in flight are left to the next run."""
         return self._leaving.is_set()
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nothing is waited for any more, not even answers and downloads under way."""
+        return self._abandoned.is_set()
+
     def submit_no_more(self, error: BatchRunnerError) -> None:
         """Submit nothing more; what runs is followed to its end and downloaded."""
         self.error = error if isinstance(error, NotDurableError) else self.error or error
@@ -45,8 +52,19 @@ class Halt:
 
     def leave(self, error: BatchRunnerError | None = None) -> None:
         """Submit nothing more and leave soon; everything is recorded, the next run goes on."""
+        if self.is_concluded:
+            return
         self.submit_no_more(error or StoppedError("stopped: run the same command again to go on"))
         self._leaving.set()
+
+    def abandon(self) -> None:
+        """Leave at once; how everything stands is recorded all the same, and the next run goes on."""
+        self.leave()
+        self._abandoned.set()
+
+    def conclude(self) -> None:
+        """The work is over: how it ended is about to be recorded, and nothing that comes later changes that."""
+        self.is_concluded = True
 
     async def leaving(self) -> None:
         """Return when the run is to be left."""
@@ -67,6 +85,24 @@ class Halt:
             raise HaltedError
         finally:
             await _put_down(task, halted)
+
+    async def unless_abandoned(self, work: Awaitable[T]) -> T:
+        """The result of ``work``, unless it is abandoned first.
+
+        Raises:
+            HaltedError: it was abandoned; ``work`` was cancelled and has come to rest.
+        """
+        task = asyncio.ensure_future(work)
+        abandoned = asyncio.ensure_future(self._abandoned.wait())
+        try:
+            await asyncio.wait({task, abandoned}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await _put_down(task)
+            if task.cancelled() and self.is_abandoned:
+                raise HaltedError
+            return task.result()
+        finally:
+            await _put_down(task, abandoned)
 
     @property
     def reason(self) -> str:

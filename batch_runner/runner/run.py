@@ -106,7 +106,9 @@ class Run:
             text = f"the --max-runtime of {self._max_runtime_s:g} s is over: run the same command again to go on"
             timer = loop.call_later(self._max_runtime_s, self._context.halt.leave, StoppedError(text))
         try:
-            await self._work()
+            await self._context.halt.unless_abandoned(self._work())
+        except HaltedError:
+            pass  # what was under way stands as it is, which is told like everything else
         except BaseExceptionGroup as group:
             error = first_of_ours(group)
             if error is None:
@@ -196,6 +198,7 @@ class Run:
     async def _record(self, started_at: float, wall_s: float) -> SummaryRecord:
         context = self._context
         halt = context.halt
+        halt.conclude()
         for item_id, message in await context.store.fail_dependents(context.batch):
             context.observer(ItemFinished(item_id, "failed", "source", message))
         counts = await context.store.counts(context.batch)
