@@ -109,7 +109,8 @@ def _wanted() -> list[signal.Signals]:
 @contextmanager
 def _waking(loop: AbstractEventLoop) -> Iterator[None]:
     """A signal that comes just before the loop goes to sleep wakes it, so that its handler runs."""
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
     loop.add_reader(reading, os.read, reading, 4096)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:

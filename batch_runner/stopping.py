@@ -32,7 +32,12 @@ async def until_stopped(work: Coroutine[Any, Any, T], interruption: Interruption
     Raises:
         StoppedError: it was cancelled.
     """
-    return await _attended(work, _cancelling(), interruption, STOPPED)
+    try:
+        return await _attended(work, _cancelling(), interruption, STOPPED)
+    except Exception:
+        if interruption.is_heard:  # processes that were stopped as well make what is no news
+            raise StoppedError(STOPPED) from None
+        raise
 
 
 async def _attended(work: Coroutine[Any, Any, T], listener: Listener, interruption: Interruption, text: str) -> T:

@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,13 @@ def served_sandbox(
     finally:
         done.set()
         thread.join(30)
+
+
+def until(is_so: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline_s, "it did not come to pass"
+        time.sleep(0.02)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:

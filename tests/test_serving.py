@@ -17,7 +17,8 @@ from doors_kit import clean_environ, process_args, run_here
 @contextmanager
 def started(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Iterator[dict[str, str]]:
     """The service in a process of its own, and the variables that it says to export."""
-    command = process_args("sandbox", "--port", "0", "--speed", "500", *args)
+    serve = process_args("sandbox", "--port", "0", "--speed", "500", *args)
+    command = ["env", "--default-signal=INT", *serve]  # a shell's "&" above us may have switched it off
     with subprocess.Popen(command, cwd=folder, env=clean_environ(folder, env), text=True, stdout=subprocess.PIPE) as it:
         assert it.stdout is not None
         assert "simulated Kling API" in it.stdout.readline()

@@ -11,14 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from doors_kit import FAST, KEYS, clean_environ, few, process_args, run_process, served_sandbox, write_manifest
-from signal_moments import Start, play
+from doors_kit import KEYS, clean_environ, few, process_args, run_process, served_sandbox, until, write_manifest
 from simulation import Scenario, Simulation, audit, simulate
 
 from batch_runner.errors import ExitCode, OutputFolderLockedError
@@ -40,13 +39,6 @@ def nothing_is_ignored() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-def until(is_so: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline_s = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline_s, "it did not come to pass"
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -139,45 +131,6 @@ def test_a_second_signal_waits_for_no_answer_and_records_how_everything_stands(c
         assert json.loads(hold)["entry"] == "hold"
         assert finish(cwd, sandbox)["requests"]["submit"] == 1, "only the other item's"
         assert len(sandbox.world.tasks) == 2
-
-
-def starts(cwd: Path, moments: Iterable[int], **options: Any) -> list[Start]:
-    """Starts of a small simulated batch, each in a folder of its own."""
-    made = []
-    for moment in moments:
-        folder = cwd / f"{options.get('since')}-{moment}"
-        films(folder, 1)
-        made.append(Start(folder, ["films.jsonl", *FAST, "--json"], moment, **options))
-    return made
-
-
-def test_from_the_first_record_of_its_end_to_the_last_call_no_signal_changes_how_a_run_ends(cwd: Path) -> None:
-    """The old end is a loop that closes, and takes every handler back that was told to it."""
-    recording = starts(cwd, range(1, 108, 8), since="_record")
-    closing = starts(cwd, range(34, 62, 2), since="_close_self_pipe", every_call=True)
-    for start, end in zip([*recording, *closing], play([*recording, *closing]), strict=True):
-        assert end.code == 0, f"{start.moment}: {end}"
-        assert json.loads(end.out) == json.loads((start.folder / "outputs/films-sandbox/summary.json").read_text())
-        assert len((start.folder / "outputs/films-sandbox/results.jsonl").read_text().splitlines()) == 1
-        assert "Traceback" not in end.err
-        assert "stopped" not in end.err
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_signals_at_any_write_of_a_run_end_it_with_a_true_word(cwd: Path, count: int) -> None:
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[:count]
-    played = starts(cwd, range(5 + count, 180, 25), since="_run", signals=signals)
-    for start, end in zip(played, play(played), strict=True):
-        assert end.place
-        assert end.code in {0, STOPPED}, f"{start.moment}: {end}"
-        told = json.loads(end.out)
-        assert told["exit_code"] == end.code
-        assert "Traceback" not in end.err
-        if "items" in told:
-            assert told == json.loads((start.folder / "outputs/films-sandbox/summary.json").read_text())
-        else:
-            assert end.code == STOPPED
-            assert "run the same command again" in told["error"]
 
 
 # --- streams and terminals --------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def plan(
     settings_if = {text: _settings_if(settings, text) for text in questions.what_if}
     checked = manifest_of(manifest, settings)
     checked.check()
-    planning = _planning(manifest, list(checked.items()), settings, settings_if)
+    planning = _planning(manifest, list(checked.items()), settings, settings_if, ask)
     lines, data = pages.lines(planning, with_items=questions.with_items), answers.data(planning)
     if questions.with_account:
         packs = ask(account_packs(settings, environ))
@@ -88,7 +88,9 @@ def expanded(manifest: Path, settings: Settings) -> Iterator[str]:
     return checked.expanded()
 
 
-def _planning(manifest: Path, items: list[Item], settings: Settings, settings_if: Mapping[str, Settings]) -> Planning:
+def _planning(
+    manifest: Path, items: list[Item], settings: Settings, settings_if: Mapping[str, Settings], ask: Ask
+) -> Planning:
     past = past_of(manifest, settings)
     planned = [_planned(item, past, settings) for item in items]
     left = [each.item for each in planned if each.standing.is_left]
@@ -97,7 +99,7 @@ def _planning(manifest: Path, items: list[Item], settings: Settings, settings_if
     name, usual_s = batch_name(manifest, settings), {each.item.id: each.usual_s for each in planned}
 
     def timed(limits: Limits) -> Timing | None:
-        return timing(left, usual_s, limits, name, available)
+        return timing(left, usual_s, limits, name, available, ask)
 
     needed = _needed(left, book)
     work_s = sum(each.usual_s * each.item.slots for each in planned if each.standing.is_left)

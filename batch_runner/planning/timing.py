@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from multiprocessing import active_children, get_context
 
+from batch_runner.answer import Ask
 from batch_runner.model import Item
 from batch_runner.rehearsal import Forecast, Rehearsed, forecast_of, rehearse
 from batch_runner.service import Limits
@@ -37,7 +39,12 @@ class Timing:
 
 
 def timing(
-    items: Sequence[Item], usual_s: Mapping[str, float], limits: Limits, name: str, budgets: Mapping[str, Decimal]
+    items: Sequence[Item],
+    usual_s: Mapping[str, float],
+    limits: Limits,
+    name: str,
+    budgets: Mapping[str, Decimal],
+    ask: Ask = asyncio.run,
 ) -> Timing | None:
     """The forecast for what is left of a batch; None where nothing is.
 
@@ -47,6 +54,7 @@ def timing(
         limits: tasks at a time and requests a minute.
         name: the batch's.
         budgets: what may still be spent, by pack.
+        ask: what runs a coroutine.
     """
     some = _selection(items)
     if not some:
@@ -62,7 +70,7 @@ def timing(
     )
     seeds = range(min(max(_ITEMS_IN_ALL // len(some), _FEWEST), _MOST))
     share = len(some) / len(items)
-    return Timing(_scaled(forecast_of(_on_every_core(one, seeds)), share), limits, share)
+    return Timing(_scaled(forecast_of(_rehearsed(one, seeds, ask)), share), limits, share)
 
 
 def _selection(items: Sequence[Item]) -> list[Item]:
@@ -74,18 +82,36 @@ def _selection(items: Sequence[Item]) -> list[Item]:
     return [replace(item, sources=tuple(source for source in item.sources if source in ids)) for item in some]
 
 
-def _on_every_core(one: partial[Rehearsed], seeds: range) -> list[Rehearsed]:
+def _rehearsed(one: partial[Rehearsed], seeds: range, ask: Ask) -> list[Rehearsed]:
     cores = os.cpu_count() or 1
-    if cores == 1 or threading.active_count() > 1:  # a fork would take the locks of other threads along
-        with ThreadPoolExecutor(1) as thread:  # not in this one: somebody's event loop may be running here
-            return list(thread.map(one, seeds))
+    if cores > 1 and _is_alone():
+        return ask(_on_every_core(one, seeds, cores))
+    with ThreadPoolExecutor(1) as thread:  # not in this one: somebody's event loop may be running here
+        return list(thread.map(one, seeds))
+
+
+def _is_alone() -> bool:
+    """Whether nothing else goes on in this process: a fork would take the locks of other threads along."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return threading.active_count() == 1
+    return False
+
+
+async def _on_every_core(one: partial[Rehearsed], seeds: range, cores: int) -> list[Rehearsed]:
+    """In a loop, so that a signal ends it where no lock is held; what others would still find out is of no use then."""
+    loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(cores, mp_context=get_context("fork")) as pool:
+        jobs = [loop.run_in_executor(pool, one, seed) for seed in seeds]
         try:
-            return list(pool.map(one, seeds))
-        except BaseException:  # a signal, most likely: what the others would still find out is of no use
+            await asyncio.wait(jobs)
+        except asyncio.CancelledError:
             for process in active_children():
-                process.terminate()
+                process.kill()
+            await asyncio.gather(*jobs, return_exceptions=True)
             raise
+    return [job.result() for job in jobs]
 
 
 def _scaled(forecast: Forecast, share: float) -> Forecast:
