@@ -127,6 +127,24 @@ def test_plain_tells_where_it_stands_only_every_so_often() -> None:
     assert lines[-1] == "demo: 0 of 10 done, 3 in flight"
 
 
+@pytest.mark.parametrize(
+    ("consumed", "held", "budget", "words"),
+    [
+        ("1", "0", None, "1 credit"),
+        ("0", "1", None, "0 (+1 held) credit"),
+        ("1", "0", "5", "1 of 5 credits"),
+        ("0.5", "0", "1", "0.5 of 1 credit"),
+        ("2", "0", None, "2 credits"),
+    ],
+)
+def test_a_balance_of_one_credit_is_told_in_the_singular(
+    consumed: str, held: str, budget: str | None, words: str
+) -> None:
+    tally = Tally(lambda: 0.0)
+    tally.note(Balance("video", Decimal(consumed), Decimal(held), None if budget is None else Decimal(budget)))
+    assert words in tally.facts()
+
+
 def test_plain_standing_names_credits_failures_and_time_left() -> None:
     stream, clock = io.StringIO(), Clock()
     progress = PlainProgress(stream, clock)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from batch_runner.events import Balance, BatchStarted, Event, InFlight, ItemFinished, ItemSubmitted
 from batch_runner.model import Pack
 from batch_runner.records import credits_text
 from batch_runner.report.inert import inert
+from batch_runner.wording import by_count
 
 _NAME_LIMIT = 160
 _MINUTE_S = 60
@@ -25,8 +27,9 @@ def _duration_text(seconds: float) -> str:
     return f"{hours} h {rest // _MINUTE_S:02d} min"
 
 
-def _pack_text(pack: str) -> str:
-    return "credits" if pack == Pack.VIDEO else f"{pack} credits"
+def _pack_text(pack: str, figure: Decimal) -> str:
+    noun = by_count(figure, "credit", "credits")
+    return noun if pack == Pack.VIDEO else f"{pack} {noun}"
 
 
 @dataclass(slots=True)
@@ -105,4 +108,5 @@ class Tally:
     def _balance_text(balance: Balance) -> str:
         of = "" if balance.budget is None else f" of {credits_text(balance.budget)}"
         held = f" (+{credits_text(balance.held)} held)" if balance.held else ""
-        return f"{credits_text(balance.consumed)}{of}{held} {_pack_text(balance.pack)}"
+        last = balance.held or balance.consumed if balance.budget is None else balance.budget
+        return f"{credits_text(balance.consumed)}{of}{held} {_pack_text(balance.pack, last)}"
