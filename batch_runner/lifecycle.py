@@ -125,6 +125,7 @@ TRANSITIONS: dict[tuple[State, Event], Step] = {
     (_S.MISSING, _E.ACCEPT): Step(_S.IN_FLIGHT),
     (_S.MISSING, _E.LOSE_ANSWER): Step(_S.UNKNOWN),
     (_S.MISSING, _E.VANISH): Step(_S.MISSING),
+    (_S.MISSING, _E.GIVE_UP): Step(_S.LOST, Money.CHARGE),
     (_S.SUCCEEDED, _E.SUCCEED): Step(_S.SUCCEEDED),
     (_S.SUCCEEDED, _E.PUBLISH): Step(_S.PUBLISHED),
     (_S.SUCCEEDED, _E.LOSE_ASSET): Step(_S.ASSET_GONE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import datetime
 
 from simulation import Simulation
 from simulation_books import item_digest
@@ -14,7 +15,8 @@ from batch_runner.records import SummaryRecord
 
 _DAY_S = 86_400.0
 _PAUSES_DAYS = (20, 28, 35, 65)
-_SURELY_SHOWN_S = 29 * _DAY_S
+_SURELY_SHOWN_S = 27 * _DAY_S
+"""By a clock that somebody may have set by a day or two."""
 
 
 class MonthsStory(Story):
@@ -48,19 +50,22 @@ class MonthsStory(Story):
         """None: in months they would make more tasks than anybody could look at."""
 
     async def _is_quiet(self, summary: SummaryRecord) -> bool:
-        return summary.exit_code in QUIET or summary.exit_code == ExitCode.UNRESOLVED
+        """What is unknown for good is as old as that; anything else comes to its end in one of the next runs."""
+        return summary.exit_code in QUIET or (summary.exit_code == ExitCode.UNRESOLVED and self._is_all_old())
+
+    def _is_all_old(self) -> bool:
+        simulation = self._simulation
+        held_at = {entry["item"]: entry["at"] for entry in simulation.ledger() if entry["entry"] == "hold"}
+        unknown = (row["id"] for row in simulation.results() if row["status"] == "unknown")
+        now_s = simulation.machine_clock.wall_s()
+        return all(now_s - datetime.fromisoformat(held_at[item]).timestamp() > _SURELY_SHOWN_S for item in unknown)
 
     def _audit_end(self, _: SummaryRecord) -> None:
-        """What is unknown is as old as that; of everything else the ledger tells what the account was charged."""
+        """Of everything but what is unknown the ledger tells what the account was charged."""
         simulation, now_s = self._simulation, self._simulation.clock.wall_s()
         rows = simulation.results()
         unknown = {item_digest(row["id"]) for row in rows if row["status"] == "unknown"}
         here = {item_digest(row["id"]) for row in rows}
-        for item in here:
-            tasks = [task for task in simulation.tasks if simulation.item_of(task) == item]
-            if item in unknown and tasks:
-                oldest_s = now_s - min(task.created_at_s for task in tasks)
-                assert oldest_s > _SURELY_SHOWN_S, f"promise 8: the fate of {item} could be settled"
         self.tally["items unknown in the end"] += len(unknown)
         told = {entry["task_id"] for entry in simulation.ledger() if entry["entry"] == "charge"}
         paid = {task.task_id for task in simulation.tasks if simulation.item_of(task) in here - unknown}

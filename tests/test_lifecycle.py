@@ -53,7 +53,7 @@ def test_an_attempt_that_may_exist_is_only_given_up_through_a_definite_answer() 
         if state in MAY_EXIST and outcome.state not in LIVE:
             assert event in {Event.REFUSE, Event.WITHDRAW, Event.FAIL, Event.GIVE_UP}, (state, event)
         if state is State.MISSING:
-            assert outcome.state in {State.MISSING, State.IN_FLIGHT, State.UNKNOWN}
+            assert outcome.state in {State.MISSING, State.IN_FLIGHT, State.UNKNOWN, State.LOST}
     assert (State.UNKNOWN, Event.WITHDRAW) not in TRANSITIONS
     assert (State.UNKNOWN, Event.FAIL) not in TRANSITIONS
     assert TRANSITIONS[State.UNKNOWN, Event.GIVE_UP].money is Money.CHARGE, "given up counts as paid"

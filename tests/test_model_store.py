@@ -448,7 +448,7 @@ _POSSIBLE: dict[State, set[Event]] = {
     },
     State.UNKNOWN: {Event.SEND, Event.ACCEPT, Event.LOSE_ANSWER, Event.REFUSE, Event.GIVE_UP},
     State.IN_FLIGHT: {Event.ACCEPT, Event.LOSE_ANSWER, Event.VANISH, Event.SUCCEED, Event.FAIL},
-    State.MISSING: {Event.ACCEPT, Event.LOSE_ANSWER, Event.VANISH},
+    State.MISSING: {Event.ACCEPT, Event.LOSE_ANSWER, Event.VANISH, Event.GIVE_UP},
     State.SUCCEEDED: {Event.SUCCEED, Event.PUBLISH, Event.LOSE_ASSET},
     State.PUBLISHED: {Event.PUBLISH},
     State.ASSET_GONE: {Event.LOSE_ASSET, Event.PUBLISH},

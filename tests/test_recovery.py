@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from simulation import MachineClock, Scenario, Simulation, simulate
+from test_clock import stand_still
 from test_run import done, lines, notices, play, rows
 
 from batch_runner.errors import ExitCode
@@ -24,6 +25,7 @@ from batch_runner.sandbox.config import RepeatPolicy
 from batch_runner.sandbox.faults import RequestClass
 from batch_runner.sandbox.world import World
 from batch_runner.schedule import poll_interval_s
+from batch_runner.store import HoldAge
 
 SLOTS = 3
 RPM = 60
@@ -379,3 +381,71 @@ def test_a_task_in_flight_that_was_purged_is_unknown_and_not_overdue_and_made_ag
         assert again.credits["video"].consumed == 2
 
     play(tmp_path, work, "a", scenario=Scenario(slots=1))
+
+
+def test_a_purged_task_is_counted_as_paid_under_its_id_in_the_first_run_that_is_told_to(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=20) is None
+        await asyncio.sleep(PURGED_S)
+        summary = await simulation.run(repeat_lost=True)
+        assert summary is not None
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
+        charged = {entry["task_id"] for entry in simulation.ledger() if entry["entry"] == "charge"}
+        assert charged == {task.task_id for task in simulation.world.tasks}
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
+
+
+@pytest.mark.parametrize("die_after_s", [8, 20], ids=["sent", "in flight"])
+def test_what_was_purged_holds_no_slot_and_keeps_nobody_waiting(tmp_path: Path, die_after_s: float) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=die_after_s) is None
+        assert len(simulation.world.tasks) == 2
+        await asyncio.sleep(PURGED_S)
+        summary = await done(simulation)
+        assert (summary.exit_code, summary.items.unknown, summary.items.succeeded) == (ExitCode.UNRESOLVED, 2, 2)
+        assert summary.credits["video"].held == 2
+
+    start = Scenario(slots=2, faults=FaultPlan(script={"create": ["lost_answer"] * 2}))
+    play(tmp_path, work, *"abcd", scenario=start, visible_after_s=10.0)
+
+
+@pytest.mark.parametrize("shift_s", [0.0, -40 * 86_400.0], ids=["right", "set back"])
+def test_a_process_that_stood_still_for_a_month_in_a_submission_sends_nothing_again(
+    tmp_path: Path, shift_s: float
+) -> None:
+    async def sleep_for_a_month(simulation: Simulation) -> None:
+        await asyncio.sleep(8)
+        assert len(simulation.world.tasks) == 1
+        stand_still(PURGED_S)
+        simulation.machine_clock.offset_s += shift_s
+
+    async def work(simulation: Simulation) -> None:
+        sleep = asyncio.ensure_future(sleep_for_a_month(simulation))
+        summary = await done(simulation)
+        await sleep
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.UNRESOLVED, 1)
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=10.0)
+
+
+def test_what_waited_unsent_for_a_month_is_as_young_as_its_first_submission(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=0.5) is None
+        assert not simulation.world.tasks
+        await asyncio.sleep(PURGED_S)
+        assert await simulation.run(die_after_s=8) is None
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+        assert summary.credits["video"].consumed == 1
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["rate_429", "reset_before"]}))
+    play(tmp_path, work, "a", scenario=start)
+
+
+def test_the_age_of_a_hold_is_what_the_clock_that_says_more_tells() -> None:
+    assert HoldAge(5.0, 7.0).longest_s == 7.0
+    assert HoldAge(5.0, -9e9).longest_s == 5.0
+    assert HoldAge(None, -60.0).longest_s == -60.0
+    assert HoldAge(None, -90_000.0).longest_s == float("inf"), "after a reboot nothing else tells it"

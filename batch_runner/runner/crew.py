@@ -22,6 +22,9 @@ _DOWNLOADS_BEHIND = 24
 """So many finished tasks may wait for their files before new ones are submitted."""
 
 
+_FRESH_S = 86_400.0
+
+
 class Crew:
     """Starts workers, knows which of them still move, and feeds free slots from the queue."""
 
@@ -53,8 +56,12 @@ class Crew:
         self._tell()
 
     async def _take_up_unsent(self, attempt: Attempt, hold_age: HoldAge | None) -> None:
-        """Nothing was sent for it: without its line, or a slot under this run's limit, its hold is given back."""
-        if attempt.in_manifest and attempt.slots <= self._context.limiter.free:
+        """Nothing was sent for it: without its line, or a slot under this run's limit, its hold is given back.
+
+        So is an old one: from a hold's age the next run tells how old a task can be.
+        """
+        is_new = hold_age is None or hold_age.longest_s < _FRESH_S
+        if is_new and attempt.in_manifest and attempt.slots <= self._context.limiter.free:
             self._context.limiter.adopt(attempt.slots)
             self._start(attempt, hold_age)
         else:

@@ -16,7 +16,7 @@ from batch_runner.runner.context import Context
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.watch import Watch
 from batch_runner.schedule import SHOWN_FOR_S, task_age_s
-from batch_runner.store import Attempt, Facts, HoldAge
+from batch_runner.store import Attempt, Facts, HoldAge, Moment
 
 REPEAT_TEXT = "it may have been paid (the account's records tell): --repeat-lost counts it as paid and makes it again"
 _FULL_LOOKS = 3
@@ -27,7 +27,7 @@ class Passage:
     """What the parts of one attempt's worker share.
 
     Attributes:
-        hold_age: how long ago an earlier run made its hold; None where this run did.
+        hold_age: how long ago an earlier run made its hold, when it was taken up; None where this run made it.
         is_stuck: nothing this run does moves the attempt any more (overdue, missing, unresolved); it is still
             watched while the run has other work.
         was_unknown: some submission of it may have been accepted, whatever a later one is answered with.
@@ -51,6 +51,8 @@ class Passage:
     route: Route = field(init=False)
     backoff: Backoff = field(init=False)
     _was_lost_before: bool = field(init=False)
+    _taken_up: Moment = field(init=False)
+    _longest_age_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.attempt, self.context.policy.settle_s)
@@ -58,6 +60,8 @@ class Passage:
         self.backoff = Backoff(2.0, 60.0, self.context.rng)
         self.was_unknown = self.attempt.state in {State.SENDING, State.UNKNOWN}
         self._was_lost_before = self.attempt.state in MAY_EXIST
+        self._taken_up = Moment.of(self.context.clock)
+        self._longest_age_s = 0.0 if self.hold_age is None else self.hold_age.longest_s
         submitted_at = self.attempt.submitted_at
         wall_age_s = 0.0 if submitted_at is None else self.context.clock.wall_s() - submitted_at
         boot_age_s = None if self.hold_age is None else self.hold_age.boot_s
@@ -65,8 +69,10 @@ class Passage:
 
     @property
     def may_be_purged(self) -> bool:
-        """Whether a task of an earlier run may be so old that the service has forgotten it."""
-        return self.hold_age is not None and self.hold_age.longest_s >= SHOWN_FOR_S
+        """Whether its task may be so old that the service has forgotten it, by whichever clock says so."""
+        now = Moment.of(self.context.clock)
+        since_s = max(now.wall_s - self._taken_up.wall_s, now.uptime_s - self._taken_up.uptime_s)
+        return self._longest_age_s + since_s >= SHOWN_FOR_S
 
     @property
     def is_given_up(self) -> bool:
@@ -74,13 +80,30 @@ class Passage:
         return self.context.policy.repeat_lost and self._was_lost_before and not self.context.halt.is_set
 
     @property
-    def is_over(self) -> bool:
+    def is_given_up_as_purged(self) -> bool:
+        """Whether what was taken up is so old that the service has forgotten it, and the user gave the word."""
+        is_of_earlier_run = self.hold_age is not None
+        is_asked = self.context.policy.repeat_lost and not self.context.halt.is_set
+        return is_of_earlier_run and is_asked and self.may_be_purged
+
+    @property
+    def is_lost_call(self) -> bool:
         """Whether the call was one that is answered at once, and its answer was lost: nobody can ask for it again."""
         return self.route.is_sync and self.attempt.state is State.UNKNOWN
 
     @property
+    def is_over(self) -> bool:
+        """Whether nobody can tell its fate any more, and it takes no slot of the account: what is so old has ended."""
+        return self.is_lost_call or (self.is_stuck and self.attempt.state in MAY_EXIST and self.may_be_purged)
+
+    def first_sent(self) -> None:
+        """Nothing that was sent for it before can have made a task, so that its age counts from now."""
+        self._taken_up = Moment.of(self.context.clock)
+        self._longest_age_s = 0.0
+
+    @property
     def over_text(self) -> str:
-        """For a person, where it ``is_over``: what happened and what to do."""
+        """For a person, where it ``is_lost_call``: what happened and what to do."""
         got = "an earlier run got no clear answer" if self.lost_why is None else f"no clear answer ({self.lost_why})"
         return f"{got}, and such a call cannot be asked for again; {REPEAT_TEXT}"
 
@@ -131,7 +154,7 @@ class Passage:
         self.lost_why = why
         self.was_unknown = True
         await self.record(Event.LOSE_ANSWER)
-        if not self.is_over:
+        if not self.is_lost_call:
             self.context.notice(f"{self.attempt.item_id}: no clear answer to its submission ({why}); looking for it")
 
     async def take_task(self, task: Task) -> None:

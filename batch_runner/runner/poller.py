@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from batch_runner.errors import AccountError
 from batch_runner.kling import MOST_IDS, Trouble
 from batch_runner.limits import Backoff
-from batch_runner.model import Generation, Route, Task
+from batch_runner.model import Generation, Route, Task, Verdict
 from batch_runner.runner.context import Context
 from batch_runner.runner.watch import Watch, tell_found
 from batch_runner.schedule import (
@@ -23,7 +23,7 @@ from batch_runner.schedule import (
 
 _ASK_AGAIN_S = 5.0
 """A task that pages lack is asked for by id at most this often."""
-_FAILURES = 2
+_FAILURES_UNTIL_BY_ID = 2
 _LIST_AGAIN_S = 30.0
 """A list that failed so often is left alone for so long, while the tasks in it are asked for by id."""
 
@@ -34,12 +34,13 @@ class _Listing:
 
     page_size: PageSize = field(default_factory=PageSize)
     failures: int = 0
+    is_told: bool = False
     ask_again_at_s: float = float("-inf")
 
     @property
     def is_out_of_order(self) -> bool:
         """Whether what is in flight is better asked for by id for now."""
-        return self.failures >= _FAILURES and _now_s() < self.ask_again_at_s
+        return self.failures >= _FAILURES_UNTIL_BY_ID and _now_s() < self.ask_again_at_s
 
     def failed(self) -> None:
         self.failures += 1
@@ -175,69 +176,61 @@ class Poller:
     async def _look_at_page(self, watches: Sequence[Watch], list_path: str) -> None:
         listing = self._listings[list_path]
         named = [watch for watch in watches if watch.task_id is not None]
-        if named and listing.is_out_of_order:
-            await self._ask_each(named)
+        if named and listing.is_out_of_order:  # one a turn, so that other products' lists have theirs
+            await self._ask(min(named, key=lambda watch: watch.asked_at_s))
             return
         size = listing.page_size.for_tasks(len(watches))
         looked_at_s = _now_s()
-        rows = await self._page(listing, watches[0].route, size)
+        rows = await self._page(listing, watches[0].route, size, is_followed=bool(named))
         lacking = tell_found(watches, rows)
         is_complete = len(rows) < size
         if lacking and not is_complete:
             listing.page_size.lacked()
         await self._ask_for(lacking, looked_at_s, is_complete=is_complete)
 
-    async def _page(self, listing: _Listing, route: Route, size: int) -> list[Task]:
+    async def _page(self, listing: _Listing, route: Route, size: int, *, is_followed: bool) -> list[Task]:
         try:
             rows = await self._context.client.page(route, 1, size)
         except Trouble as trouble:
-            listing.failed()
-            if listing.failures == _FAILURES:
+            if trouble.refusal is None or trouble.refusal.verdict is not Verdict.RATE:
+                listing.failed()
+            if is_followed and listing.is_out_of_order and not listing.is_told:
+                listing.is_told = True
                 text = f"a list of tasks does not come ({trouble}); what is in flight is asked for one by one meanwhile"
                 self._context.notice(text)
             raise
         listing.failures = 0
         return rows
 
-    async def _ask_each(self, watches: Sequence[Watch]) -> None:
-        """A list that never comes back must not keep paid videos from anybody.
-
-        Raises:
-            Trouble: no question was answered.
-        """
-        was_answered = False
-        for watch in watches:
-            await self._pause(max(self._interval_s(), _ASK_AGAIN_S / len(watches)))
-            was_answered |= await self._ask(watch)
-        if not was_answered:
-            raise Trouble("neither a list of tasks nor a task by its id can be had")
-
     async def _ask_for(self, lacking: Sequence[Watch], looked_at_s: float, *, is_complete: bool) -> None:
         for watch in lacking:
             if watch.task_id is not None:
-                if _now_s() - watch.asked_at_s >= _ASK_AGAIN_S:
-                    await self._ask(watch)
+                await self._ask_beside(watch)
             elif is_complete:
                 watch.absent(looked_at_s, in_list=True)
             else:
                 watch.listed_in_vain(looked_at_s)
 
-    async def _ask(self, watch: Watch) -> bool:
-        """Ask for one task by its id: a page that lacks it proves nothing. Whether that was answered."""
-        if watch.task_id is None:  # meanwhile it turned out to be another item's
-            return False
-        now_s = watch.asked_at_s = _now_s()
+    async def _ask_beside(self, watch: Watch) -> None:
+        """Ask for what a page lacked, now and then; an illegible answer keeps no other task from being asked for."""
+        if _now_s() - watch.asked_at_s < _ASK_AGAIN_S:
+            return
         try:
-            task = await self._context.client.find(watch.route, watch.task_id)
+            await self._ask(watch)
         except Trouble as trouble:
-            if trouble.refusal is None:  # one task's illegible answer must not keep the others from being asked for
-                return False
-            raise
+            if trouble.refusal is not None:
+                raise
+
+    async def _ask(self, watch: Watch) -> None:
+        """Ask for one task by its id: a page that lacks it proves nothing."""
+        if watch.task_id is None:  # meanwhile it turned out to be another item's
+            return
+        now_s = watch.asked_at_s = _now_s()
+        task = await self._context.client.find(watch.route, watch.task_id)
         if task is None:
             watch.absent(now_s, in_list=False)
         else:
             watch.tell(task)
-        return True
 
 
 def _batched(watches: Sequence[Watch], size: int) -> Iterator[Sequence[Watch]]:

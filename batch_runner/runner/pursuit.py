@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from batch_runner.lifecycle import Event, State
 from batch_runner.runner.passage import REPEAT_TEXT, Passage
 from batch_runner.runner.search import Search
+from batch_runner.store import Facts
 
 _VANISHED_LOOKS = 4
 _LAST_LOOK_S = 60.0
@@ -56,16 +57,15 @@ class Pursuit:
                 return
         if self.passage.attempt.state is not State.MISSING:
             await self.passage.record(Event.VANISH)
-        elif self.passage.may_be_purged and self.passage.is_given_up:
-            await self._look_by_name_alone()
-            return
-        self.passage.stuck(self._vanished_text())
+        if self.passage.is_given_up_as_purged and self.search.is_known_absent:
+            await self._give_up()
+        else:
+            self.passage.stuck(self._vanished_text())
 
-    async def _look_by_name_alone(self) -> None:
-        """Nobody has it under the id it was answered with: from now on it is one whose answer was lost."""
-        self.passage.watch.task_id = None
-        self.passage.watch.sent()
-        await self.passage.record(Event.LOSE_ANSWER)
+    async def _give_up(self) -> None:
+        context, attempt = self.passage.context, self.passage.attempt
+        await self.passage.record(Event.GIVE_UP, Facts(task_id=attempt.task_id, reason="unresolved"))
+        await context.store.queue_item(context.batch, attempt.item_id)
 
     def _vanished_text(self) -> str:
         text = "its task was accepted, but the account no longer shows it; its hold stays"

@@ -103,7 +103,7 @@ class Run:
         began_s, started_at = loop.time(), self._clock.wall_s()
         timer = None
         if self._max_runtime_s is not None:
-            text = f"the --max-runtime of {self._max_runtime_s:g} s is over: run the same command again to go on"
+            text = f"the --max-runtime of {self._max_runtime_s:,.10g} s is over: run the same command again to go on"
             timer = loop.call_later(self._max_runtime_s, self._context.halt.leave, StoppedError(text))
         try:
             await self._context.halt.unless_abandoned(self._work())

@@ -73,7 +73,7 @@ class Courier:
                 await self._move()
         finally:
             self.passage.poller.remove(self.passage.watch)
-        if self.passage.is_over:
+        if self.passage.is_lost_call:
             self.context.notice(f"{self.attempt.item_id}: {self.passage.over_text}", urgent=True)
         self.context.free_slots(self.attempt)
 
@@ -135,6 +135,8 @@ class Courier:
         """From here on a crash reads as "may exist"; while the request waited for its turn, nothing was sent."""
         if self.passage.route.is_sync and self.context.calls is not None:
             await self.context.calls.note(self.attempt.item_id)
+        if not self.passage.was_unknown:
+            self.passage.first_sent()
         await self.passage.record(Event.SEND)
         self.passage.poller.add(self.passage.watch)
         self._search.begin()
@@ -251,11 +253,13 @@ class Courier:
             await self.passage.record(Event.GIVE_UP, Facts(reason="unresolved"))
             await self.context.store.queue_item(self.context.batch, self.attempt.item_id)
         elif untraceable_why:
-            await self._rest(f"{untraceable_why}; {REPEAT_TEXT}")
+            self.passage.stuck(f"{untraceable_why}; {REPEAT_TEXT}")
+            await self._rest()
         elif self.passage.odd is not None:
             await self.passage.refused_by(self.passage.odd)
         elif self.context.halt.is_set or self.passage.watch.exists or self._sends >= self.context.policy.max_sends:
-            await self._rest("the fate of its submission cannot be settled now; the next run takes it up")
+            self.passage.stuck("the fate of its submission cannot be settled now; the next run takes it up")
+            await self._rest()
         else:
             await self._send_again()
 
@@ -267,10 +271,11 @@ class Courier:
             return "its answer was lost so long ago that Kling may have made and forgotten its task since"
         return None
 
-    async def _rest(self, text: str) -> None:
-        self.passage.stuck(text)
-        self._search.begin_again()
-        await asyncio.sleep(self.context.policy.settle_s)
+    async def _rest(self) -> None:
+        """Wait before the same looks are made once more, unless nobody will ever tell."""
+        if not self.passage.is_over:
+            self._search.begin_again()
+            await asyncio.sleep(self.context.policy.settle_s)
 
     async def _send_again(self) -> None:
         try:

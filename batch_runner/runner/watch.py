@@ -26,6 +26,7 @@ class Watch:
         late_lists, late_answers: those of them that began after the settle time, in the list and by id.
         vain_lists: looks in the list after the settle time that could not tell: there are more tasks than it showed.
         exists: the server said that the external id already has a task.
+        asked_at_s: loop time at which its task was last asked for by id.
         is_mistaken: the task that was taken for this attempt's turned out to be another item's.
     """
 

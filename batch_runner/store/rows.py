@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +13,8 @@ from batch_runner.catalog import PriceBook
 from batch_runner.clock import Clock
 from batch_runner.lifecycle import ExternalId, State
 from batch_runner.model import Pack, Realm, Task
+
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,10 @@ class HoldAge:
 
     @property
     def longest_s(self) -> float:
-        """The age by whichever clock says more."""
-        return self.wall_s if self.boot_s is None else max(self.boot_s, self.wall_s)
+        """The age by whichever clock says more; infinite where the only one was set back since by more than a day."""
+        if self.boot_s is not None:
+            return max(self.boot_s, self.wall_s)
+        return self.wall_s if self.wall_s > -_DAY_S else math.inf
 
 
 @dataclass(frozen=True, slots=True)
