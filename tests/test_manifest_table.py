@@ -125,6 +125,16 @@ def test_tables_that_will_not_do(tmp_path: Path, rows: list[str], words: str) ->
 def test_a_wrong_column_is_told_once(tmp_path: Path) -> None:
     assert len(problems(write(tmp_path, "prompt,promt", "x,1", "y,2", "z,3"))) == 1
     assert len(problems(write(tmp_path, "id,promt", "a,1", "b,2", "c,3"))) == 1, "every row has what is misspelt"
+    assert len(problems(write(tmp_path, "id,promt,prompte", "a,1,", "b,2,", "c,,3"))) == 3, "the third row lacks it"
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"), [("ratio", "16:9"), ("description", "a fox"), ("type", "loop"), ("tags", "x")]
+)
+def test_what_stands_under_a_column_that_is_none_is_not_judged_under_another_ones_name(
+    tmp_path: Path, column: str, cell: str
+) -> None:
+    assert len(problems(write(tmp_path, f"prompt,{column}", *[f"x {row},{cell}" for row in range(3)]))) == 1
 
 
 def test_text_that_is_no_text(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -18,6 +18,7 @@ from batch_runner.manifest.own_words import OWN_WORDS
 
 _DELIMITERS: Final = ",;\t"
 _PATH = re.compile(r"[^.\[\]]+(\[[0-9]{1,3}\])?(\.[^.\[\]]+(\[[0-9]{1,3}\])?)*")
+_LACKED = frozenset({"prompt", "image"})
 _STEP = re.compile(r"\[([0-9]+)\]|([^.\[\]]+)")
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 _NUMBER = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,15}")
@@ -99,17 +100,21 @@ def _columns(line: int, names: Sequence[str]) -> tuple[list[_Column | None], lis
     problems = []
     for i, name in enumerate(names):
         trouble = _column_trouble(name, names[:i])
-        columns.append(_meant(name, names) if trouble else _Column(name, _steps(name)))
+        taken = {*names, *(column.name for column in columns if column is not None)}
+        columns.append(_meant(name, taken) if trouble else _Column(name, _steps(name)))
         if trouble:
             problems.append(Problem(line, label(name), *trouble))
     return columns, problems
 
 
-def _meant(name: str, names: Sequence[str]) -> _Column | None:
-    """The column that a misspelt one stands for, so that every row is not told to lack it as well."""
-    steps = _steps(name) if _PATH.fullmatch(name) else ()
-    meant = nearest_name(steps[0], _known(), LIKE_A_NAME) if steps and name not in _known() else None
-    return _Column(meant, (meant, *steps[1:])) if meant and meant not in names else None
+def _meant(name: str, taken: Container[str]) -> _Column | None:
+    """The column that a misspelt one stands for, so that every row is not told to lack it as well.
+
+    Only of those that rows lack, and that take any text: other values would be judged under a name that is not there.
+    """
+    is_strange = bool(_PATH.fullmatch(name)) and name not in _known()
+    meant = nearest_name(name, _known(), LIKE_A_NAME) if is_strange else None
+    return _Column(meant, (meant,)) if meant in _LACKED and meant not in taken else None
 
 
 def _known() -> tuple[str, ...]:
