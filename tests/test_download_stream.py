@@ -120,6 +120,18 @@ def test_a_body_that_ends_with_the_connection_is_judged_by_its_content(part_path
     assert not sidecar_of(part_path).exists()
 
 
+MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)
+
+
+@pytest.mark.parametrize(("content", "is_kept"), [(MP3_FRAME + b"more", True), (b"?" * 40, False)], ids=["mp3", "none"])
+def test_a_sound_without_a_length_that_ends_oddly_may_come_twice(
+    part_path: Path, content: bytes, *, is_kept: bool
+) -> None:
+    """It was never kept: how an MP3 ends is custom. Of what is no sound nothing tells that it is whole."""
+    failure = one_failure(part_path, answer(200, {}, content), suffix=".mp3")
+    assert (failure.odd_sha256 == sha256(content)) is is_kept
+
+
 def test_an_image_is_checked_as_an_image(part_path: Path) -> None:
     image = b"\x89PNG\r\n\x1a\n" + bytes(38) + b"\x00\x00\x00\x00IEND\xaeB`\x82"
     found, _ = one_try(part_path, answer(200, {"Content-Length": "58"}, image), suffix=".png")

@@ -243,6 +243,9 @@ def test_whether_an_mp3_has_its_end_is_told_by_its_frames(options: dict[str, str
     content = sound("mp3", options=options)
     assert sounds.is_whole_mp3(content)
     assert sounds.is_whole_mp3(content + b"TAG" + bytes(125))
+    assert sounds.is_whole_mp3(content + bytes(512)), "padding"
+    assert sounds.is_whole_mp3(sound("aac")), "of no layer III nobody can tell"
+    assert not sounds.is_whole_mp3(b"ID3\x04\x00\x00\x00\x00\x00\x05title"), "cut behind its tag"
     assert not sounds.is_whole_mp3(content[:-1])
     assert not sounds.is_whole_mp3(content[: len(content) // 2])
     assert not sounds.is_whole_mp3(content + b"more")

@@ -1019,3 +1019,18 @@ def test_a_list_that_is_only_asked_for_too_often_is_not_out_of_order(tmp_path: P
 
     faults = FaultPlan(script={"list": ["", *["rate_429"] * 3]})
     play(tmp_path, work, *"abc", scenario=Scenario(slots=3, faults=faults))
+
+
+def test_slots_that_tasks_of_the_run_hold_are_not_told_as_the_services_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account has fewer slots than the run was told of; the run ended before its own tasks did."""
+    monkeypatch.setattr("batch_runner.runner.put_off.LIMIT_S", 100.0)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert (summary.exit_code, summary.items.succeeded) == (ExitCode.OK, 8)
+        assert "puts submissions off" not in notices(simulation)
+
+    start = Scenario(slots=3, world=WorldConfig(max_concurrent=2, speed=1.0), lines=lines(*"abcdefgh"))
+    simulate(start, tmp_path, work)

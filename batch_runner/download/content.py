@@ -59,10 +59,11 @@ def check_content(file: BinaryIO, size: int, suffix: str, *, is_length_known: bo
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"<", b"{", b"["}:
         return Flaw(f"the answer is text, not a {suffix} file")
     if suffix.lower() == ".mp4":
-        return check_mp4(file, size)
+        flaw = check_mp4(file, size)
+        return flaw if flaw is None else Flaw(flaw.why, may_be_so=flaw.may_be_so and is_length_known)
     tests = _BY_SUFFIX.get(suffix.lower())
     if tests is not None and not any(test(head) for test in tests):
-        return Flaw(f"the content is not that of a {suffix} file", may_be_so=True)
+        return Flaw(f"the content is not that of a {suffix} file", may_be_so=is_length_known)
     if _is_ended(file, size, head):
         return None
     # How an MP3 may end is no more than custom.

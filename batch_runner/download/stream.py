@@ -246,8 +246,7 @@ def _seal(part_path: Path, suffix: str, total: int | None, odd_sha256: str) -> D
             raise BadDownload(f"the part holds {size} of {total} bytes", is_spoiled=True)
         flaw = check_content(file, size, suffix, is_length_known=total is not None)
         if flaw is not None:
-            # Without a length, nothing but the content could tell that the file is whole.
-            odd = digest(file)[1] if flaw.may_be_so and total is not None else ""
+            odd = digest(file)[1] if flaw.may_be_so else ""
             if not odd or odd != odd_sha256:
                 raise BadDownload(flaw.why, is_spoiled=True, odd_sha256=odd)
         _sync(file.fileno(), part_path)

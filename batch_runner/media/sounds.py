@@ -49,12 +49,17 @@ def sound(content: bytes) -> Found:
 
 
 def is_whole_mp3(content: bytes) -> bool:
-    """Whether an MP3 sound ends behind a frame, or a tag there, and has as many frames as its first one tells."""
+    """Whether an MP3 sound ends behind a frame, or tags or zeros there, and has as many frames as its first one tells.
+
+    Of what is no frame of layer III nobody can tell; tags alone are no sound.
+    """
     begin = _after_tags(content)
     *_, frames, end = _frames(content, begin, _mp3_frame)
+    if not frames:
+        return begin < len(content)
+    rest = content[end:]
     told = _told_frames(content[begin : begin + _TOLD_WITHIN])  # how many follow that one
-    is_ended = end == len(content) or content[end:].startswith(_TAGS)
-    return is_ended and (not told or told < frames)
+    return (not told or told < frames) and (not rest.strip(b"\0") or rest.startswith(_TAGS))
 
 
 def _wav(content: bytes) -> Found:

@@ -99,6 +99,11 @@ class Poller:
     def _on(self, list_path: str) -> list[Watch]:
         return [watch for watch in self._watches.values() if watch.route.list_path == list_path]
 
+    @property
+    def is_following(self) -> bool:
+        """Whether any task that is known to exist is followed."""
+        return any(watch.task_id is not None for watch in self._watches.values())
+
     def follows(self, task_id: str, besides: Watch) -> bool:
         """Whether this task is another attempt's already."""
         return any(watch.task_id == task_id for watch in self._watches.values() if watch is not besides)

@@ -209,8 +209,8 @@ class Courier:
                 self.context.put_off(for_person(refusal))
             case Verdict.SLOT:
                 await self._put_back()
-                self.context.put_off(for_person(refusal))
                 self.context.limiter.mark_full(admission, self.attempt.pack)
+                self._note_full(refusal)
             case Verdict.EXISTS:
                 self.passage.watch.exists = self.passage.was_unknown = True
                 await self.passage.record(Event.LOSE_ANSWER)
@@ -222,6 +222,13 @@ class Courier:
                 await self.passage.lost(f"it was refused when it was sent again: {refusal.message}", refusal)
             case _:
                 await self.passage.refused_by(refusal)
+
+    def _note_full(self, refusal: Refusal) -> None:
+        """Slots that tasks of this run hold become free with them: nobody else is waited for."""
+        if self.passage.poller.is_following:
+            self.context.put_offs.over()
+        else:
+            self.context.put_off(for_person(refusal))
 
     def _account_trouble(self, refusal: Refusal) -> None:
         if not self.context.halt.is_set:
