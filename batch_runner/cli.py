@@ -70,10 +70,11 @@ def main(argv: Sequence[str], interruption: Interruption | None = None) -> int:
     except SystemExit:  # --help and --version, which argparse has printed
         _say("", end="")
         return ExitCode.OK
-    except BatchRunnerError as error:
+    except (BatchRunnerError, KeyboardInterrupt) as end:
+        error = StoppedError(STOPPED) if isinstance(end, KeyboardInterrupt) else end
+        if error.exit_code is ExitCode.STOPPED:
+            interruption.last_words(error.exit_code)
         return _tell_error(error, is_json=is_json, is_quiet=is_quiet)
-    except KeyboardInterrupt:
-        return _tell_error(StoppedError(STOPPED), is_json=is_json, is_quiet=is_quiet)
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is, the user gets words and a code
         trouble = _path_trouble(error)
         if trouble is None:
@@ -241,6 +242,9 @@ def _say(text: str, end: str = "\n") -> None:
         print(text, end=end, flush=True)
     except UnicodeEncodeError:
         print(text.encode("ascii", "backslashreplace").decode("ascii"), end=end, flush=True)
+    except KeyboardInterrupt:
+        _abandon(sys.stdout)  # nothing follows what it has begun to say, and nobody waits for its reader
+        raise
     except OSError as error:
         has_left = isinstance(error, BrokenPipeError) or _is_hung_up(error)
         _abandon(sys.stdout)

@@ -30,6 +30,7 @@ class Interruption:
         self.is_heard = False
         self._waiting: list[signal.Signals] = []
         self._ends_at_once = False
+        self._last_code: int | None = None
         self._listener: Listener | None = None
         self._loop: AbstractEventLoop | None = None
         self._pid = 0
@@ -75,6 +76,10 @@ class Interruption:
             raise KeyboardInterrupt
         return result
 
+    def last_words(self, exit_code: int) -> None:
+        """From now on a signal ends the process at once: what is still to be said may find nobody who takes it."""
+        self._last_code = exit_code
+
     @contextmanager
     def handed_to(self, listener: Listener, loop: AbstractEventLoop) -> Iterator[None]:
         """Within the block every signal is told to ``listener``, in the loop's own turn; first those that waited."""
@@ -90,6 +95,8 @@ class Interruption:
         if os.getpid() != self._pid:  # a worker process has nothing to tell and nothing to lose
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+        if self._last_code is not None:
+            os._exit(self._last_code)
         self.is_heard = True
         self._waiting.append(signal.Signals(number))
         if self._loop is not None:

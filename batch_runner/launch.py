@@ -124,11 +124,11 @@ class Launch:
 
         Raises:
             ManifestError: it has some.
-            StoppedError: the run was abandoned before all of it was read.
+            StoppedError: the run was stopped before all of it was read.
         """
         reading = asyncio.get_running_loop().run_in_executor(None, self.source.check)
         try:
-            await self.halt.unless_abandoned(reading)
+            await self.halt.unless(reading)
         except HaltedError:
             raise self._why_halted from None
 
@@ -138,7 +138,7 @@ class Launch:
 
     def _items(self) -> Iterator[Item]:
         for item in self.source.items():
-            if self.halt.is_abandoned:
+            if self.halt.is_leaving:
                 raise self._why_halted  # what is half read by then is rolled back
             yield item
 
@@ -146,7 +146,7 @@ class Launch:
         """Bring the manifest into the store.
 
         Raises:
-            StoppedError: the run was abandoned before all of it was read.
+            StoppedError: the run was stopped before all of it was read.
         """
         was_lost = await lost_at_s(store, self.clock) > float("-inf")
         folder = self.settings.output_dir / self.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -53,15 +54,19 @@ async def _attended(work: Coroutine[Any, Any, T], listener: Listener, interrupti
 
 
 def _steps(halt: Halt) -> Listener:
-    cancel = _cancelling()
+    """Signals are counted: a run that leaves already, for another reason, has not heard the user's first one yet."""
+    cancel, count = _cancelling(), itertools.count(1)
 
     def step(number: signal.Signals) -> None:
-        if not halt.is_leaving:
-            halt.leave(StoppedError(f"stopped by {number.name}: run the same command again to go on"))
-        elif not halt.is_abandoned:
-            halt.abandon()
-        elif not halt.is_concluded:
-            cancel(number)
+        match next(count):
+            case _ if halt.is_concluded:
+                pass
+            case 1:
+                halt.leave(StoppedError(f"stopped by {number.name}: run the same command again to go on"))
+            case 2:
+                halt.abandon()
+            case _:
+                cancel(number)
 
     return step
 

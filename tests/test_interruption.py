@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
 import select
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import termios
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +35,32 @@ from doors_kit import (
 from signal_moments import Start, play
 
 from batch_runner import run_sync
-from batch_runner.errors import ExitCode
+from batch_runner.errors import ExitCode, StoppedError
+from batch_runner.interruption import Interruption
+from batch_runner.runner import Halt
+from batch_runner.stopping import in_steps
 
 STOPPED = ExitCode.STOPPED
 SAID = "batch-runner: stopped: run the same command again to go on\n"
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PAGE = 4096
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @contextmanager
 def started(cwd: Path, *args: str, env: Mapping[str, str] = KEYS, **streams: Any) -> Iterator[subprocess.Popen[str]]:
     """The program with all signals as a terminal leaves them, in a process group of its own; killed in the end."""
     default = ["env", "--default-signal=INT,TERM,HUP", *process_args(*args)]
-    streams = {"stdin": subprocess.DEVNULL, **streams}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     process = subprocess.Popen(default, cwd=cwd, env=clean_environ(cwd, env), text=True, start_new_session=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, **streams)  # fmt: skip
+                               **streams)  # fmt: skip
     try:
         yield process
     finally:
@@ -114,6 +128,60 @@ def test_signals_at_any_write_of_a_run_end_it_with_a_true_word(tmp_path: Path, c
             assert "run the same command again" in told["error"]
 
 
+@pytest.mark.usefixtures("handlers")
+def test_the_first_signal_to_a_run_that_leaves_already_is_not_its_second() -> None:
+    halt, interruption = Halt(), Interruption()
+    stages: list[bool] = []
+    interruption.install()
+
+    async def work() -> None:
+        halt.leave(StoppedError("the --max-runtime is over"))
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.05)
+            stages.append(halt.is_abandoned)
+
+    with pytest.raises(StoppedError, match="at once"):
+        asyncio.run(in_steps(work(), halt, interruption))
+    assert stages == [False, True], "left already, abandoned, cancelled"
+    assert str(halt.error) == "the --max-runtime is over"
+
+
+SLOWLY = """
+import pathlib, time
+from batch_runner.manifest import Manifest
+
+read = Manifest.METHOD
+
+def slowly(self):
+    for number, line in enumerate(read(self)):
+        if number:
+            pathlib.Path("reading").touch()
+            time.sleep(0.1)
+        yield line
+
+Manifest.METHOD = slowly
+"""
+
+
+@pytest.mark.parametrize("method", ["_outcomes", "items"])
+def test_a_manifest_that_takes_long_to_check_or_to_load_is_given_up_at_the_first_signal(
+    tmp_path: Path, method: str
+) -> None:
+    films(tmp_path, 200)
+    (tmp_path / "sitecustomize.py").write_text(SLOWLY.replace("METHOD", method))
+    with started(tmp_path, "films.jsonl", *FAST, env={"PYTHONPATH": str(tmp_path)}) as process:
+        until((tmp_path / "reading").exists)
+        process.send_signal(signal.SIGTERM)
+        said = "batch-runner: stopped by SIGTERM: run the same command again to go on\n"
+        assert end_of(process) == (STOPPED, "", said)
+    state_path = tmp_path / "outputs/state.db"
+    assert state_path.exists() == (method == "items")
+    if state_path.exists():
+        with closing(sqlite3.connect(state_path)) as db:
+            assert db.execute("SELECT count(*) FROM items").fetchall() == [(0,)], "rolled back"
+
+
 # --- commands that submit nothing -------------------------------------------------------------------------------------
 
 
@@ -155,6 +223,51 @@ def test_the_served_sandbox_ends_well_and_says_so(tmp_path: Path, number: signal
         assert (code, err) == (0, "batch-runner: the simulated service has stopped, as it was told to\n")
 
 
+@contextmanager
+def full_pipe(filled: int) -> Iterator[tuple[int, Callable[[], bytes]]]:
+    """A pipe of one page that nobody reads, with so many bytes in it; and what it holds beyond them in the end."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PAGE)
+    os.write(writing, b" " * filled)
+    try:
+        yield writing, lambda: os.read(reading, PAGE)[filled:]
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def held(pipe: int) -> int:
+    """How many bytes wait in it."""
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
+
+
+def test_an_answer_that_nobody_reads_is_cut_off_by_a_signal_and_followed_by_no_other(tmp_path: Path) -> None:
+    with full_pipe(0) as (pipe, content), started(tmp_path, "prices", "--json", stdout=pipe) as process:
+        until(lambda: held(pipe) == PAGE)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == STOPPED
+        assert process.stderr is not None
+        assert process.stderr.read() == SAID
+        assert b'"error"' not in content()
+
+
+def is_ended_by(number: signal.Signals, process: subprocess.Popen[str]) -> bool:
+    process.send_signal(number)
+    return process.poll() is not None
+
+
+def test_last_words_that_nobody_reads_are_cut_off_by_a_later_signal(tmp_path: Path) -> None:
+    with (
+        silence() as (env, was_asked),
+        full_pipe(PAGE) as (pipe, content),
+        started(tmp_path, "doctor", "--json", env=env, stdout=pipe) as process,
+    ):
+        until(was_asked)
+        until(lambda: is_ended_by(signal.SIGTERM, process))
+        assert process.returncode == STOPPED
+        assert content() == b""
+
+
 def test_a_manifest_that_does_not_come_to_its_end_is_no_longer_waited_for(tmp_path: Path) -> None:
     args = ("run", "-", "--name", "piped", "--sandbox")
     with started(tmp_path, *args, stdin=subprocess.PIPE) as process:
@@ -162,7 +275,7 @@ def test_a_manifest_that_does_not_come_to_its_end_is_no_longer_waited_for(tmp_pa
         process.stdin.write('{"prompt": "the first of many"}\n')
         process.stdin.flush()
         pipe = process.stdin.fileno()
-        until(lambda: not struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
+        until(lambda: not held(pipe))
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == STOPPED
         assert process.stderr is not None

@@ -571,18 +571,6 @@ def test_two_runs_at_once_keep_out_of_each_others_way(tmp_path: Path) -> None:
     play(tmp_path, work, "a")
 
 
-def test_a_halt_before_anything_was_sent_sends_nothing(tmp_path: Path) -> None:
-    async def work(simulation: Simulation) -> None:
-        halt = Halt()
-        halt.leave()
-        summary = await simulation.run(halt=halt)
-        assert summary is not None
-        assert summary.exit_code == ExitCode.STOPPED
-        assert simulation.world.request_stamps == []
-
-    play(tmp_path, work, "a")
-
-
 @pytest.mark.parametrize("after_s", [0.3, 1.5, 20.0, 60.0, 75.0])
 def test_a_run_that_is_abandoned_records_how_it_stands_and_the_next_one_finishes(
     tmp_path: Path, after_s: float
@@ -599,10 +587,13 @@ def test_a_run_that_is_abandoned_records_how_it_stands_and_the_next_one_finishes
     play(tmp_path, work, "a", "b", "c")
 
 
-def test_a_run_that_is_abandoned_while_its_manifest_is_read_has_done_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [Halt.leave, Halt.abandon])
+def test_a_run_that_is_stopped_while_its_manifest_is_read_has_done_nothing(
+    tmp_path: Path, stop: Callable[[Halt], None]
+) -> None:
     async def work(simulation: Simulation) -> None:
         halt = Halt()
-        halt.abandon()
+        stop(halt)
         with pytest.raises(StoppedError, match="run the same command again"):
             await simulation.run(halt=halt)
         assert simulation.world.request_stamps == []

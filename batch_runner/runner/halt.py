@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from batch_runner.errors import BatchRunnerError, ExitCode, NotDurableError, StoppedError
@@ -70,7 +70,7 @@ class Halt:
         """Return when the run is to be left."""
         await self._leaving.wait()
 
-    async def unless(self, work: Coroutine[Any, Any, T]) -> T:
+    async def unless(self, work: Awaitable[T]) -> T:
         """The result of ``work``, unless submitting ends first.
 
         Raises:
