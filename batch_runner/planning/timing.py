@@ -99,6 +99,10 @@ def _is_alone() -> bool:
     return False
 
 
+_HEARD_WITHIN_S = 1.0
+"""A signal to all processes of a terminal can end the workers before this one has heard of it."""
+
+
 async def _on_every_core(one: partial[Rehearsed], seeds: range, cores: int) -> list[Rehearsed]:
     """In a loop, so that a signal ends it where no lock is held; what others would still find out is of no use then."""
     loop = asyncio.get_running_loop()
@@ -106,6 +110,9 @@ async def _on_every_core(one: partial[Rehearsed], seeds: range, cores: int) -> l
         jobs = [loop.run_in_executor(pool, one, seed) for seed in seeds]
         try:
             await asyncio.wait(jobs)
+            troubles = [job.exception() for job in jobs]  # of every one, or the loop complains of those left over
+            if any(troubles):
+                await asyncio.sleep(_HEARD_WITHIN_S)
         except asyncio.CancelledError:
             for process in active_children():
                 process.kill()
