@@ -178,7 +178,7 @@ def test_a_manifest_tells_what_is_wrong_with_its_images(tmp_path: Path) -> None:
     found, _ = Manifest(path, media.inspect).problems()
     assert [str(problem) for problem in found] == [
         "line 1, image: 'small.png' is 200 x 200 px; each side needs 300 [Kling API reference, images, 2026-03]",
-        "line 2, image: '.' is a folder",
+        "line 2, image: '.' is a folder (relative to the manifest)",
     ]
 
 
