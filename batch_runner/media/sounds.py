@@ -57,9 +57,8 @@ def is_whole_mp3(content: bytes) -> bool:
     *_, frames, end = _frames(content, begin, _mp3_frame)
     if not frames:
         return begin < len(content)
-    rest = content[end:]
     told = _told_frames(content[begin : begin + _TOLD_WITHIN])  # how many follow that one
-    return (not told or told < frames) and (not rest.strip(b"\0") or rest.startswith(_TAGS))
+    return (not told or told < frames) and _is_tag_or_padding(content[end:])
 
 
 def _wav(content: bytes) -> Found:
@@ -122,7 +121,11 @@ def _told_frames(beginning: bytes) -> int:
 
 def _may_follow(rest: bytes) -> bool:
     """Whether this may stand behind the last frame: a tag, padding, or less than a frame."""
-    return len(rest) < _SHORT_REST or rest.startswith(_TAGS) or not rest.strip(b"\0")
+    return len(rest) < _SHORT_REST or _is_tag_or_padding(rest)
+
+
+def _is_tag_or_padding(rest: bytes) -> bool:
+    return rest.startswith(_TAGS) or not rest.strip(b"\0")
 
 
 def _after_tags(content: bytes) -> int:
