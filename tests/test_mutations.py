@@ -131,8 +131,8 @@ MUTATIONS = (
     Mutation(
         "lists are believed after a lost store",
         "runner/submission.py",
-        "        if not await self._is_new():\n            return\n",
-        "",
+        "self.passage.watch.has_task or is_first_after_loss\n",
+        "self.passage.watch.has_task\n",
         "test_run.py::test_a_lost_store_does_not_believe_lists_of_the_account",
     ),
     Mutation(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from test_run import done, lines, notices, play, rows
 
 from batch_runner.errors import ExitCode
 from batch_runner.events import ItemSubmitted
+from batch_runner.limits import RateLimitMonitor
 from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig, wire, world
 from batch_runner.sandbox.codes import Code, Denied
 from batch_runner.sandbox.config import RepeatPolicy
@@ -156,11 +158,11 @@ def test_either_look_alone_saves_a_task_that_the_other_does_not_show(
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=6.0)
 
 
-def _blind_to_young_tasks(look: Callable[..., Any]) -> Callable[..., Any]:
-    """That look as it was a minute ago."""
+def _blind_to_young_tasks(look: Callable[..., Any], for_s: float = 60) -> Callable[..., Any]:
+    """That look as it was a minute ago, or so long ago."""
 
     def stale(*args: Any) -> Any:
-        return look(*args[:-1], args[-1] - 60)
+        return look(*args[:-1], args[-1] - for_s)
 
     return stale
 
@@ -199,6 +201,50 @@ def test_a_list_that_cannot_show_every_task_leaves_it_to_two_looks_by_id(
         assert len(simulation.world.tasks) == 1
 
     play(tmp_path, work, "a", scenario=Scenario(slots=1), speed=20.0)
+
+
+@pytest.mark.parametrize("blind", ["find", "page"])
+@pytest.mark.parametrize("put_off", [[], ["rate_429"]], ids=["waits once", "was put off meanwhile"])
+def test_what_is_sent_again_after_a_long_wait_for_its_request_is_looked_for_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blind: str, put_off: list[str]
+) -> None:
+    """The task shows while the last submission waits, on an account that would make a second one of a used id."""
+    monkeypatch.setattr(World, blind, _blind_to_young_tasks(getattr(World, blind), for_s=10_000))
+    permits, real = count(1), RateLimitMonitor.permit
+
+    @asynccontextmanager
+    async def slow(self: RateLimitMonitor, kind: str) -> AsyncIterator[float]:
+        if kind == "submit" and next(permits) == 2 + len(put_off):
+            await asyncio.sleep(60)
+        async with real(self, kind) as sent_at:
+            yield sent_at
+
+    monkeypatch.setattr(RateLimitMonitor, "permit", slow)
+
+    async def work(simulation: Simulation) -> None:
+        await simulation.run()
+        assert len(simulation.world.tasks) == 1
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer", *put_off]}))
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=45.0)
+
+
+@pytest.mark.parametrize("left_behind", [[], [".lock"]], ids=["new", "lost"])
+def test_a_run_whose_requests_are_rarer_than_the_settle_time_sends_again_and_ends(
+    tmp_path: Path, left_behind: list[str]
+) -> None:
+    """Every wait for a request is longer than a look is believed for."""
+
+    async def work(simulation: Simulation) -> None:
+        for name in left_behind:  # of a run whose state.db is lost
+            simulation.output_dir.mkdir()
+            (simulation.output_dir / name).touch()
+        summary = await simulation.run(die_after_s=3000)
+        assert summary is not None
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    start = Scenario(slots=1, rpm=1, faults=FaultPlan(script={"create": ["reset_before"]}))
+    play(tmp_path, work, "a", scenario=start)
 
 
 def test_an_answer_with_another_items_task_is_never_taken_for_the_items_own(

@@ -18,6 +18,9 @@ _ASK_AGAIN_S = 3.0
 _ANSWERS_INSTEAD = 2
 """Looks by id that are needed where no list can show every task."""
 _EXISTS_LOOKS = 12
+_LOOKS_AGAIN = 2
+"""So often a sending is put off for another look because it waited long for its turn: where requests are rarer than
+the settle time is long, every wait is a long one, and a run must end all the same."""
 _SETTLE_LIMIT = 12
 _UNCLEAR_LOOKS = 6
 """After so many settle times and questions without a clear word the run no longer waits for this attempt alone; the
@@ -35,12 +38,14 @@ class Search:
     passage: Passage
     is_known_absent: bool = False
     _asked_at_s: float = float("-inf")
+    _answered_at_s: float = float("-inf")
     _asks: int = 0
+    _looks_again: int = 0
 
     def begin(self) -> None:
         """A submission is about to be sent: no earlier answer tells of it."""
         self.is_known_absent = False
-        self._asks = 0
+        self._asks = self._looks_again = 0
 
     def begin_again(self) -> None:
         """What was seen is not enough to act on; the same looks are to be made once more."""
@@ -75,10 +80,21 @@ class Search:
         limit_s = _SETTLE_LIMIT * self.passage.context.policy.settle_s
         return self._asks >= _UNCLEAR_LOOKS and _now_s() - self.passage.watch.sent_at_s > limit_s
 
-    def is_stale(self) -> bool:
-        """Whether something may have been seen since the last look by id, or that look is too old."""
-        age_s = _now_s() - self._asked_at_s
-        return self.passage.watch.has_task or age_s > self.passage.context.policy.settle_s
+    def may_send(self) -> bool:
+        """Whether the last look by id showed no task, nobody has seen one since, and the look is not too old."""
+        is_old = _now_s() - self._answered_at_s > self.passage.context.policy.settle_s
+        is_outdated = is_old and self._looks_again < _LOOKS_AGAIN
+        return self.is_known_absent and not self.passage.watch.has_task and not is_outdated
+
+    def look_again(self) -> None:
+        """The wait for a slot or a request was long: what was seen before it is not acted upon."""
+        self.is_known_absent = False
+        self._looks_again += 1
+
+    async def look(self) -> Task | None:
+        """The task that the poller has seen, else what a question by id brings."""
+        watch = self.passage.watch
+        return await watch.next_task(None) if watch.has_task else await self.ask()
 
     async def ask(self) -> Task | None:
         """The task that bears the attempt's external id; None where there is none or nobody could tell."""
@@ -98,6 +114,7 @@ class Search:
             await asyncio.sleep(context.policy.grace_s)
             return None
         context.well()
+        self._answered_at_s = _now_s()
         self.is_known_absent = task is None
         if task is None:
             self.passage.watch.absent(began_s, in_list=False)

@@ -23,6 +23,10 @@ Prepare = Callable[[Context, Attempt], Coroutine[Any, Any, dict[str, Any]]]
 """Puts together the API's fields of an attempt; see ``sources.body_to_send``."""
 
 
+class OutdatedLookError(Exception):
+    """A submission's turn came so late that the account is to be looked at once more; nothing was sent."""
+
+
 @dataclass(slots=True)
 class Courier:
     """The worker of one attempt, as long as the attempt holds a slot.
@@ -127,12 +131,16 @@ class Courier:
             if isinstance(outcome, Accepted) and await self._is_anothers(outcome.task, body):
                 outcome = Unknown("it was answered with what another item made")
             await self._take_outcome(outcome, admission)
+        except OutdatedLookError:
+            self._search.look_again()
         finally:
             self.is_sending = False
             self.context.changed.set()
 
     async def _intend(self) -> None:
         """From here on a crash reads as "may exist"; while the request waited for its turn, nothing was sent."""
+        if self._is_in_doubt and not self._search.may_send():
+            raise OutdatedLookError
         if self.passage.route.is_sync and self.context.calls is not None:
             await self.context.calls.note(self.attempt.item_id)
         if not self.passage.was_unknown:
@@ -143,22 +151,27 @@ class Courier:
         self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
 
-    async def _is_new(self) -> bool:
-        """Whether it may be sent: where a store was lost, one list of the account is not believed on what is missing.
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Whether it is only sent upon a look at the account that was answered a moment ago.
 
-        A list may come from somebody's memory on the way; what it does not show is asked for by its id. False when the
-        task was found and taken up, or when nobody could tell and it is to be asked again.
+        Where it may have been sent before; and where a store was lost, for a list may come from somebody's memory on
+        the way: what it does not show is asked for by its id.
         """
-        is_in_doubt = self.context.was_lost and not self.passage.route.is_sync
-        if not is_in_doubt or self._sends or self._search.is_known_absent:
+        is_first_after_loss = self.context.was_lost and not self.passage.route.is_sync and not self._sends
+        return self.passage.was_unknown or self.passage.watch.has_task or is_first_after_loss
+
+    async def _is_new(self) -> bool:
+        """Whether it may be sent; False when its task was found and taken up, or when it is to be asked again."""
+        if not self._is_in_doubt or self._search.may_send():
             return True
         self.passage.poller.add(self.passage.watch)
-        task = await self._search.ask()
+        task = await self._search.look()
         if task is not None:
             await self.passage.adopt(task)
         else:
-            self.passage.poller.remove(self.passage.watch)
-        return task is None and self._search.is_known_absent
+            self._look_no_more()
+        return task is None and self._search.may_send()
 
     async def _is_anothers(self, task: Task, body: Mapping[str, Any]) -> bool:
         """Whether an answer that bears no name of ours is seen to belong to another item."""
@@ -171,8 +184,13 @@ class Courier:
         return await self.context.store.has_answered_another(self.attempt, task.task_id, task.made)
 
     async def _put_back(self) -> None:
-        self.passage.poller.remove(self.passage.watch)
+        self._look_no_more()
         await self.passage.record(Event.PUT_BACK)
+
+    def _look_no_more(self) -> None:
+        """In the lists, unless an earlier sending may still show there."""
+        if not self.passage.was_unknown:
+            self.passage.poller.remove(self.passage.watch)
 
     async def _take_outcome(self, outcome: CreateOutcome, admission: int) -> None:
         match outcome:
@@ -288,10 +306,10 @@ class Courier:
         try:
             await self._refill()
             admission = await self.context.halt.unless(self.context.limiter.admitted(self.attempt.pack))
-            if self._search.is_stale():
-                self._search.is_known_absent = False  # the wait for a slot was long: look once more before sending
-                return
-            await self._send(admission)
+            if self._search.may_send():
+                await self._send(admission)
+            else:
+                self._search.look_again()
         except HaltedError:
             if self.attempt.state is State.SENDING:
                 await self.passage.record(Event.LOSE_ANSWER)
