@@ -760,6 +760,23 @@ def test_a_harmed_file_is_fetched_again_and_never_generated_again(tmp_path: Path
     play(tmp_path, work, "a", "b")
 
 
+def test_a_repair_that_died_before_the_last_step_is_finished_by_the_next_one(tmp_path: Path) -> None:
+    """The whole file is here beside the altered one, which was taken for the user's own and never replaced."""
+
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        victim = simulation.output_dir / "batch" / "i0.mp4"
+        whole = victim.read_bytes()
+        victim.write_bytes(b"altered")
+        victim.with_name("i0.mp4.part").write_bytes(whole)
+        assert await simulation.repair() == {}
+        assert victim.read_bytes() == whole
+        kept = {path.name: path.read_bytes() for path in victim.parent.glob("i0.mp4.*")}
+        assert kept == {"i0.mp4.damaged-1": b"altered"}
+
+    play(tmp_path, work, "a")
+
+
 def test_what_cannot_be_restored_is_told_and_stays_paid(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         await done(simulation)

@@ -158,7 +158,7 @@ class Collector:
     async def _collect(self, attempt: Attempt, task: Task | None, *, replace: bool = False) -> None:
         folder = await self._on_disk(make_batch_folder, self._context.output_dir, self._context.batch.name)
         stored = await self._context.store.files_of(attempt)
-        finished = {file.ordinal for file in stored if await self._finish(file)}
+        finished = {file.ordinal for file in stored if await self._finish(file, replace=replace)}
         if stored and len(finished) == stored[0].count:
             return
         if task is None or not task.assets:
@@ -167,7 +167,7 @@ class Collector:
             if ordinal not in finished:
                 await self._fetch_and_publish(attempt, task, ordinal, folder / name, replace=replace)
 
-    async def _finish(self, file: StoredFile) -> bool:
+    async def _finish(self, file: StoredFile, *, replace: bool) -> bool:
         """Whether a file with a durable digest is, or can be put, under its final name without a download."""
         final_path = self._context.output_dir / file.path
         part_path = _part_of(final_path)
@@ -176,8 +176,13 @@ class Collector:
             return True
         if not await self._on_disk(_has, part_path, file):
             return False
-        await self._on_disk(publish, part_path, final_path)
+        await self._publish(part_path, final_path, replace=replace)
         return True
+
+    async def _publish(self, part_path: Path, final_path: Path, *, replace: bool) -> None:
+        if replace:  # an altered file makes room only now that its whole successor is here
+            await self._on_disk(set_aside, final_path)
+        await self._on_disk(publish, part_path, final_path)
 
     async def _fetch_and_publish(
         self, attempt: Attempt, task: Task, ordinal: int, final_path: Path, *, replace: bool
@@ -190,9 +195,7 @@ class Collector:
         if await self._on_disk(_has, final_path, file):  # a lost state.db: the finished file is already here
             await self._on_disk(tidy, part_path, final_path)
             return
-        if replace:
-            await self._on_disk(set_aside, final_path)
-        await self._on_disk(publish, part_path, final_path)
+        await self._publish(part_path, final_path, replace=replace)
 
     async def _fetch(self, attempt: Attempt, task: Task, ordinal: int, part_path: Path) -> tuple[int, str]:
         backoff = Backoff(1.0, 60.0, self._context.rng)
