@@ -43,6 +43,8 @@ from batch_runner.runner import (
     SubmissionGate,
     TaskClient,
     record_idle,
+    stray_text,
+    strays_of,
     write_derived,
 )
 from batch_runner.service import (
@@ -187,6 +189,8 @@ class Launch:
         assert derived is not None
         why = "nothing is left to do" if derived.summary.items.total else "the manifest has no items"
         self.observer(Notice(f"{batch.name}: {why}"))
+        for stray in await strays_of(store, batch):
+            self.observer(Notice(stray_text(stray), urgent=True))
         away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, derived.results)
         if away:
             words = by_count(away, "file is no longer where it was", "files are no longer where they were")

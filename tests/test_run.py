@@ -798,6 +798,14 @@ def test_a_removed_line_whose_video_was_paid_is_told_by_the_exit_code(tmp_path: 
         assert (summary.items.total, summary.items.succeeded) == (1, 1)
         assert summary.exit_code == ExitCode.ITEMS_FAILED
         assert "i1: its line left the manifest, but its task is paid for without a file" in notices(simulation)
+        simulation.events.clear()
+        again = await simulation.run()
+        assert again == summary, "where nothing else is left to do, it is told as well"
+        assert "i1: its line left the manifest, but its task is paid for without a file" in notices(simulation)
+        fetched = await simulation.run(retry_failed=True)
+        assert fetched is not None
+        assert (fetched.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
+        assert (simulation.output_dir / "batch" / "i1.mp4").exists()
 
     script = {"download": ["", *["expired_link"] * 5]}
     scenario = Scenario(slots=2, faults=FaultPlan(script=script))

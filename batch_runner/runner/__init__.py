@@ -10,6 +10,7 @@ from batch_runner.runner.hints import Hints
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.room import DiskRoom, FreeBytes
 from batch_runner.runner.run import Run, exit_code, has_work, record_idle
+from batch_runner.runner.strays import stray_text, strays_of
 from batch_runner.runner.supply import PACKS_WINDOW_S, supply_warnings
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "exit_code",
     "has_work",
     "record_idle",
+    "stray_text",
+    "strays_of",
     "supply_warnings",
     "work_through",
     "write_derived",

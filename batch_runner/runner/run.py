@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from decimal import Decimal
 
 from batch_runner import catalog
@@ -14,7 +13,7 @@ from batch_runner.clock import Clock
 from batch_runner.download import make_batch_folder
 from batch_runner.errors import AccountError, BatchRunnerError, ExitCode, NotDurableError, StoppedError
 from batch_runner.events import BatchFinished, BatchStarted, ItemFinished
-from batch_runner.lifecycle import LIVE, Event, State, item_status
+from batch_runner.lifecycle import LIVE, Event, State
 from batch_runner.records import ItemCounts, RequestCounts, SummaryRecord
 from batch_runner.runner.adoption import adopt_from_account
 from batch_runner.runner.context import Collecting, Context
@@ -23,6 +22,7 @@ from batch_runner.runner.derived import write_derived
 from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.sources import body_to_send
+from batch_runner.runner.strays import stray_text, strays_of, with_strays
 from batch_runner.runner.supply import told_within
 from batch_runner.store import Batch, Facts, RunRow, Store
 from batch_runner.wording import by_count
@@ -34,7 +34,8 @@ async def has_work(store: Store, batch: Batch, *, retry_failed: bool) -> bool:
     """Whether a run would have anything to do; a finished batch needs neither keys nor a request."""
     counts = await store.counts(batch)
     left = counts.pending + counts.unknown + (counts.failed if retry_failed else 0)
-    return bool(left) or bool(await store.in_states(batch, sorted(LIVE)))
+    states = [*sorted(LIVE), *([State.ASSET_GONE] if retry_failed else [])]
+    return bool(left) or bool(await store.in_states(batch, states))
 
 
 def exit_code(counts: ItemCounts, halt: Halt, *, is_blocked: bool) -> ExitCode:
@@ -179,30 +180,17 @@ class Run:
             )
         )
 
-    async def _with_strays(self, counts: ItemCounts) -> ItemCounts:
-        """The counts with items that left the manifest while their video was paid for: their fate is told too."""
-        context = self._context
-        states = [*sorted(LIVE), State.ASSET_GONE]
-        strays = [each for each in await context.store.in_states(context.batch, states) if not each.in_manifest]
-        for stray in strays:
-            text = f"{stray.item_id}: its line left the manifest, but its task is {_STRAYS[item_status(stray.state)]}"
-            context.notice(text, urgent=True)
-        words = Counter(item_status(stray.state) for stray in strays)
-        return replace(
-            counts,
-            pending=counts.pending + words["pending"],
-            unknown=counts.unknown + words["unknown"] + self._lineless,
-            failed=counts.failed + words["failed"],
-        )
-
     async def _record(self, started_at: float, wall_s: float) -> SummaryRecord:
         context = self._context
         halt = context.halt
         halt.conclude()
         for item_id, message in await context.store.fail_dependents(context.batch):
             context.observer(ItemFinished(item_id, "failed", "source", message))
-        counts = await context.store.counts(context.batch)
-        code = exit_code(await self._with_strays(counts), halt, is_blocked=bool(self._shortages))
+        strays = await strays_of(context.store, context.batch)
+        for stray in strays:
+            context.notice(stray_text(stray), urgent=True)
+        counts = with_strays(await context.store.counts(context.batch), strays, self._lineless)
+        code = exit_code(counts, halt, is_blocked=bool(self._shortages))
         queued = halt.reason if halt.is_set else "budget" if self._shortages else "stopped"
         await context.store.give_reasons(context.batch, queued, halt.reason)
         run = RunRow(
@@ -230,7 +218,7 @@ async def record_idle(
 ) -> None:
     """Record a run that had nothing to do, unless the newest run already says how the batch stands."""
     counts = await store.counts(batch)
-    code = exit_code(counts, Halt(), is_blocked=False)
+    code = exit_code(with_strays(counts, await strays_of(store, batch)), Halt(), is_blocked=False)
     summary = await store.summary(batch)
     if summary is not None and (summary.exit_code, summary.items.total) == (code, counts.total):
         return
@@ -258,12 +246,6 @@ def closing_words(
         next_step = str(error)
     return ", ".join(parts) + (f". {next_step}" if next_step else "")
 
-
-_STRAYS = {
-    "pending": "still to be collected; run the same command again",
-    "unknown": "still to be settled; run the same command again",
-    "failed": "paid for without a file (--retry-failed asks for it again)",
-}
 
 _NEXT_STEP = {
     ExitCode.ITEMS_FAILED: "results.jsonl says why; --retry-failed gives failed items a new attempt",
