@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from batch_runner.catalog import PriceBook
 from batch_runner.model import Item, Pack, Price
 from batch_runner.store import SqliteStore, Store
 from batch_runner.virtual_time import VirtualClock, run_virtual
@@ -26,12 +27,12 @@ def items(*rows: Item) -> Callable[[], Iterable[Item]]:
     return lambda: iter(rows)
 
 
-def with_store(path: Path, work: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
+def with_store(path: Path, work: Callable[[Store], Coroutine[Any, Any, None]], book: PriceBook | None = None) -> None:
     """Run ``work`` on a freshly opened store under virtual time, and close it."""
 
     async def main() -> None:
         clock = VirtualClock(asyncio.get_running_loop())
-        store = await SqliteStore.open(path, clock)
+        store = await SqliteStore.open(path, clock, book=book)
         try:
             await work(store)
         finally:

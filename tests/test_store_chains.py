@@ -12,6 +12,7 @@ import pytest
 from store_kit import item, items, with_store
 
 from batch_runner import catalog
+from batch_runner.budgets import RollingBudget
 from batch_runner.errors import StoreError
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Generation, Item, Realm, Route
@@ -140,6 +141,27 @@ def test_a_call_that_a_lost_store_forgot_counts_at_its_price_and_is_not_made_aga
         assert (await store.claim_next(batch, {})).attempt is None
 
     with_store(tmp_path / "state.db", work)
+
+
+@pytest.mark.parametrize("rolls", [False, True])
+def test_a_call_of_unknown_fate_is_taken_up_only_where_its_hold_with_the_buffer_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, rolls: bool
+) -> None:
+    """At its price alone it fitted, and what was held then was over the budget; rolling ones were not asked at all."""
+    at_once = Route(Generation.V1, "/v1/audio/tts", None, "audios")
+    monkeypatch.setattr(catalog, "route", lambda _kind, _model: at_once)
+
+    async def work(store: Store) -> None:
+        rows = items(item("say"))
+        batch = await store.load_batch("b", realm=Realm.SANDBOX, manifest="b.jsonl", items=rows, has_past=True)
+        for credits_, is_taken in ((Decimal("2.1"), False), (Decimal("2.2"), True)):
+            budgets = {} if rolls else {"video": credits_}
+            rolling = [RollingBudget("video", 3600, credits_)] if rolls else []
+            attempt = await store.recover_call(batch, "say", [], budgets, rolling)
+            assert (attempt is not None) is is_taken
+            assert (await store.balances(batch, "video")).held == (Decimal("2.2") if is_taken else 0)
+
+    with_store(tmp_path / "state.db", work, dataclasses.replace(catalog.default_price_book(), buffer_pct=Decimal(10)))
 
 
 def steps_of_an_event(path: Path, count: int) -> int:

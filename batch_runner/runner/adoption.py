@@ -109,12 +109,12 @@ async def _ask_everywhere(context: Context, routes: Sequence[Route]) -> list[_To
 
 
 async def _told_of(context: Context, route: Route) -> _Told:
-    items = await _items_on(context, route)
     try:
         if route.tells_external_id:
             return _Told(await _tasks_of_batch(context, route))
-        return await _tasks_by_name(context, route, items)
+        return await _tasks_by_name(context, route, await _items_on(context, route))
     except UnsettledError as error:
+        items = await _items_on(context, route)
         return _Told(unsettled=dict.fromkeys((item_id for item_id, _ in items), str(error)))
 
 
@@ -153,7 +153,7 @@ async def _recover_call(context: Context, item_id: str, kind: str, *, may_be_pai
     if not files and not may_be_paid:
         await context.store.clear_call(context.batch, item_id)
         return False
-    attempt = await context.store.recover_call(context.batch, item_id, files, context.budgets)
+    attempt = await context.store.recover_call(context.batch, item_id, files, context.budgets, context.rolling)
     if attempt is None:
         text = "state.db was lost, and the budget has no room for what it may have cost; raise --budget"
         context.notice(f"{item_id}: {text}", urgent=True)

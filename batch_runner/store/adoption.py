@@ -7,11 +7,10 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 from batch_runner import catalog
-from batch_runner.budgets import Purse
 from batch_runner.errors import Problem
 from batch_runner.lifecycle import Event, ExternalId
 from batch_runner.model import TaskStatus
-from batch_runner.store import attempts, entries
+from batch_runner.store import attempts, windows
 from batch_runner.store.attempts import mint
 from batch_runner.store.rows import Attempt, Facts, FoundTask, StoredFile, Terms
 
@@ -133,8 +132,8 @@ def recover_call(
         "SELECT i.*, b.name FROM items i JOIN batches b USING (batch_id) WHERE batch_id = ? AND item_id = ?",
         (batch_id, item_id),
     ).fetchone()
-    purse = Purse(item["pack"], terms.budgets.get(item["pack"]), entries.balances(db, batch_id, item["pack"]))
-    if not files and not purse.fits(Decimal(item["credits"])):
+    purse = windows.purse(db, batch_id, item["pack"], terms)
+    if not files and not purse.fits(terms.book.with_buffer(Decimal(item["credits"]))):
         return None
     query = "SELECT coalesce(max(number), 0) + 1 FROM attempts WHERE item_key = ?"
     number = db.execute(query, (item["item_key"],)).fetchone()[0]  # it may have failed as another product

@@ -75,11 +75,16 @@ class Store(Protocol):
         """Id and product of items that a lost store may have paid for and no account can tell of."""
 
     async def recover_call(
-        self, batch: Batch, item_id: str, files: Sequence[StoredFile], budgets: Mapping[str, Decimal]
+        self,
+        batch: Batch,
+        item_id: str,
+        files: Sequence[StoredFile],
+        budgets: Mapping[str, Decimal],
+        rolling: Sequence[RollingBudget] = (),
     ) -> Attempt | None:
         """Take up such an item: finished where ``files`` are here, else of unknown fate; it counts at its price.
 
-        None, and nothing is changed, where the budget has no room for one of unknown fate.
+        None, and nothing is changed, where some budget has no room for the hold of one of unknown fate.
         """
 
     async def clear_call(self, batch: Batch, item_id: str) -> None:

@@ -215,10 +215,16 @@ class SqliteStore:
         return await self._do(adoption.unlooked_calls, batch.batch_id)
 
     async def recover_call(
-        self, batch: Batch, item_id: str, files: Sequence[StoredFile], budgets: Mapping[str, Decimal]
+        self,
+        batch: Batch,
+        item_id: str,
+        files: Sequence[StoredFile],
+        budgets: Mapping[str, Decimal],
+        rolling: Sequence[RollingBudget] = (),
     ) -> Attempt | None:
         """See ``Store``."""
-        return await self._do(adoption.recover_call, batch.batch_id, item_id, files, self._terms(budgets))
+        terms = replace(self._terms(budgets), rolling=tuple(rolling))
+        return await self._do(adoption.recover_call, batch.batch_id, item_id, files, terms)
 
     async def clear_call(self, batch: Batch, item_id: str) -> None:
         """See ``Store``."""
