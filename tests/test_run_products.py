@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +32,7 @@ from batch_runner.sandbox.config import RepeatPolicy
 
 if TYPE_CHECKING:
     from batch_runner.runner import Context
+    from batch_runner.store import Batch
 
 SAY: Mapping[str, object] = {
     "id": "say",
@@ -571,6 +572,45 @@ def test_after_a_loss_an_item_of_which_the_account_does_not_tell_keeps_no_other_
     simulate(scenario(face, *talks, repeat_policy="second"), tmp_path, work)
 
 
+def test_after_a_loss_the_task_of_an_item_that_is_taken_up_already_is_no_other_items(tmp_path: Path) -> None:
+    """The answer about the second item's task is lost in one run; in the next one it tells of the first one's."""
+    talks = [{"id": f"talk{number}", "kind": "advanced-lip-sync", **spoken(500 + number)} for number in range(2)]
+    face = {"id": "face", "kind": "identify-face", "video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
+    exchange = Transport.exchange
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        names = {row["id"]: row["external_task_id"] for row in simulation.results()}
+        made = {row["id"]: row["task_id"] for row in simulation.results()[1:]}
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: names["talk1"] in path, TROUBLED)
+            assert (await run(simulation)).exit_code == ExitCode.STOPPED
+
+        async def strayed(self: Transport, method: str, path: str, *args: Any) -> Answer:
+            return await exchange(self, method, path.replace(names["talk1"], names["talk0"]), *args)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Transport, "exchange", strayed)
+            summary = await run(simulation)
+        assert (summary.exit_code, rows(simulation)["talk1"]) == (ExitCode.STOPPED, ("pending", "stopped"))
+        told = [event.text for event in simulation.events if isinstance(event, Notice) and "talk1" in event.text]
+        assert "is about another item's task too" in told[-1]
+        again = await run(simulation)
+        assert (again.exit_code, again.requests.submit) == (ExitCode.OK, 0)
+        assert {row["id"]: row["task_id"] for row in simulation.results()[1:]} == made
+
+    simulate(scenario(face, *talks, repeat_policy="second"), tmp_path, work)
+
+
+def spoken(at_ms: int) -> dict[str, object]:
+    """What advanced-lip-sync is to put into the mouth of the face, from a moment on."""
+    chosen = {"face_id": {"item": "face"}, "sound_file": "https://example.com/a.mp3?sandbox-seconds=5"}
+    times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": at_ms}
+    return {"session_id": {"item": "face"}, "seconds": 5, "face_choose": [chosen | times]}
+
+
 def test_after_a_loss_answers_that_were_exchanged_are_taken_for_nobodys(tmp_path: Path) -> None:
     """Asked at the same time, one item was answered with the other's task: none of both answers is believed."""
     tasks = {task_id: Task(task_id, None, TaskStatus.SUCCEEDED) for task_id in ("a", "b")}
@@ -584,12 +624,16 @@ def test_after_a_loss_answers_that_were_exchanged_are_taken_for_nobodys(tmp_path
             await asyncio.sleep(len(asked) % 3)
             return tasks["a"] if len(asked) <= 2 else tasks[owned[name]]
 
+    async def nobody(_batch: Batch, _task_ids: Collection[str]) -> dict[str, set[str]]:
+        return {}
+
     lines = [Line("one", "1" * 8), Line("two", "2" * 8)]
     owned = {str(ExternalId.of("batch", "one", 1, "1" * 8)): "a", str(ExternalId.of("batch", "two", 1, "2" * 8)): "b"}
 
     async def work(_: Simulation) -> None:
         context = SimpleNamespace(
             client=Client(),
+            store=SimpleNamespace(owners=nobody),
             batch=SimpleNamespace(name="batch"),
             rng=random.Random(0),
             halt=Halt(),

@@ -130,6 +130,11 @@ class Context:
             await self.tell_balance(attempt.pack, "the server charged more than was estimated: " if is_dearer else "")
         return after
 
+    async def is_task_of_another(self, task: Task, external_task_id: str) -> bool:
+        """Whether a task that bears no name is known here as another attempt's."""
+        owners = await self.store.owners(self.batch, [task.task_id])
+        return any(owner != external_task_id for owner in owners.get(task.task_id, ()))
+
     async def tell_balance(self, pack: str, why_over: str = "") -> None:
         """Tell the observers how the pack stands, and a person, once, of each budget that is exceeded by now."""
         purse = await self.store.purse(self.batch, pack, self.budgets, self.rolling)

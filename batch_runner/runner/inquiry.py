@@ -101,7 +101,7 @@ async def ask_by_name(context: Context, route: Route, lines: Sequence[Line]) -> 
     unsettled = lines
     while unsettled:
         await _round(context, route, unsettled)
-        _weigh(lines)
+        await _weigh(context, lines)
         unsettled = [line for line in lines if not line.is_settled]
         if not all(line.why for line in unsettled) or not unsettled:
             continue
@@ -134,10 +134,13 @@ async def _ask(context: Context, route: Route, line: Line) -> None:
         line.take(task)
 
 
-def _weigh(lines: Sequence[Line]) -> None:
-    owners = Counter(task.task_id for line in lines for task in line.tasks)
+async def _weigh(context: Context, lines: Sequence[Line]) -> None:
+    """Nothing is believed of an item of which was said what was said of another, or is known here as another's."""
+    told = Counter(task.task_id for line in lines for task in line.tasks)
+    owners = await context.store.owners(context.batch, told.keys())
     for line in lines:
-        if any(owners[task.task_id] > 1 for task in line.tasks):
+        named = [(str(name), task.task_id) for name, task in line.named(context.batch.name)]
+        if any(told[task_id] > 1 or set(owners.get(task_id, ())) - {name} for name, task_id in named):
             line.doubt()
 
 

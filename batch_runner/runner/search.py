@@ -128,7 +128,7 @@ class Search:
         attempt = self.passage.attempt
         if task.external_task_id is not None:
             return is_of_another(task, attempt.external_task_id)
-        return await self.passage.context.store.is_task_of_another(attempt, task.task_id)
+        return await self.passage.context.is_task_of_another(task, attempt.external_task_id)
 
 
 def _now_s() -> float:

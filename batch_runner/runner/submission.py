@@ -177,7 +177,7 @@ class Courier:
         """Whether an answer that bears no name of ours is seen to belong to another item."""
         if not self.passage.route.is_sync:
             is_nameless = not self.passage.route.tells_external_id
-            return is_nameless and await self.context.store.is_task_of_another(self.attempt, task.task_id)
+            return is_nameless and await self.context.is_task_of_another(task, self.attempt.external_task_id)
         asked, told = body.get("session_id"), task.made.get("session_id")
         if asked is not None:
             return told is not None and told != asked

@@ -107,8 +107,8 @@ class Store(Protocol):
     async def has_answered_another(self, attempt: Attempt, task_id: str, made: Mapping[str, Any]) -> bool:
         """Whether a recent attempt that asked for something else was answered with this id, or these."""
 
-    async def is_task_of_another(self, attempt: Attempt, task_id: str) -> bool:
-        """Whether a recent attempt, other than this one, has that task."""
+    async def owners(self, batch: Batch, task_ids: Collection[str]) -> Mapping[str, Collection[str]]:
+        """The external ids of the attempts that have these tasks, by task, in all batches of the batch's realm."""
 
     async def fail_dependents(self, batch: Batch) -> list[tuple[str, str]]:
         """Fail every queued item of which a source failed; returns the id and the message of each."""

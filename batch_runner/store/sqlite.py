@@ -249,9 +249,9 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(views.has_answered_another, attempt, task_id, made)
 
-    async def is_task_of_another(self, attempt: Attempt, task_id: str) -> bool:
+    async def owners(self, batch: Batch, task_ids: Collection[str]) -> Mapping[str, Collection[str]]:
         """See ``Store``."""
-        return await self._do(views.is_task_of_another, attempt, task_id)
+        return await self._do(views.owners, batch.realm, task_ids)
 
     async def fail_dependents(self, batch: Batch) -> list[tuple[str, str]]:
         """See ``Store``."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -67,13 +68,17 @@ def has_answered_another(db: sqlite3.Connection, attempt: Attempt, task_id: str,
     return row is not None
 
 
-def is_task_of_another(db: sqlite3.Connection, attempt: Attempt, task_id: str) -> bool:
-    """Whether a recent attempt, other than this one, has that task."""
-    row = db.execute(
-        "SELECT 1 FROM (SELECT * FROM attempts ORDER BY attempt_id DESC LIMIT ?) WHERE attempt_id <> ? AND task_id = ?",
-        (_RECENT, attempt.attempt_id, task_id),
-    ).fetchone()
-    return row is not None
+def owners(db: sqlite3.Connection, realm: str, task_ids: Iterable[str]) -> dict[str, set[str]]:
+    """The external ids of the attempts that have these tasks, by task; in all batches of a realm."""
+    rows = db.execute(
+        "SELECT a.task_id, a.external_task_id FROM attempts a JOIN items i USING (item_key)"
+        " JOIN batches b USING (batch_id) WHERE b.realm = ? AND a.task_id IN (SELECT value FROM json_each(?))",
+        (realm, json.dumps(list(task_ids))),
+    )
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        found[row["task_id"]].add(row["external_task_id"])
+    return found
 
 
 def find_batch(db: sqlite3.Connection, name: str) -> Batch | None:
