@@ -10,33 +10,32 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
 from seeded_loop import SeededLoop
-from simulated_disk import MACHINE, Durable, SimulatedDisk, Tree
+from simulated_disk import MACHINE, Durable, Tree
 from simulated_film import digest, small_film
 from simulated_sqlite import can_watch
 from simulation_audit import audit
-from simulation_books import item_by_name
-from simulation_life import DiskFault, Life, MachineClock, MortalStore, PowerCut, before_job
+from simulation_books import BatchBooks
+from simulation_life import DiskFault, Life, MachineClock, PowerCut, mortal
+from simulation_scenario import Scenario
 
-from batch_runner import api, launch
+from batch_runner import api
 from batch_runner.manifest import Format, Manifest, Source
 from batch_runner.media import inspect
 from batch_runner.model import Item
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import Halt
-from batch_runner.sandbox import FaultPlan, Sandbox, SandboxTask, WorldConfig
+from batch_runner.sandbox import Sandbox, SandboxTask
 from batch_runner.sandbox.results import files
 from batch_runner.service import sandbox_price
 from batch_runner.settings import resolve
-from batch_runner.virtual_time import SETTLE_S, VirtualClock, VirtualTimeLoop
+from batch_runner.virtual_time import VirtualClock, VirtualTimeLoop
 
 __all__ = [
     "DiskFault",
@@ -54,28 +53,6 @@ __all__ = [
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """One simulated batch.
-
-    With ``threads``, executor jobs run in real ones, as they come. With ``watches_sqlite`` a run can also die, and
-    calls can fail, inside a transaction, and a power cut takes from ``state.db`` too what was not fsynced.
-    """
-
-    seed: int = 0
-    items: int = 6
-    slots: int = 3
-    rpm: int = 60
-    world: WorldConfig = field(default_factory=WorldConfig)
-    faults: FaultPlan = field(default_factory=FaultPlan)
-    options: Mapping[str, object] = field(default_factory=dict)
-    lines: tuple[str, ...] | None = None
-    threads: bool = False
-    webhook_secrets: tuple[str, ...] = ()
-    settle_s: float = SETTLE_S
-    watches_sqlite: bool = False
-
-
 class Simulation:
     """An account, an output folder, and any number of runs on them.
 
@@ -87,13 +64,13 @@ class Simulation:
         failed: disk calls that failed on purpose, over all runs.
         shares_rate: other programs make requests on the account too.
         is_damaged: somebody harmed ``state.db``.
+        was_low: the disk was short of room at some time of the newest run.
         has_lost: there was a ``state.db`` that is no more.
         budget_was_lowered: below what may have been spent or held already.
         environ: the account's keys, as the program finds them.
         settings_path: the settings file, if there is one.
-        item_of: which item a task of the account was made for (see ``simulation_books``).
-        uncertain: items that are made once, or cost what they say, only as far as their answers are heard.
-        repeats: runs in which the user gave the word to make calls again whose answer was lost.
+        batch: the one that is run and audited now.
+        batches: all that live in the output folder.
         spoiled: what stood in finished files that somebody harmed, by their path below the output folder.
     """
 
@@ -101,7 +78,8 @@ class Simulation:
         self.scenario = scenario
         self.folder = folder
         self.output_dir = folder / "outputs"
-        self.manifest = folder / "batch.jsonl"
+        self.batch = BatchBooks("batch", folder / "batch.jsonl")
+        self.batches = [self.batch]
         self.sandbox = sandbox
         self.world = sandbox.world
         self.clock = clock
@@ -114,26 +92,25 @@ class Simulation:
         self.free_bytes = 10**12
         self.life: Life | None = None
         self.failed: Counter[str] = Counter()
-        self.shares_rate = self.is_damaged = self.has_lost = self.budget_was_lowered = False
+        self.shares_rate = self.is_damaged = self.has_lost = self.budget_was_lowered = self.was_low = False
         self.environ = {"KLING_ACCESS_KEY": sandbox.access_key, "KLING_SECRET_KEY": sandbox.secret_key}
         self.settings_path: Path | None = None
-        self.item_of: Callable[[SandboxTask], str | None] = item_by_name
-        self.uncertain: set[str] = set()
-        self.repeats = 0
         self.spoiled: dict[str, bytes] = {}
-        self.manifest.write_text("".join(line + "\n" for line in self._lines()), encoding="utf-8")
+        self.manifest.write_text("".join(line + "\n" for line in scenario.manifest_lines()), encoding="utf-8")
 
-    def _lines(self) -> list[str]:
-        if self.scenario.lines is not None:
-            return list(self.scenario.lines)
-        dice = random.Random(f"lines {self.scenario.seed}")
-        lines = []
-        for number in range(self.scenario.items):
-            line = {"id": f"item-{number}", "prompt": f"scene {number}", **dice.choice(_KINDS)}
-            if dice.random() < 0.1:
-                line["priority"] = dice.randrange(3)
-            lines.append(json.dumps(line))
-        return lines
+    @property
+    def manifest(self) -> Path:
+        """Of the batch that is run now."""
+        return self.batch.manifest
+
+    @property
+    def batch_dir(self) -> Path:
+        """The folder of its files."""
+        return self.output_dir / self.batch.name
+
+    def dice(self, what: str) -> random.Random:
+        """Dice for something about the batch, of its own, as the seed has them."""
+        return random.Random(f"{what} {self.scenario.seed}{self.batch.dice}")
 
     async def run(
         self,
@@ -244,10 +221,10 @@ class Simulation:
         return list(Manifest(Source(self.manifest, Format.JSONL), inspect).items())
 
     def results(self) -> list[dict[str, Any]]:
-        return _json_lines(self.output_dir / "batch" / "results.jsonl")
+        return _json_lines(self.batch_dir / "results.jsonl")
 
     def ledger(self) -> list[dict[str, Any]]:
-        return _json_lines(self.output_dir / "batch" / "ledger.jsonl")
+        return _json_lines(self.batch_dir / "ledger.jsonl")
 
     @property
     def exchanges(self) -> bool:
@@ -257,7 +234,12 @@ class Simulation:
     @property
     def tasks(self) -> list[SandboxTask]:
         """The account's tasks that are this batch's."""
-        return [task for task in self.world.tasks if self.item_of(task) is not None]
+        return [task for task in self.world.tasks if self.batch.item_of(task) is not None]
+
+    @property
+    def tasks_of_all(self) -> list[SandboxTask]:
+        """Those that are any batch's of the output folder."""
+        return [task for task in self.world.tasks if any(batch.item_of(task) for batch in self.batches)]
 
     def asset_digests(self, task: SandboxTask) -> list[str]:
         """The SHA-256 of each file that the sandbox hands out for a task."""
@@ -271,43 +253,8 @@ class Simulation:
         return {name: tree.content[inode] for name, inode in tree.names.items()}
 
 
-_KINDS: tuple[dict[str, object], ...] = (
-    {"model_name": "kling-v2-5-turbo", "duration": "5"},
-    {"model_name": "kling-v2-6", "duration": "10"},
-    {"model_name": "kling-v1", "mode": "pro"},
-    {"model_name": "kling-v3", "duration": 3, "aspect_ratio": "9:16"},
-)
-
-
 def _json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-@contextmanager
-def _mortal(simulation: Simulation) -> Iterator[None]:
-    """Let runs die around every transaction, disk call and job, when a request arrives and when a task is made."""
-    world, loop = simulation.world, asyncio.get_running_loop()
-    real_add, real_stamp = world.add, world.stamp
-
-    def add(task: SandboxTask) -> None:
-        real_add(task)
-        if simulation.life is not None:
-            simulation.life.pass_moment()
-
-    def stamp(now_s: float) -> None:
-        real_stamp(now_s)
-        if simulation.life is not None:
-            simulation.life.pass_moment()
-
-    watches_sqlite = simulation.scenario.watches_sqlite
-    disk = SimulatedDisk(simulation.output_dir, simulation.durable, watches_sqlite=watches_sqlite)
-    with pytest.MonkeyPatch.context() as patch, disk.between():
-        patch.setattr(launch, "SqliteStore", MortalStore)
-        patch.setattr(world, "add", add)
-        patch.setattr(world, "stamp", stamp)
-        if isinstance(loop, SeededLoop):
-            patch.setattr(loop, "before_job", before_job)
-        yield
 
 
 @asynccontextmanager
@@ -324,7 +271,7 @@ async def simulated(scenario: Scenario, folder: Path) -> AsyncIterator[Simulatio
     )
     async with sandbox:
         simulation = Simulation(scenario, folder, sandbox, clock)
-        with _mortal(simulation):
+        with mortal(simulation):
             yield simulation
 
 

@@ -71,10 +71,10 @@ def _audit_truth(simulation: Simulation, ledger: Sequence[Mapping[str, Any]]) ->
     now_s = simulation.clock.wall_s()
     charged: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for task in simulation.tasks:
-        charged[str(simulation.item_of(task)), task.pack.value] += task.charged_at(now_s)
+        charged[str(simulation.batch.item_of(task)), task.pack.value] += task.charged_at(now_s)
     here = {item_digest(item) for item in manifest_ids(simulation)}
     for key in told.keys() | charged.keys():
-        if key[0] in simulation.uncertain:
+        if key[0] in simulation.batch.uncertain:
             continue
         if key[0] in here or not simulation.has_lost:
             assert told[key] == charged[key], f"promise 5: {key} {told[key]} {charged[key]}"
@@ -96,14 +96,14 @@ def audit_end(simulation: Simulation, summary: SummaryRecord) -> None:
     assert all(task.ended_at_s <= now_s for task in simulation.tasks), "promise 2: a task is still running"
     uncertain = {task.task_id for task in simulation.tasks if task.kind in UNCERTAIN}
     charged = {entry["task_id"] for entry in simulation.ledger() if entry["entry"] == "charge"}
-    unasked = {task.task_id for task in certain if simulation.item_of(task) in _unasked(simulation)}
+    unasked = {task.task_id for task in certain if simulation.batch.item_of(task) in _unasked(simulation)}
     assert charged - uncertain - {None} >= paid - unasked, "promise 5: what was charged is in the ledger"
     assert charged & {task.task_id for task in certain} <= paid, "promise 5: and nothing else"
     rows = {row["task_id"]: row for row in simulation.results()}
     for task_id in good & rows.keys():
         row = rows[task_id]
         assert row["status"] == "succeeded" or (row["reason"] == "asset" and summary.exit_code), "promise 2"
-    names = {digest(path.read_bytes()) for path in simulation.output_dir.glob("batch/*") if path.suffix in _MEDIA}
+    names = {digest(path.read_bytes()) for path in simulation.batch_dir.glob("*") if path.suffix in _MEDIA}
     names |= {digest(content) for content in simulation.spoiled.values()}
     strays = [task for task in certain if task.task_id in good - rows.keys() and task.kind not in FACTS]
     assert all(names.issuperset(simulation.asset_digests(task)) or summary.exit_code for task in strays), (
@@ -120,8 +120,8 @@ def _unasked(simulation: Simulation) -> set[str]:
 
 def audit_payment(simulation: Simulation) -> None:
     """Promise 1: no item has two live tasks, nor a second task unless the first failed, or the user gave the word."""
-    for item, tasks in by_item((simulation.item_of(task), task) for task in simulation.tasks).items():
-        words = simulation.repeats if tasks[0].kind in UNCERTAIN else 0
+    for item, tasks in by_item((simulation.batch.item_of(task), task) for task in simulation.tasks).items():
+        words = simulation.batch.repeats if tasks[0].kind in UNCERTAIN else 0
         for earlier, later in pairwise(tasks):
             if words and not (earlier.failure and earlier.ended_at_s <= later.created_at_s):
                 words -= 1
@@ -133,7 +133,8 @@ def audit_payment(simulation: Simulation) -> None:
 def audit_limits(simulation: Simulation) -> None:
     """Promise 7, over all runs."""
     world, scenario = simulation.world, simulation.scenario
-    assert most_slots(simulation.tasks) <= scenario.slots, "promise 7: slots"
+    counted = simulation.tasks if simulation.has_lost else simulation.tasks_of_all
+    assert most_slots(counted) <= scenario.slots, "promise 7: slots"
     if scenario.rpm:
         assert world.most_requests_in_window() <= scenario.rpm, "promise 7: requests"
     if not simulation.shares_rate:
@@ -142,7 +143,8 @@ def audit_limits(simulation: Simulation) -> None:
 
 def audit_folder(simulation: Simulation) -> None:
     """Promises 3 and 9: whole files, no secrets."""
-    made = [task for task in simulation.world.tasks if task.kind in CALLS or simulation.item_of(task) is not None]
+    calls = [task for task in simulation.world.tasks if task.kind in CALLS]
+    made = [*calls, *simulation.tasks_of_all]
     right = {each for task in made if task.will_succeed for each in simulation.asset_digests(task)}
     for path, content in simulation.tree().items():
         name = path.rpartition("/")[2]
@@ -177,7 +179,7 @@ def audit_store(simulation: Simulation) -> None:
     with store_of(simulation) as reader:
         if reader is not None:
             assert not reader.ledger_faults(), "promise 4"
-            _audit_entries(entries_in(reader), simulation)
+            _audit_entries(entries_in(reader, simulation.batch.name), simulation)
 
 
 @contextmanager
@@ -197,9 +199,9 @@ def store_of(simulation: Simulation) -> Iterator[StoreReader | None]:
             yield reader
 
 
-def entries_in(reader: StoreReader) -> list[dict[str, Any]]:
+def entries_in(reader: StoreReader, name: str) -> list[dict[str, Any]]:
     """The batch's ledger, as far as there is one."""
-    batch = reader.batch("batch")
+    batch = reader.batch(name)
     return [] if batch is None else [entry.as_json() for entry in reader.ledger(batch)]
 
 
@@ -241,7 +243,7 @@ def _audit_counts(simulation: Simulation, summary: SummaryRecord, results: Seque
     items, code = summary.items, summary.exit_code
     assert [items.succeeded, items.failed, items.pending, items.unknown] == list(counts.values()), "promise 11"
     assert items.total == len(results)
-    assert json.loads((simulation.output_dir / "batch" / "summary.json").read_bytes())["exit_code"] == code
+    assert json.loads((simulation.batch_dir / "summary.json").read_bytes())["exit_code"] == code
     if code == 0:
         assert items.succeeded == items.total, "promise 11: exit 0 means all of it"
     elif code == 3:
@@ -253,7 +255,7 @@ def _audit_counts(simulation: Simulation, summary: SummaryRecord, results: Seque
 
 def _audit_files(simulation: Simulation, results: Sequence[Mapping[str, Any]]) -> None:
     """Promises 2 and 3: every succeeded item has exactly the server's bytes, and is told with its digest."""
-    tasks = by_item((simulation.item_of(task), task) for task in simulation.tasks)
+    tasks = by_item((simulation.batch.item_of(task), task) for task in simulation.tasks)
     for row in results:
         if row["status"] != "succeeded":
             continue

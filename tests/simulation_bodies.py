@@ -10,7 +10,7 @@ from typing import Any
 
 from simulated_film import digest
 from simulation import Simulation
-from simulation_books import CALLS, UNCERTAIN, WITH_FACTS, item_by_name, item_digest
+from simulation_books import CALLS, UNCERTAIN, WITH_FACTS, item_digest
 from simulation_families import Line
 
 from batch_runner.sandbox import SandboxTask
@@ -33,6 +33,7 @@ class Asked:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
+        self._batch = simulation.batch
         self._versions: defaultdict[str, list[Line]] = defaultdict(list)
         self._calls: dict[str, str | None] = {}
 
@@ -43,12 +44,12 @@ class Asked:
             if line not in self._versions[digest_]:
                 self._versions[digest_].append(line)
             if line.get("kind") in UNCERTAIN:
-                self._simulation.uncertain.add(digest_)
+                self._batch.uncertain.add(digest_)
 
     def item_of(self, task: SandboxTask) -> str | None:
         """The item of a task: by its name, or, where calls have none, by what was asked for."""
         if task.kind not in CALLS:
-            return item_by_name(task)
+            return self._batch.item_by_name(task)
         if task.task_id not in self._calls:
             candidates = (item for item, lines in self._versions.items() if lines[0].get("kind") == task.kind)
             self._calls[task.task_id] = next((item for item in candidates if self._is_of(item, task)), None)
@@ -60,8 +61,9 @@ class Asked:
             item = self.item_of(task)
             assert item is not None
             assert self._is_of(item, task), f"{item} was asked for as {task.body}, which no line of its says"
-        calls = [task for task in self._simulation.world.tasks if task.kind in CALLS]
-        assert all(self.item_of(task) for task in calls), "a call was made that no line asks for"
+        calls = {task.task_id for task in self._simulation.world.tasks if task.kind in CALLS}
+        ours = {task.task_id for task in self._simulation.tasks_of_all}
+        assert calls <= ours, "a call was made that no line asks for"
 
     def facts(self, item_id: str) -> Iterator[str]:
         """Ids that what an item's tasks made is known by."""
@@ -114,8 +116,9 @@ def audit_facts(simulation: Simulation, asked: Asked) -> None:
     if simulation.exchanges:
         _audit_exchanges(simulation)
         return
-    for path in simulation.output_dir.glob("batch/*.json"):
-        if path.name == "summary.json" or "-seen-" in path.name or f"batch/{path.name}" in simulation.spoiled:
+    for path in simulation.batch_dir.glob("*.json"):
+        is_spoiled = f"{path.parent.name}/{path.name}" in simulation.spoiled
+        if path.name == "summary.json" or "-seen-" in path.name or is_spoiled:
             continue
         text = path.read_text(encoding="utf-8")
         json.loads(text)

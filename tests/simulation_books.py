@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 
 from batch_runner.lifecycle import ExternalId
 from batch_runner.sandbox import SandboxTask
 
-BATCH = ExternalId.of("batch", "", 1, "").batch
 CALLS = frozenset({"tts", "identify-face", "image-recognize", "init-selection", "add-selection"})
 """Kinds that are answered at once, and never to be asked for again."""
 UNNAMED = frozenset({"lip-sync"})
@@ -27,10 +28,35 @@ def item_digest(item_id: str) -> str:
     return ExternalId.of("batch", item_id, 1, "").item
 
 
-def item_by_name(task: SandboxTask) -> str | None:
-    """The item that a task's external id names, if it is one of the batch's."""
-    name = ExternalId.parse(task.external_task_id)
-    return None if name is None or name.batch != BATCH else name.item
+@dataclass
+class BatchBooks:
+    """One batch of the output folder, and what of the account is its own.
+
+    Attributes:
+        name: as the program calls it.
+        manifest: the file with its lines.
+        dice: what tells its dice from those of the folder's first batch.
+        item_of: which item a task of the account was made for.
+        uncertain: items that are made once, or cost what they say, only as far as their answers are heard.
+        repeats: runs in which the user gave the word to make calls again whose answer was lost.
+    """
+
+    name: str
+    manifest: Path
+    dice: str = ""
+    item_of: Callable[[SandboxTask], str | None] = field(init=False)
+    _digest: str = field(init=False)
+    uncertain: set[str] = field(default_factory=set)
+    repeats: int = 0
+
+    def __post_init__(self) -> None:
+        self._digest = ExternalId.of(self.name, "", 1, "").batch
+        self.item_of = self.item_by_name
+
+    def item_by_name(self, task: SandboxTask) -> str | None:
+        """The item that a task's external id names, if it is one of the batch's."""
+        name = ExternalId.parse(task.external_task_id)
+        return None if name is None or name.batch != self._digest else name.item
 
 
 def by_item(tasks: Iterable[tuple[str | None, SandboxTask]]) -> dict[str, list[SandboxTask]]:

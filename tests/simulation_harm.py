@@ -26,8 +26,7 @@ class HarmedStory(Story):
     _wide: random.Random
 
     def __init__(self, simulation: Simulation) -> None:
-        self._harm = random.Random(f"harm {simulation.scenario.seed}")
-        self._was_low = False
+        self._harm = simulation.dice("harm")
         self._starving: asyncio.Future[None] | None = None
         super().__init__(simulation)
 
@@ -40,13 +39,13 @@ class HarmedStory(Story):
 
     def _spoil(self) -> None:
         """Remove, cut or alter a finished file."""
-        folder = self._simulation.output_dir / "batch"
+        folder = self._simulation.batch_dir
         paths = sorted(path for path in folder.glob("*") if path.suffix in _SPOILABLE and path.name not in _DERIVED)
         if not paths:
             return
         path = self._wide.choice(paths)
         content = path.read_bytes()
-        self._simulation.spoiled.setdefault(f"batch/{path.name}", content)
+        self._simulation.spoiled.setdefault(f"{folder.name}/{path.name}", content)
         how = self._wide.choice(["removed", "removed", "cut", "altered"])
         path.unlink()
         if how != "removed":
@@ -70,7 +69,7 @@ class HarmedStory(Story):
         if reasons is None:
             return
         self.tally["repairs"] += 1
-        if not simulation.has_lost and (simulation.output_dir / "batch" / "results.jsonl").exists():
+        if not simulation.has_lost and (simulation.batch_dir / "results.jsonl").exists():
             for row in simulation.results():
                 harmed = simulation.spoiled.keys() & {file["path"] for file in row["files"]}
                 assert not harmed or row["id"] in reasons, f"promise 2: {harmed} are neither mended nor told"
@@ -117,7 +116,7 @@ class HarmedStory(Story):
         while True:
             await asyncio.sleep(self._wide.expovariate(1 / 60))
             self._simulation.free_bytes = self._wide.choice(_LOW)
-            self._was_low = True
+            self._simulation.was_low = True
             self.tally["low disks"] += 1
             await asyncio.sleep(self._wide.expovariate(1 / 60))
             self._simulation.free_bytes = ROOM
@@ -128,12 +127,13 @@ class HarmedStory(Story):
         It is a harmed file, or one of a call that a lost store forgot and that was made again.
         """
         simulation = self._simulation
-        paths = [simulation.output_dir / name for name in simulation.spoiled]
+        here = f"{simulation.batch.name}/"
+        paths = [simulation.output_dir / name for name in simulation.spoiled if name.startswith(here)]
         waiting = [row["id"] for row in simulation.results() if row["kind"] in CALLS and row["reason"] == "asset"]
         for item in waiting if simulation.has_lost else ():
             found = [
-                *simulation.output_dir.glob(f"batch/{item}.*"),
-                *simulation.output_dir.glob(f"batch/{item}-[0-9].*"),
+                *simulation.batch_dir.glob(f"{item}.*"),
+                *simulation.batch_dir.glob(f"{item}-[0-9].*"),
             ]
             paths += [path for path in found if path.suffix in _SPOILABLE]
         there = [path for path in paths if path.exists()]
@@ -156,7 +156,7 @@ class HarmedStory(Story):
     def _begun(self) -> set[str | None]:
         """Attempts that hold credits already, and may have been submitted."""
         with store_of(self._simulation) as reader:
-            entries = [] if reader is None else entries_in(reader)
+            entries = [] if reader is None else entries_in(reader, self._simulation.batch.name)
         return {entry["external_task_id"] for entry in entries if entry["entry"] == "hold"}
 
     def _feed(self) -> None:

@@ -11,15 +11,23 @@ import errno
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, TypeVar
 
-from simulated_disk import MACHINE, Dead, Tree
+import pytest
+from seeded_loop import SeededLoop
+from simulated_disk import MACHINE, Dead, SimulatedDisk, Tree
 
+from batch_runner import launch
 from batch_runner.errors import StoreError
+from batch_runner.sandbox import SandboxTask
 from batch_runner.store import SqliteStore
 from batch_runner.virtual_time import VirtualClock
+
+if TYPE_CHECKING:
+    from simulation import Simulation
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -163,3 +171,30 @@ def before_job() -> None:
     machine = MACHINE.get()
     if isinstance(machine, Life):
         machine.pass_moment()
+
+
+@contextmanager
+def mortal(simulation: Simulation) -> Iterator[None]:
+    """Let runs die around every transaction, disk call and job, when a request arrives and when a task is made."""
+    world, loop = simulation.world, asyncio.get_running_loop()
+    real_add, real_stamp = world.add, world.stamp
+
+    def add(task: SandboxTask) -> None:
+        real_add(task)
+        if simulation.life is not None:
+            simulation.life.pass_moment()
+
+    def stamp(now_s: float) -> None:
+        real_stamp(now_s)
+        if simulation.life is not None:
+            simulation.life.pass_moment()
+
+    watches_sqlite = simulation.scenario.watches_sqlite
+    disk = SimulatedDisk(simulation.output_dir, simulation.durable, watches_sqlite=watches_sqlite)
+    with pytest.MonkeyPatch.context() as patch, disk.between():
+        patch.setattr(launch, "SqliteStore", MortalStore)
+        patch.setattr(world, "add", add)
+        patch.setattr(world, "stamp", stamp)
+        if isinstance(loop, SeededLoop):
+            patch.setattr(loop, "before_job", before_job)
+        yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from datetime import datetime
 
 from simulation import Simulation
@@ -28,7 +27,7 @@ class MonthsStory(Story):
     _rounds = (2, 3, 4, 6)
 
     def __init__(self, simulation: Simulation) -> None:
-        self._months = random.Random(f"months {simulation.scenario.seed}")
+        self._months = simulation.dice("months")
         super().__init__(simulation)
 
     def _between_runs(self) -> None:
@@ -68,7 +67,7 @@ class MonthsStory(Story):
         here = {item_digest(row["id"]) for row in rows}
         self.tally["items unknown in the end"] += len(unknown)
         told = {entry["task_id"] for entry in simulation.ledger() if entry["entry"] == "charge"}
-        paid = {task.task_id for task in simulation.tasks if simulation.item_of(task) in here - unknown}
+        paid = {task.task_id for task in simulation.tasks if simulation.batch.item_of(task) in here - unknown}
         paid = {task.task_id for task in simulation.tasks if task.task_id in paid and task.charged_at(now_s)}
         assert told >= paid, "promise 5: what was charged is in the ledger"
         assert told <= {task.task_id for task in simulation.tasks}, "promise 5: and nothing else"

@@ -1,22 +1,67 @@
-"""The account of a simulated batch, and what goes wrong with its answers, drawn from a seed."""
+"""The account of a simulated batch, what goes wrong with its answers, and its first lines, drawn from a seed."""
 
 from __future__ import annotations
 
+import json
 import random
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from seeded_loop import prompt_settle_s
-from simulation import Scenario
 
 from batch_runner.model import Pack
 from batch_runner.sandbox import FaultPlan, WorldConfig
+from batch_runner.virtual_time import SETTLE_S
 
 WEBHOOK_SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 _FEWEST_SLOTS = 3
 """A task may make so many pictures at once."""
 _HIT_MOST = 0.7
 """No more of the creates than this are hit: where nobody is ever heard, nothing can come to its end."""
+
+
+_KINDS: tuple[dict[str, object], ...] = (
+    {"model_name": "kling-v2-5-turbo", "duration": "5"},
+    {"model_name": "kling-v2-6", "duration": "10"},
+    {"model_name": "kling-v1", "mode": "pro"},
+    {"model_name": "kling-v3", "duration": 3, "aspect_ratio": "9:16"},
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One simulated batch.
+
+    With ``threads``, executor jobs run in real ones, as they come. With ``watches_sqlite`` a run can also die, and
+    calls can fail, inside a transaction, and a power cut takes from ``state.db`` too what was not fsynced.
+    """
+
+    seed: int = 0
+    items: int = 6
+    slots: int = 3
+    rpm: int = 60
+    world: WorldConfig = field(default_factory=WorldConfig)
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    options: Mapping[str, object] = field(default_factory=dict)
+    lines: tuple[str, ...] | None = None
+    threads: bool = False
+    webhook_secrets: tuple[str, ...] = ()
+    settle_s: float = SETTLE_S
+    watches_sqlite: bool = False
+
+    def manifest_lines(self) -> list[str]:
+        """The lines that the batch begins with."""
+        if self.lines is not None:
+            return list(self.lines)
+        dice = random.Random(f"lines {self.seed}")
+        lines = []
+        for number in range(self.items):
+            line = {"id": f"item-{number}", "prompt": f"scene {number}", **dice.choice(_KINDS)}
+            if dice.random() < 0.1:
+                line["priority"] = dice.randrange(3)
+            lines.append(json.dumps(line))
+        return lines
 
 
 def scenario_of(seed: int) -> Scenario:
@@ -86,6 +131,17 @@ def wide_scenario_of(seed: int) -> Scenario:
         secrets = (WEBHOOK_SECRET,)
     items = dice.randint(1, 4)
     return replace(usual, items=items, slots=slots, world=world, faults=faults, webhook_secrets=secrets)
+
+
+def pair_scenario_of(seed: int) -> Scenario:
+    """The account of two batches, each with fewer lines."""
+    usual = wide_scenario_of(seed)
+    return replace(usual, items=min(usual.items, 2))
+
+
+def tight_rolling_budgets(dice: random.Random) -> dict[tuple[str, int], int]:
+    """Rolling budgets that two batches are likely to reach."""
+    return {("video", dice.choice([600, 5400, 86_400])): dice.randint(3, 12), ("image", 86_400): dice.randint(8, 40)}
 
 
 def rolling_budgets(dice: random.Random) -> dict[tuple[str, int], int]:

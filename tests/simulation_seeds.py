@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from pathlib import Path
 from simulated_film import digest
 from simulation import Scenario, Simulation, simulate
 from simulation_months import MonthsStory
-from simulation_scenario import scenario_of, wide_scenario_of
+from simulation_pair import PairStory
+from simulation_scenario import pair_scenario_of, scenario_of, wide_scenario_of
 from simulation_story import Story
 from simulation_wide import WideStory
 
@@ -21,6 +23,8 @@ FIRST_WIDE_SEED = 1_000_000
 """Seeds from here on tell wide stories; those below stay as they are."""
 FIRST_MONTHS_SEED = 2_000_000
 """Seeds from here on tell stories with months in them."""
+_PAIRS = 0.1
+"""The share of wide stories that are told of two batches."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,10 @@ def play_seed(seed: int) -> Played:
 def _kind(seed: int) -> tuple[Callable[[Simulation], Story], Callable[[int], Scenario]]:
     if seed >= FIRST_MONTHS_SEED:
         return MonthsStory, scenario_of
-    return (WideStory, wide_scenario_of) if seed >= FIRST_WIDE_SEED else (Story, scenario_of)
+    if seed < FIRST_WIDE_SEED:
+        return Story, scenario_of
+    is_pair = random.Random(f"pair {seed}").random() < _PAIRS
+    return (PairStory, pair_scenario_of) if is_pair else (WideStory, wide_scenario_of)
 
 
 class BrokenPromiseError(AssertionError):

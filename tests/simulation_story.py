@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
-import json
 import random
 from collections import Counter
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 from sandbox_kit import picture
 from simulation import DiskFault, Simulation
 from simulation_audit import audit, audit_always, audit_end
+from simulation_edits import EditedManifest
 
 from batch_runner.errors import DiskError, ExitCode, ManifestError, StoreError
 from batch_runner.lifecycle import ExternalId
@@ -22,21 +22,11 @@ from batch_runner.records import SummaryRecord
 from batch_runner.runner import Halt
 from batch_runner.sandbox import FaultPlan
 
-Line = dict[str, Any]
-
 _RUNS_IN_TROUBLE = 10
 """After so many runs the network gets well too: on one that is bad enough nothing ever comes to its end."""
 _LONGEST_RUN_S = 6 * 3600.0
 _PAGE_BYTES = 4096
 QUIET = {ExitCode.OK, ExitCode.ITEMS_FAILED, ExitCode.BUDGET}
-
-_KINDS: tuple[Line, ...] = (
-    {"model_name": "kling-v2-5-turbo", "duration": "5"},
-    {"model_name": "kling-v2-6", "duration": "10"},
-    {"model_name": "kling-v1", "mode": "pro"},
-    {"model_name": "kling-v3", "duration": 3, "aspect_ratio": "9:16"},
-    {"kind": "image2video", "model_name": "kling-v2-1", "image": "media/start.png"},
-)
 
 DISK_FAULTS: tuple[tuple[str, int, int], ...] = (
     ("open", errno.ENOSPC, 30),
@@ -60,7 +50,7 @@ DISK_FAULTS: tuple[tuple[str, int, int], ...] = (
 """Call, errno, and how many such calls a run may make."""
 
 
-class Story:
+class Story(EditedManifest):
     """One batch through everything its seed has in store.
 
     Attributes:
@@ -72,21 +62,14 @@ class Story:
 
     def __init__(self, simulation: Simulation) -> None:
         self.tally: Counter[str] = Counter()
-        self._simulation = simulation
-        self._dice = random.Random(f"story {simulation.scenario.seed}")
-        self._lines = self._first_lines()
-        self._removed: list[Line] = []
-        self._versions: list[tuple[list[Line], list[Line]]] = [(list(self._lines), [])]
+        super().__init__(simulation)
         self._budget: int | None = self._dice.randint(3, 30) if self._dice.random() < 0.3 else None
         simulation.durable.is_kept = self._dice.random() < 0.4
         self._attempts = self._dice.choice([1, 1, 1, 3])
         media = simulation.folder / "media"
-        media.mkdir()
+        media.mkdir(exist_ok=True)
         (media / "start.png").write_bytes(_start_picture())
         self._write()
-
-    def _first_lines(self) -> list[Line]:
-        return [_line(number, self._dice) for number in range(self._simulation.scenario.items)]
 
     async def tell(self) -> None:
         """All of it; the promises are asked for after every run."""
@@ -154,55 +137,6 @@ class Story:
         if self._budget is not None and (before is None or self._budget < before):
             self._simulation.budget_was_lowered = True
         self.tally["changed budgets"] += 1
-
-    # --- the manifest ---------------------------------------------------------------------------------------
-
-    def _edit(self) -> None:
-        change = self._dice.choice([self._edit_line, self._add_line, self._remove_line, self._put_back, self._reorder])
-        change()
-        self._versions.append((list(self._lines), list(self._removed)))
-        self._write()
-
-    def _edit_line(self) -> None:
-        if self._lines:
-            at = self._dice.randrange(len(self._lines))
-            take = self._dice.randrange(1000)
-            self._lines[at] = self._retold(self._lines[at], take)
-            self.tally["edited lines"] += 1
-
-    def _retold(self, line: Line, take: int) -> Line:
-        return {**line, "prompt": f"scene of {line['id']}, take {take}"}
-
-    def _add_line(self) -> None:
-        number = len(self._lines) + len(self._removed)
-        self._lines.insert(self._dice.randint(0, len(self._lines)), _line(number, self._dice))
-        self.tally["added lines"] += 1
-
-    def _remove_line(self) -> None:
-        if self._lines:
-            self._removed.append(self._lines.pop(self._dice.randrange(len(self._lines))))
-            self._simulation.budget_was_lowered |= self._simulation.has_lost
-            self.tally["removed lines"] += 1
-
-    def _put_back(self) -> None:
-        self._lines += self._removed
-        self._removed = []
-
-    def _reorder(self) -> None:
-        self._dice.shuffle(self._lines)
-        self.tally["reordered manifests"] += 1
-
-    def _write(self) -> None:
-        text = "".join(json.dumps(line) + "\n" for line in self._lines)
-        self._simulation.manifest.write_text(text, encoding="utf-8")
-
-    def _take_back(self) -> None:
-        """The way out that the program names: the manifest as it was before."""
-        assert len(self._versions) > 1, "an edit that was never made is refused"
-        self._versions.pop()
-        self._lines, self._removed = (list(lines) for lines in self._versions[-1])
-        self._write()
-        self.tally["edits refused"] += 1
 
     # --- runs -----------------------------------------------------------------------------------------------
 
@@ -330,13 +264,6 @@ class Story:
             if self._simulation.shares_rate:
                 for _ in range(dice.randint(1, 8)):
                     world.throttle(now_s)
-
-
-def _line(number: int, dice: random.Random) -> Line:
-    line = {"id": f"item-{number}", "prompt": f"scene {number}", **dice.choice(_KINDS)}
-    if dice.random() < 0.1:
-        line["priority"] = dice.randrange(3)
-    return line
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from decimal import Decimal
 from typing import Any
 
@@ -26,23 +25,24 @@ _RICH = 1000
 class WideStory(HarmedStory):
     """Batches of families of lines, for which more can be promised, and less."""
 
-    _rounds = (1, 2, 3, 4, 6)
+    _rounds: tuple[int, ...] = (1, 2, 3, 4, 6)
     _runs_to_the_end = 40
+    _prefix = "item"
 
     def __init__(self, simulation: Simulation) -> None:
-        self._wide = dice = random.Random(f"wide {simulation.scenario.seed}")
+        self._wide = dice = simulation.dice("wide")
         self._kinds = FIRST
         if dice.random() < 0.6:
             self._kinds, simulation.environ = ALL, {"KLING_API_KEY": simulation.sandbox.api_key}
         self._families = 0
         self._asked = Asked(simulation)
-        simulation.item_of = self._asked.item_of
+        simulation.batch.item_of = self._asked.item_of
         if simulation.scenario.webhook_secrets:
             simulation.environ |= {"KLING_WEBHOOK_SECRET": WEBHOOK_SECRET}
         self._is_poor = simulation.scenario.world.pack_credits < _RICH
         self._repeats = dice.random() < 0.6
         self._images: int | None = dice.choice([None, None, dice.randint(4, 60)])
-        self._rolling = rolling_budgets(dice) if dice.random() < 0.4 else {}
+        self.rolling = rolling_budgets(dice) if dice.random() < 0.4 else {}
         self._is_ending = False
         super().__init__(simulation)
 
@@ -50,7 +50,7 @@ class WideStory(HarmedStory):
         return [line for _ in range(self._simulation.scenario.items) for line in self._family()]
 
     def _family(self) -> list[Line]:
-        name = f"item-{self._families}"
+        name = f"{self._prefix}-{self._families}"
         self._families += 1
         lines = self._kinds[self._wide.choice(sorted(self._kinds))](name, self._wide)
         return [{**line, "priority": self._wide.randrange(3)} if self._wide.random() < 0.1 else line for line in lines]
@@ -59,7 +59,7 @@ class WideStory(HarmedStory):
         super()._write()
         self._asked.note(self._lines)
         self._simulation.settings_path = self._simulation.folder / "batch_runner.toml"
-        budgets = [f"{pack}={most}/{window_s}s" for (pack, window_s), most in self._rolling.items()]
+        budgets = [f"{pack}={most}/{window_s}s" for (pack, window_s), most in self.rolling.items()]
         self._simulation.settings_path.write_text(f"rolling_budget = {json.dumps(budgets)}\n", encoding="utf-8")
 
     # --- the manifest ---------------------------------------------------------------------------------------
@@ -110,15 +110,17 @@ class WideStory(HarmedStory):
 
     async def _run(self, **options: Any) -> SummaryRecord | None:
         repeats = self._repeats and (self._is_ending or self._wide.random() < 0.3)
-        self._simulation.repeats += repeats
+        self._simulation.batch.repeats += repeats
         self.tally["runs with --repeat-lost"] += repeats
         self.tally["runs with --retry-failed"] += options.get("retry_failed") is True
-        self._was_low = self._simulation.free_bytes < ROOM
+        self._simulation.was_low = self._simulation.free_bytes < ROOM
         summary = await super()._run(repeat_lost=repeats, **options)
         self._look_for_mended()
+        if summary is not None and summary.exit_code == ExitCode.BUDGET and self.rolling:
+            self.tally["runs that ended for want of room in a window"] += 1
         if summary is not None and summary.exit_code == ExitCode.DISK:
             is_in_the_way = self._move_away()
-            is_told = self._was_low or options.get("fault") or is_in_the_way
+            is_told = self._simulation.was_low or options.get("fault") or is_in_the_way
             assert is_told, f"promise 11: no disk was in trouble: {summary}"
         return summary
 
@@ -141,22 +143,22 @@ class WideStory(HarmedStory):
     async def _is_quiet(self, summary: SummaryRecord) -> bool:
         """Where only the user's word, or time, helps, it is waited for or not given."""
         code = summary.exit_code
-        if code == ExitCode.BUDGET and self._rolling:
+        if code == ExitCode.BUDGET and self.rolling:
             await self._wait_for_windows()
             return False
         if code == ExitCode.UNRESOLVED and not self._repeats:
             unknown = (row for row in self._simulation.results() if row["status"] == "unknown")
-            return all(item_digest(row["id"]) in self._simulation.uncertain for row in unknown)
+            return all(item_digest(row["id"]) in self._simulation.batch.uncertain for row in unknown)
         return code in QUIET or (code == ExitCode.ACCOUNT and self._is_poor)
 
     async def _wait_for_windows(self) -> None:
         """Until the charges of today are of yesterday, once; whoever is still short then raises the budget."""
-        longest_s = max(window_s for _, window_s in self._rolling)
+        longest_s = max(window_s for _, window_s in self.rolling)
         if longest_s <= 2 * 86_400 and "windows waited for" not in self.tally:
             await asyncio.sleep(longest_s)
             self.tally["windows waited for"] += 1
             return
-        self._rolling = {}
+        self.rolling.clear()
         self._write()
 
     # --- the books ------------------------------------------------------------------------------------------
@@ -176,9 +178,9 @@ class WideStory(HarmedStory):
         if self._simulation.has_lost or (clock.boots > 1 and self.tally["clock jumps"]):
             return  # not promised
         now_s = self._simulation.clock.wall_s()
-        for (pack, window_s), most in self._rolling.items():
+        for (pack, window_s), most in self.rolling.items():
             charges = [
-                (task.ended_at_s, task.charged_at(now_s)) for task in self._simulation.tasks if task.pack == pack
+                (task.ended_at_s, task.charged_at(now_s)) for task in self._simulation.tasks_of_all if task.pack == pack
             ]
             assert most_charged(charges, window_s) <= most, f"promise 4: {pack} in {window_s} s"
 
@@ -191,12 +193,12 @@ class WideStory(HarmedStory):
         """What may be the user's word alone is booked once for each task, and once more for each word at most."""
         simulation, now_s = self._simulation, self._simulation.clock.wall_s()
         charges = [entry for entry in simulation.ledger() if entry["entry"] == "charge"]
-        for item in simulation.uncertain:
+        for item in simulation.batch.uncertain:
             told = [Decimal(entry["credits"]) for entry in charges if item_digest(entry["item"]) == item]
-            tasks = [task for task in simulation.tasks if simulation.item_of(task) == item]
+            tasks = [task for task in simulation.tasks if simulation.batch.item_of(task) == item]
             paid = [task for task in tasks if task.will_succeed or task.failure_charged]
-            assert len(told) <= len(paid) + simulation.repeats, "promise 5: charged without a task or a word"
+            assert len(told) <= len(paid) + simulation.batch.repeats, "promise 5: charged without a task or a word"
             if not simulation.has_lost:
                 assert len(told) >= len(paid), "promise 5: a task is not in the ledger"
-                if not simulation.repeats and not simulation.exchanges:
+                if not simulation.batch.repeats and not simulation.exchanges:
                     assert sum(told) == sum(task.charged_at(now_s) for task in tasks), "promise 5"

@@ -49,13 +49,13 @@ def play(plan: Plan) -> tuple[Wire, Counter[str]]:
 
     async def work(simulation: Simulation) -> None:
         simulation.environ = {"KLING_API_KEY": simulation.sandbox.api_key}
-        simulation.item_of = item_of
+        simulation.batch.item_of = item_of
         await one_run(simulation)
         wire.mend()
         rows = await one_run(simulation)
         stood.update(row["status"] for row in rows)
         if any(row["status"] == "unknown" for row in rows):
-            simulation.repeats = 1
+            simulation.batch.repeats = 1
             rows = await one_run(simulation, repeat_lost=True)
         for row in rows:
             assert row["status"] == "succeeded" or (row["status"], row["reason"]) == ("failed", "asset"), row

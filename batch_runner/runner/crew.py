@@ -12,6 +12,7 @@ from batch_runner.events import InFlight
 from batch_runner.kling import failure_of
 from batch_runner.lifecycle import LIVE, SLOT_HOLDING, Event, State
 from batch_runner.runner.context import Collecting, Context
+from batch_runner.runner.guests import Guests
 from batch_runner.runner.passage import Passage
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.submission import Courier, Prepare
@@ -36,6 +37,7 @@ class Crew:
         self._group = group
         self._collector = collector
         self._prepare = prepare
+        self._guests = Guests(context, poller, group)
         self._couriers: dict[int, Courier] = {}
         self._busy: dict[int, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -44,6 +46,7 @@ class Crew:
 
     async def take_up(self, *, with_gone_assets: bool) -> None:
         """Go on with what earlier runs left: their tasks hold slots from the first moment."""
+        await self._guests.take_up()
         states = [*sorted(LIVE - {State.READY}), *([State.ASSET_GONE] if with_gone_assets else [])]
         ages = await self._context.store.hold_ages(self._context.batch)
         for attempt in await self._context.store.in_states(self._context.batch, states):
@@ -74,7 +77,7 @@ class Crew:
             context.changed.clear()
             if not context.halt.is_set and self._has_room and await self._claim():
                 continue
-            if not self._is_moving and not self._ends_for_want_of_room():
+            if not self._is_moving and not await self._waits():
                 self._say_why_over()
                 return
             await self._change()
@@ -113,6 +116,10 @@ class Crew:
         stuck = {key for key, courier in self._couriers.items() if courier.is_idle}
         return any(key not in stuck and not self._context.room.is_held_back(busy) for key, busy in self._busy.items())
 
+    async def _waits(self) -> bool:
+        """Whether something may still come of waiting, though nothing of the batch moves."""
+        return self._ends_for_want_of_room() or await self._guests.are_worth_waiting_for()
+
     @property
     def _is_at_risk(self) -> bool:
         """Whether somebody is in the middle of something that is better finished."""
@@ -129,8 +136,8 @@ class Crew:
         return error is not None
 
     def _say_why_over(self) -> None:
-        if self._couriers and not self._context.limiter.free and not self._context.halt.is_set:
-            count = len(self._couriers)
+        count = len(self._couriers) + self._guests.count
+        if count and not self._context.limiter.free and not self._context.halt.is_set:
             words = by_count(count, "task that does not move holds", "tasks that do not move hold")
             text = f"{count:,} {words} every slot; run the same command again later"
             self._context.halt.submit_no_more(StoppedError(text))
@@ -187,7 +194,7 @@ class Crew:
                     await self._context.changed.wait()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, self._guests.go(), return_exceptions=True)
 
 
 async def work_through(

@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from batch_runner import ledger, lifecycle
 from batch_runner.budgets import Purse, Shortage
-from batch_runner.lifecycle import Event, ExternalId, Money, State
+from batch_runner.lifecycle import SLOT_HOLDING, Event, ExternalId, Money, State
 from batch_runner.model import Pack
 from batch_runner.store import chains, entries, windows
-from batch_runner.store.rows import Attempt, Claim, Facts, HoldAge, Moment, StoredFile, Terms
+from batch_runner.store.rows import Attempt, Batch, Claim, Facts, HoldAge, Moment, StoredFile, Terms
 
 _SELECT = (
     "SELECT a.*, i.batch_id, i.item_id, i.kind, i.model, i.slots, i.body, i.in_manifest"
@@ -51,6 +51,17 @@ def in_states(db: sqlite3.Connection, batch_id: int, states: Sequence[State]) ->
     rows = db.execute(
         _SELECT + " WHERE i.batch_id = ? AND a.state IN (SELECT value FROM json_each(?)) ORDER BY a.attempt_id",
         (batch_id, json.dumps([state.value for state in states])),
+    )
+    return [_attempt(row) for row in rows]
+
+
+def in_flight_elsewhere(db: sqlite3.Connection, batch: Batch) -> list[Attempt]:
+    """Attempts of other batches in the batch's realm whose task may be in flight, oldest first."""
+    states = json.dumps(sorted(SLOT_HOLDING - {State.READY}))
+    rows = db.execute(
+        _SELECT + " JOIN batches b USING (batch_id) WHERE b.realm = ? AND b.batch_id <> ?"
+        " AND a.state IN (SELECT value FROM json_each(?)) ORDER BY a.attempt_id",
+        (batch.realm.value, batch.batch_id, states),
     )
     return [_attempt(row) for row in rows]
 

@@ -116,6 +116,9 @@ class Store(Protocol):
     async def in_states(self, batch: Batch, states: Sequence[State]) -> list[Attempt]:
         """The batch's attempts in these states."""
 
+    async def in_flight_elsewhere(self, batch: Batch) -> list[Attempt]:
+        """Attempts of the folder's other batches in the same realm whose task may be in flight."""
+
     async def hold_ages(self, batch: Batch) -> dict[int, HoldAge]:
         """How long ago the holds that are open were made, by attempt."""
 

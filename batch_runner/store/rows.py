@@ -19,11 +19,15 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as loaded for a run. ``name`` is the folder below DIR."""
+    """A batch as loaded for a run. ``name`` is the folder below DIR.
+
+    ``has_others`` says that the store knew other batches of its realm by then.
+    """
 
     batch_id: int
     name: str
     realm: Realm
+    has_others: bool = False
 
     @property
     def sandbox(self) -> bool:

@@ -261,6 +261,10 @@ class SqliteStore:
         """See ``Store``."""
         return await self._do(attempts.in_states, batch.batch_id, states)
 
+    async def in_flight_elsewhere(self, batch: Batch) -> list[Attempt]:
+        """See ``Store``."""
+        return await self._do(attempts.in_flight_elsewhere, batch)
+
     async def hold_ages(self, batch: Batch) -> dict[int, HoldAge]:
         """See ``Store``."""
         return await self._do(attempts.hold_ages, batch.batch_id, Moment.of(self._clock))

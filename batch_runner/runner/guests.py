@@ -1,0 +1,113 @@
+"""Tasks that other batches of the folder left in flight: they hold slots of the account until they end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from batch_runner import catalog
+from batch_runner.errors import AccountError
+from batch_runner.kling import Trouble
+from batch_runner.model import Task
+from batch_runner.runner.context import Context
+from batch_runner.runner.poller import Poller
+from batch_runner.runner.watch import Watch
+from batch_runner.schedule import task_age_s
+from batch_runner.store import Attempt
+
+_ABSENT_LOOKS = 4
+"""A task that so many looks did not show holds no slot."""
+
+
+class Guests:
+    """Follows such tasks for their slots alone; what becomes of them is for a run of their own batch to record."""
+
+    def __init__(self, context: Context, poller: Poller, group: asyncio.TaskGroup) -> None:
+        self._context = context
+        self._poller = poller
+        self._group = group
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._overdue: set[int] = set()
+        self._staying: set[int] = set()
+
+    async def take_up(self) -> None:
+        """Hold the slots of all that may be in flight; calls that are answered at once hold none."""
+        if not self._context.batch.has_others:
+            return
+        for attempt in await self._context.store.in_flight_elsewhere(self._context.batch):
+            if catalog.route(attempt.kind, attempt.model).is_sync:
+                continue
+            self._context.limiter.adopt(attempt.slots)
+            self._staying.add(attempt.attempt_id)
+            self._tasks.add(self._group.create_task(self._follow(attempt), name=f"guest {attempt.attempt_id}"))
+
+    @property
+    def count(self) -> int:
+        """How many hold slots now."""
+        return len(self._staying)
+
+    async def are_worth_waiting_for(self) -> bool:
+        """Whether something is to be submitted for which only they leave too few slots, and some will end."""
+        context = self._context
+        if context.halt.is_set or not self._staying - self._overdue:
+            return False
+        return any(row.slots > context.limiter.free for row in await context.store.left(context.batch))
+
+    async def go(self) -> None:
+        """Look at none of them any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _follow(self, attempt: Attempt) -> None:
+        watch = Watch(attempt, self._context.policy.settle_s)
+        self._poller.add(watch)
+        try:
+            with suppress(AccountError):  # whoever submits is told the same, and ends the run with it
+                await self._until_over(attempt, watch)
+        finally:
+            self._poller.remove(watch)
+        self._staying.discard(attempt.attempt_id)
+        self._context.free_slots(attempt)
+
+    async def _until_over(self, attempt: Attempt, watch: Watch) -> None:
+        """Until its task has ended, or nobody has seen one for long enough."""
+        policy = self._context.policy
+        overdue_at_s = _now_s() + policy.task_deadline_s - _age_s(attempt, self._context.clock.wall_s())
+        while True:
+            task = await watch.next_task(policy.settle_s if watch.task_id is None else None)
+            if task is None and watch.task_id is None:
+                await self._ask(attempt, watch)
+            is_late = _now_s() >= overdue_at_s
+            if _is_over(watch, task) or (is_late and watch.task_id is None):
+                return
+            if is_late and task is not None and attempt.attempt_id not in self._overdue:
+                self._overdue.add(attempt.attempt_id)
+                self._context.changed.set()
+
+    async def _ask(self, attempt: Attempt, watch: Watch) -> None:
+        """Look for the task of a submission whose answer is missing, beside the lists."""
+        began_s = _now_s()
+        try:
+            task = await self._context.client.find(watch.route, attempt.external_task_id, by_external_id=True)
+        except Trouble as trouble:
+            self._context.trouble(str(trouble))
+            return
+        if task is None:
+            watch.absent(began_s, in_list=False)
+        else:
+            watch.tell(task)
+
+
+def _is_over(watch: Watch, task: Task | None) -> bool:
+    if task is not None:
+        return task.status.is_terminal
+    return watch.absent_looks >= _ABSENT_LOOKS and not watch.settle_left_s(_now_s())
+
+
+def _age_s(attempt: Attempt, wall_s: float) -> float:
+    return 0.0 if attempt.submitted_at is None else task_age_s(wall_s - attempt.submitted_at, None)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
