@@ -98,7 +98,7 @@ async def run_settings(
             return await launch.nothing_to_do(store, batch)
         found = keys.get()
         if found is not None:
-            await asyncio.get_running_loop().run_in_executor(None, lambda: check_keys(manifest.items(), found))
+            check_keys(await store.open_rows(batch, with_failed=settings.retry_failed), found)
         return await launch.run(store, batch, found, callbacks)
 
 

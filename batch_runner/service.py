@@ -21,10 +21,10 @@ from batch_runner.errors import AccountError, UsageError
 from batch_runner.events import Notice, Observer
 from batch_runner.kling import NEEDS_API_KEY, Credentials, KlingClient, TokenSource, open_session
 from batch_runner.limits import MINUTE_S, RateLimitMonitor
-from batch_runner.model import NOTHING, Item, Realm
+from batch_runner.model import NOTHING, Realm
 from batch_runner.sandbox import Sandbox, WorldConfig
 from batch_runner.settings import Keys, Settings
-from batch_runner.store import LOST_SCOPE, Stamp, Store
+from batch_runner.store import LOST_SCOPE, OpenRow, Stamp, Store
 from batch_runner.wording import plural
 
 _STAMPS_KEPT = 2000
@@ -141,19 +141,18 @@ async def open_client(service: Service, clock: Clock) -> AsyncIterator[KlingClie
         yield KlingClient(session, service.base_url, TokenSource(service.credentials, clock), gate)
 
 
-def check_keys(items: Iterable[Item], keys: Keys) -> None:
-    """See that every item can be asked for with these keys.
+def check_keys(rows: Sequence[OpenRow], keys: Keys) -> None:
+    """See that every item can be asked for with these keys; the rows in the order of their lines.
 
     Raises:
         AccountError: some are made by models that only an API key reaches.
     """
-    if keys.api_key:
+    beyond = [row for row in rows if catalog.route(row.kind, row.model).needs_api_key]
+    if not beyond or keys.api_key:
         return
-    beyond = [item for item in items if catalog.route(item.kind, item.model).needs_api_key]
-    if beyond:
-        first, count = beyond[0], len(beyond)
-        text = f"{first.id} (line {first.line}, {first.model})" + (f" and {count - 1} more" if count > 1 else "")
-        raise AccountError(f"nothing was sent, for {text}: {NEEDS_API_KEY}")
+    first, more = beyond[0], sum(row.count for row in beyond) - 1
+    text = f"{first.item_id} (line {first.line}, {first.model})" + (f" and {more:,} more" if more else "")
+    raise AccountError(f"nothing was sent, for {text}: {NEEDS_API_KEY}")
 
 
 def on_this_loop(stamps: Iterable[Stamp], clock: Clock) -> list[float]:

@@ -19,6 +19,7 @@ from batch_runner.store.rows import (
     FoundTask,
     HoldAge,
     LeftRow,
+    OpenRow,
     RunRow,
     Source,
     Stamp,
@@ -153,6 +154,9 @@ class Store(Protocol):
 
     async def left(self, batch: Batch) -> list[LeftRow]:
         """What waits to be submitted, alike items together."""
+
+    async def open_rows(self, batch: Batch, *, with_failed: bool) -> list[OpenRow]:
+        """The items that wait or are under way, and those that failed if they are to be tried again."""
 
     async def counts(self, batch: Batch) -> ItemCounts:
         """How many items stand where."""

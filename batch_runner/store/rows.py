@@ -206,6 +206,17 @@ class LeftRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRow:
+    """Items of one product and model that still have a way to go: how many, and the first of them."""
+
+    kind: str
+    model: str
+    count: int
+    item_id: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """One run of a batch, as its summary tells it."""
 

@@ -40,6 +40,7 @@ from batch_runner.store.rows import (
     HoldAge,
     LeftRow,
     Moment,
+    OpenRow,
     RunRow,
     Source,
     Stamp,
@@ -305,6 +306,10 @@ class SqliteStore:
     async def left(self, batch: Batch) -> list[LeftRow]:
         """See ``Store``."""
         return await self._do(views.left, batch.batch_id)
+
+    async def open_rows(self, batch: Batch, *, with_failed: bool) -> list[OpenRow]:
+        """See ``Store``."""
+        return await self._do(views.open_rows, batch.batch_id, with_failed=with_failed)
 
     async def counts(self, batch: Batch) -> ItemCounts:
         """See ``Store``."""

@@ -25,7 +25,7 @@ from batch_runner.records import (
 )
 from batch_runner.store import attempts
 from batch_runner.store.entries import balances
-from batch_runner.store.rows import Attempt, Batch, LeftRow, RunRow, Source, Stamp, StandingRow
+from batch_runner.store.rows import Attempt, Batch, LeftRow, OpenRow, RunRow, Source, Stamp, StandingRow
 
 _RECENT = 1000
 """Attempts that an answer which strayed may belong to."""
@@ -192,6 +192,16 @@ def left(db: sqlite3.Connection, batch_id: int) -> list[LeftRow]:
         LeftRow(row["kind"], row["model"], Pack(row["pack"]), Decimal(row["credits"]), row["slots"], row["count"])
         for row in rows
     ]
+
+
+def open_rows(db: sqlite3.Connection, batch_id: int, *, with_failed: bool) -> list[OpenRow]:
+    """The items that wait or are under way, or failed and are to be tried again, by product and model."""
+    rows = db.execute(
+        "SELECT kind, model, count(*) AS count, item_id, min(line) AS line FROM items"
+        " WHERE batch_id = ? AND in_manifest = 1 AND status IN ('queued', 'active', ?) GROUP BY kind, model ORDER BY line",
+        (batch_id, "failed" if with_failed else "queued"),
+    )
+    return [OpenRow(**row) for row in rows]
 
 
 def counts(db: sqlite3.Connection, batch_id: int) -> ItemCounts:
