@@ -25,9 +25,11 @@ from batch_runner.errors import (
     StoppedError,
 )
 from batch_runner.events import BatchFinished, ItemSubmitted, Notice
+from batch_runner.kling import KlingClient
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import TaskLimiter
+from batch_runner.model import Task
 from batch_runner.records import ItemCounts, SummaryRecord
 from batch_runner.runner import Halt
 from batch_runner.runner.run import exit_code
@@ -875,6 +877,53 @@ def test_a_question_that_fails_is_asked_again_before_the_estimate_stands(
 
     faults = FaultPlan(script={"query": ["server_error_before", "server_error_before"]})
     play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=faults))
+
+
+def test_what_a_task_cost_is_not_guessed_where_the_account_refuses_to_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page lacks the charge, and the keys are refused when the task is asked for by itself."""
+    monkeypatch.setattr("simulation.sandbox_price", lambda *_: Decimal("1.37"))
+    queried, find, refusals = wire.queried, KlingClient.find, [AccountError("the key is not valid")]
+
+    def bare(*positional: Any, **named: Any) -> dict[str, Any]:
+        data = queried(*positional, **named)
+        return {key: value for key, value in data.items() if key != "final_unit_deduction" or not refusals}
+
+    async def refused(self: KlingClient, *args: Any, **named: Any) -> Task | None:
+        if refusals:
+            raise refusals.pop()
+        return await find(self, *args, **named)
+
+    monkeypatch.setattr(wire, "queried", bare)
+    monkeypatch.setattr(KlingClient, "find", refused)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert (summary.exit_code, rows(simulation)["i0"]) == (ExitCode.ACCOUNT, ("pending", "account"))
+        again = await done(simulation)
+        assert (again.exit_code, again.credits["video"].consumed) == (ExitCode.OK, Decimal("1.37"))
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
+
+
+def test_a_task_that_only_a_question_by_our_own_id_shows_is_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was called missing, although it had just been found."""
+    find = World.find
+    monkeypatch.setattr(World, "page", lambda *_: [])
+    monkeypatch.setattr(
+        World,
+        "find",
+        lambda self, kind, any_id, now_s: find(self, kind, any_id, now_s) if any_id.startswith("br-") else None,
+    )
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
 
 
 def test_the_age_of_a_task_counts_over_runs(tmp_path: Path) -> None:

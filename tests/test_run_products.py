@@ -611,6 +611,17 @@ def spoken(at_ms: int) -> dict[str, object]:
     return {"session_id": {"item": "face"}, "seconds": 5, "face_choose": [chosen | times]}
 
 
+def test_what_is_finished_needs_no_api_key_any_more(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in [TURBO, PICTURE]), encoding="utf-8")
+        summary = await simulation.run()  # with a key pair
+        assert summary is not None
+        assert (summary.exit_code, summary.items.succeeded, summary.requests.submit) == (ExitCode.OK, 2, 1)
+
+    simulate(scenario(TURBO), tmp_path, work)
+
+
 def test_after_a_loss_answers_that_were_exchanged_are_taken_for_nobodys(tmp_path: Path) -> None:
     """Asked at the same time, one item was answered with the other's task: none of both answers is believed."""
     tasks = {task_id: Task(task_id, None, TaskStatus.SUCCEEDED) for task_id in ("a", "b")}

@@ -163,12 +163,20 @@ class Passage:
             await self.accepted(task, adopted=True)
         if not task.status.is_terminal:
             return
-        self.task = await self._in_full(task)
+        try:
+            self.task = await self._in_full(task)
+        except AccountError as error:
+            self.context.halt.leave(error)  # what it cost is not guessed: the next run is told
+            return
         for event in events_of(self.task, self.attempt.state):
             await self._end(event, self.task)
 
     async def _in_full(self, task: Task) -> Task:
-        """The task as its own answer tells it, where the page left out the charge or the files."""
+        """The task as its own answer tells it, where the page left out the charge or the files.
+
+        Raises:
+            AccountError: the keys are refused meanwhile.
+        """
         for _ in range(_FULL_LOOKS):
             if task.charged is not None and (task.assets or task.message):
                 break
@@ -177,9 +185,6 @@ class Passage:
             except Trouble:
                 await asyncio.sleep(self.backoff.next_s())
                 continue
-            except AccountError as error:
-                self.context.halt.leave(error)
-                break
             if found is not None and found.status is task.status:
                 charged = task.charged if found.charged is None else found.charged
                 return replace(found, charged=charged, assets=found.assets or task.assets)

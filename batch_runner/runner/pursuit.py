@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from batch_runner.lifecycle import Event, State
+from batch_runner.model import Task
 from batch_runner.runner.passage import REPEAT_TEXT, Passage
 from batch_runner.runner.search import Search
 from batch_runner.store import Facts
@@ -52,8 +53,8 @@ class Pursuit:
         """It may have been answered with a task that is not its own, where no answer says whose a task is."""
         if not self.passage.is_stuck:
             task = await self.search.ask()
-            if task is not None and task.task_id != self.passage.watch.task_id:
-                await self.passage.adopt(task)
+            if task is not None:
+                await self._found(task)
                 return
         if self.passage.attempt.state is not State.MISSING:
             await self.passage.record(Event.VANISH)
@@ -61,6 +62,13 @@ class Pursuit:
             await self._give_up()
         else:
             self.passage.stuck(self._vanished_text())
+
+    async def _found(self, task: Task) -> None:
+        """It is there, whether lists and questions by its own id show it or not; or another one is its own."""
+        if task.task_id == self.passage.watch.task_id:
+            self.passage.watch.tell(task)
+        else:
+            await self.passage.adopt(task)
 
     async def _give_up(self) -> None:
         context, attempt = self.passage.context, self.passage.attempt

@@ -198,7 +198,8 @@ def open_rows(db: sqlite3.Connection, batch_id: int, *, with_failed: bool) -> li
     """The items that wait or are under way, or failed and are to be tried again, by product and model."""
     rows = db.execute(
         "SELECT kind, model, count(*) AS count, item_id, min(line) AS line FROM items"
-        " WHERE batch_id = ? AND in_manifest = 1 AND status IN ('queued', 'active', ?) GROUP BY kind, model ORDER BY line",
+        " WHERE batch_id = ? AND in_manifest = 1 AND status IN ('queued', 'active', ?)"
+        " GROUP BY kind, model ORDER BY line",
         (batch_id, "failed" if with_failed else "queued"),
     )
     return [OpenRow(**row) for row in rows]
