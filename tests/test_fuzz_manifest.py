@@ -154,7 +154,7 @@ def test_a_manifest_becomes_items_or_problems(folder: Path, monkeypatch: pytest.
     monkeypatch.chdir(folder)
     seen = Counter[str]()
 
-    @fuzzing(250)
+    @fuzzing(100)
     @given(CONTENTS[format_])
     def whatever_it_is(data: bytes) -> None:
         items, problems = read(folder, data, format_)
@@ -168,7 +168,7 @@ def test_a_manifest_becomes_items_or_problems(folder: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("format_", Format)
 def test_bytes_that_are_no_text_at_all_are_problems(folder: Path, format_: Format) -> None:
-    @fuzzing(150)
+    @fuzzing(100)
     @given(st.binary(max_size=200))
     def whatever_it_is(data: bytes) -> None:
         items, _ = read(folder, data, format_)

@@ -88,7 +88,7 @@ def lines_of(content: bytes) -> list[dict[str, Any]]:
 def test_rows_of_a_file_are_read_as_they_were_written(
     name: str, kind: type[Any], write: Callable[[list[Any]], Iterator[bytes]]
 ) -> None:
-    @fuzzing(150)
+    @fuzzing(100)
     @given(st.lists(st.from_type(kind), max_size=3))
     def whatever_it_is(rows: list[Any]) -> None:
         content = b"".join(write(rows))
@@ -102,7 +102,7 @@ def test_rows_of_a_file_are_read_as_they_were_written(
 def test_a_summary_is_read_as_it_was_written() -> None:
     packs = st.dictionaries(st.sampled_from(Pack).map(str), st.from_type(CreditsRecord), max_size=3)
 
-    @fuzzing(150)
+    @fuzzing(100)
     @given(st.from_type(SummaryRecord), packs)
     def whatever_it_is(summary: SummaryRecord, credits_of: dict[str, CreditsRecord]) -> None:
         summary = dataclasses.replace(summary, credits=credits_of)
@@ -194,7 +194,7 @@ def odd_journals() -> st.SearchStrategy[bytes]:
 def test_whatever_a_journal_holds_becomes_tasks_that_can_be_served_or_is_told() -> None:
     seen = Counter[str]()
 
-    @fuzzing(300)
+    @fuzzing(200)
     @given(odd_journals())
     def whatever_it_is(content: bytes) -> None:
         found = opened(content)
@@ -237,7 +237,7 @@ notes = st.one_of(likely, likely, likely, values(scalars)).map(lambda note: json
 def test_whatever_stands_beside_a_part_it_is_resumed_soundly_or_begun_anew() -> None:
     seen = Counter[str]()
 
-    @fuzzing(300)
+    @fuzzing(200)
     @given(st.one_of(notes, notes, notes, spoilt(notes)))
     def whatever_it_is(note: bytes) -> None:
         with TemporaryDirectory() as folder:

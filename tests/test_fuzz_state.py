@@ -96,7 +96,7 @@ def byte_damage(draw: st.DrawFn) -> Callable[[bytes], bytes]:
 def test_wrong_bytes_are_told_or_do_no_harm() -> None:
     seen = Counter[str]()
 
-    @fuzzing(80)
+    @fuzzing(50)
     @given(WHERE, byte_damage())
     def whatever_it_is(was: Recorded, spoil: Callable[[bytes], bytes]) -> None:
         seen[outcome(was, spoil)] += 1
@@ -169,7 +169,7 @@ def _key(table: str) -> str:
 def test_wrong_rows_are_told_or_do_no_harm() -> None:
     seen = Counter[str]()
 
-    @fuzzing(80)
+    @fuzzing(50)
     @given(WHERE, row_damage())
     def whatever_it_is(was: Recorded, spoil: Callable[[bytes], bytes]) -> None:
         seen[outcome(was, spoil)] += 1

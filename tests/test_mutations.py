@@ -233,7 +233,7 @@ MUTATIONS = (
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_a_broken_build_is_caught(mutation: Mutation, tmp_path: Path) -> None:
     for name in ("batch_runner", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     broken = tmp_path / "batch_runner" / mutation.file
     source = broken.read_text(encoding="utf-8")
@@ -257,7 +257,7 @@ def test_a_broken_build_is_caught(mutation: Mutation, tmp_path: Path) -> None:
             f"tests/{mutation.caught_by}",
         ],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "DEATHS_EVERY": "2"},
         capture_output=True,
         text=True,
         timeout=240,

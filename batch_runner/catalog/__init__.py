@@ -48,6 +48,7 @@ __all__ = [
     "PriceRow",
     "Product",
     "Tier",
+    "answered_at_once",
     "check",
     "count",
     "default_kind",
@@ -97,6 +98,12 @@ def _book(kind: str, body: Mapping[str, object]) -> Book:
 def kinds() -> tuple[str, ...]:
     """The products a manifest can ask for."""
     return tuple(dict.fromkeys(row.kind for row in packaged().products.product))
+
+
+@cache
+def answered_at_once() -> frozenset[str]:
+    """The products of which there is no task to ask for: the answer to the request is the result."""
+    return frozenset(row.kind for row in packaged().products.product if row.sync)
 
 
 def models(kind: str) -> tuple[str, ...]:

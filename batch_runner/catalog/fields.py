@@ -80,7 +80,10 @@ class Fields:
         self._elsewhere = elsewhere
         self._source = source
         self._normalisers = {name: normal for name, row in rows.items() if (normal := normaliser(row)) is not None}
-        self._full = _validator(kind, rows)
+
+    @cached_property
+    def _full(self) -> SchemaValidator:
+        return _validator(self._kind, self._rows)
 
     @cached_property
     def _open(self) -> SchemaValidator:

@@ -40,7 +40,7 @@ def load(
         EditedLinesError: lines whose attempt is in flight or done were edited.
     """
     batch, is_new = _batch(db, name, realm=realm, manifest=manifest, has_past=has_past)
-    looked = frozenset() if _was_lost(db, batch) else _answered_at_once()
+    looked = frozenset() if _was_lost(db, batch) else catalog.answered_at_once()
     db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (item_key INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM temp.seen")
     problems: list[Problem] = []
@@ -74,14 +74,10 @@ def _was_lost(db: sqlite3.Connection, batch: Batch) -> bool:
 def begun_items(db: sqlite3.Connection, batch: Batch) -> list[str] | None:
     """Every item that ever had an attempt, whatever its product was; see ``Store``."""
     kinds = {row["kind"] for row in db.execute("SELECT DISTINCT kind FROM items WHERE batch_id = ?", (batch.batch_id,))}
-    if _was_lost(db, batch) or kinds.isdisjoint(_answered_at_once()):
+    if _was_lost(db, batch) or kinds.isdisjoint(catalog.answered_at_once()):
         return None
     query = "SELECT DISTINCT item_id FROM items JOIN attempts USING (item_key) WHERE batch_id = ?"
     return [row["item_id"] for row in db.execute(query, (batch.batch_id,))]
-
-
-def _answered_at_once() -> frozenset[str]:
-    return frozenset(kind for kind in catalog.kinds() if catalog.route(kind, "").is_sync)
 
 
 def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, has_past: bool) -> tuple[Batch, bool]:
@@ -129,7 +125,7 @@ def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozens
         if row["fingerprint"] != item.fingerprint and _is_taken(row):
             return _edited(item, row), True
         _update(db, row, item)
-        if row["kind"] != item.kind and item.kind in _answered_at_once() - looked:
+        if row["kind"] != item.kind and item.kind in catalog.answered_at_once() - looked:
             db.execute("UPDATE items SET looked = 0 WHERE item_key = ?", (item_key,))
     db.execute("INSERT INTO temp.seen VALUES (?)", (item_key,))
     return None, row is None or row["fingerprint"] != item.fingerprint or not row["in_manifest"]
