@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -309,13 +309,19 @@ class RunsMachine(RuleBasedStateMachine):
 
     # --- what must hold -------------------------------------------------------------------------------------
 
+    def has_paid_for_lines_that_are_gone(self, books: Sequence[Paid]) -> bool:
+        """What only the account can still tell of, and a run tells once."""
+        here = {line.id for line in self.twin.lines}
+        return self.simulation.has_lost and any(paid.id not in here for paid in books)
+
     def require_the_end(self, summary: SummaryRecord) -> None:
         """A run that nothing stops brings everything to its end, and says of each line what the books say."""
         in_the_way = [path for path in self.simulation.spoiled if (self.simulation.output_dir / path).exists()]
         if in_the_way and self.simulation.has_lost:
             return  # a file that no store knows is the user's own, and stands in the way
-        assert summary.exit_code in ENDED, summary
         books, rows = self.books(), self.simulation.results()
+        is_unresolved = summary.exit_code == ExitCode.UNRESOLVED
+        assert summary.exit_code in ENDED or (is_unresolved and self.has_paid_for_lines_that_are_gone(books)), summary
         assert not self.twin.must_be_told(books), "an edited line is told"
         made = {paid.id: paid.prompt for paid in books if not paid.fails}
         available = summary.credits["video"].available if "video" in summary.credits else None
@@ -325,7 +331,8 @@ class RunsMachine(RuleBasedStateMachine):
             if row["status"] == "pending":
                 assert self.budget is not None, row
                 assert not fits(row, available), "only a budget keeps an item waiting, and only where it has no room"
-        assert (summary.exit_code == ExitCode.BUDGET) == any(row["status"] == "pending" for row in rows), summary
+        is_short = any(row["status"] == "pending" for row in rows)
+        assert (summary.exit_code == ExitCode.BUDGET) == is_short or is_unresolved, summary
         self.twin.ended(row["id"] for row in rows if row["status"] == "failed")
 
     def come_to_the_end(self) -> None:
@@ -384,4 +391,4 @@ def test_whole_runs_agree_with_their_model_whatever_happens() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert not [what for what in MUST_BE_SEEN if SEEN[what] < EXAMPLES // 20], SEEN
+    assert not [what for what in MUST_BE_SEEN if SEEN[what] < EXAMPLES // 40], SEEN
