@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from collections import defaultdict
@@ -90,10 +91,11 @@ def manifest_ids(simulation: Simulation) -> list[str]:
 def audit_end(simulation: Simulation, summary: SummaryRecord) -> None:
     """Promises 2 and 5 when a batch is quiet: whatever the account was paid for is a file or a named trouble."""
     now_s = simulation.clock.wall_s()
-    certain = [task for task in simulation.tasks if task.kind not in UNCERTAIN]
+    ended = [task for task in simulation.tasks if not math.isinf(task.ended_at_s)]
+    certain = [task for task in ended if task.kind not in UNCERTAIN]
     good = {task.task_id for task in certain if task.will_succeed}
     paid = good | {task.task_id for task in certain if task.failure_charged and task.credits}
-    assert all(task.ended_at_s <= now_s for task in simulation.tasks), "promise 2: a task is still running"
+    assert all(task.ended_at_s <= now_s for task in ended), "promise 2: a task is still running"
     uncertain = {task.task_id for task in simulation.tasks if task.kind in UNCERTAIN}
     charged = {entry["task_id"] for entry in simulation.ledger() if entry["entry"] == "charge"}
     unasked = {task.task_id for task in certain if simulation.batch.item_of(task) in _unasked(simulation)}

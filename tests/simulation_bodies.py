@@ -6,11 +6,12 @@ import base64
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 from simulated_film import digest
 from simulation import Simulation
-from simulation_books import CALLS, UNCERTAIN, WITH_FACTS, item_digest
+from simulation_books import CALLS, OF_A_SESSION, UNCERTAIN, WITH_FACTS, item_digest
 from simulation_families import Line
 
 from batch_runner.sandbox import SandboxTask
@@ -96,7 +97,7 @@ class Asked:
 
     def _made(self, name: str, said: Line, task: SandboxTask) -> Iterator[str]:
         """What may stand in the field: something that a task of the source had made by then."""
-        for source in self._tasks(item_digest(said["item"])):
+        for source in self._tasks(item_digest(said["item"]), before=task):
             if not source.will_succeed or source.ended_at_s > task.created_at_s:
                 continue
             if name in _FILES:
@@ -105,9 +106,10 @@ class Asked:
             elif name in _ids(source):
                 yield _ids(source)[name]
 
-    def _tasks(self, item: str) -> Iterator[SandboxTask]:
+    def _tasks(self, item: str, before: SandboxTask | None = None) -> Iterator[SandboxTask]:
         kind = self._versions[item][0].get("kind", "text2video")
-        of_kind = (task for task in self._simulation.world.tasks if task.kind == kind)
+        earlier = takewhile(lambda task: task is not before, self._simulation.world.tasks)
+        of_kind = (task for task in earlier if task.kind == kind)
         return (task for task in of_kind if self.item_of(task) == item)
 
 
@@ -128,7 +130,7 @@ def audit_facts(simulation: Simulation, asked: Asked) -> None:
 def _audit_exchanges(simulation: Simulation) -> None:
     """Where answers are exchanged on the way, one that was heard before is not believed a second time."""
     rows = [row for row in simulation.results() if row["kind"] in CALLS - WITH_FACTS and row["status"] == "succeeded"]
-    told = [file["sha256"] for row in rows for file in row["files"] if row["kind"] != "add-selection"]
+    told = [file["sha256"] for row in rows for file in row["files"] if row["kind"] not in OF_A_SESSION]
     assert simulation.has_lost or len(told) == len(set(told)), "promise 11: one answer for two items"
 
 
@@ -142,7 +144,7 @@ _MAKERS: Mapping[str, Callable[[SandboxTask], dict[str, str]]] = {
     "tts": lambda task: {"audio_id": task.made_id("audio")},
     "identify-face": lambda task: {"session_id": task.made_id("session"), "face_id": task.made_id("face")},
     "init-selection": lambda task: {"session_id": task.made_id("session")},
-    "add-selection": lambda task: {"session_id": task.facts["session_id"]},
+    **dict.fromkeys(OF_A_SESSION, lambda task: {"session_id": task.facts["session_id"]}),
     "elements": lambda task: {"element_id": str(task.made_number("element"))},
     "voices": lambda task: {"voice_id": str(task.made_number("voice"))},
 }

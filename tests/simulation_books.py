@@ -11,13 +11,15 @@ from pathlib import Path
 from batch_runner.lifecycle import ExternalId
 from batch_runner.sandbox import SandboxTask
 
-CALLS = frozenset({"tts", "identify-face", "image-recognize", "init-selection", "add-selection"})
+OF_A_SESSION = frozenset({"add-selection", "delete-selection", "clear-selection", "preview-selection"})
+"""Calls that change or show what is selected in a session."""
+CALLS = frozenset({"tts", "identify-face", "image-recognize", "init-selection"}) | OF_A_SESSION
 """Kinds that are answered at once, and never to be asked for again."""
 UNNAMED = frozenset({"lip-sync"})
 """Kinds for which no id of ours is documented."""
 UNCERTAIN = CALLS | UNNAMED
 """What these cost, and whether they are made twice, may be the user's word alone (``--repeat-lost``)."""
-FACTS = frozenset({"identify-face", "init-selection", "add-selection", "elements", "voices"})
+FACTS = frozenset({"identify-face", "init-selection", "elements", "voices"}) | OF_A_SESSION
 """Kinds whose result is ids and facts."""
 WITH_FACTS = frozenset({"image-recognize"})
 """Kinds whose result is files, and facts about them."""
@@ -83,7 +85,7 @@ def most_slots(tasks: Iterable[SandboxTask]) -> int:
 def most_charged(charges: Sequence[tuple[float, Decimal]], window_s: float) -> Decimal:
     """The most credits charged within any span that is shorter than ``window_s``; charges by their moments."""
     most, first, within = Decimal(0), 0, Decimal(0)
-    ordered = sorted(charges)
+    ordered = sorted(charge for charge in charges if charge[1])
     for at_s, credits_ in ordered:
         within += credits_
         while ordered[first][0] <= at_s - window_s:

@@ -11,11 +11,13 @@ Line = dict[str, Any]
 PICTURE = "media/start.png"
 
 
-def _film(name: str, seconds: int = 5) -> str:
+def film(name: str, seconds: int = 5) -> str:
+    """The address of a film that the simulated service finds so long."""
     return f"https://example.com/{name}.mp4?sandbox-seconds={seconds}"
 
 
-def _item(name: str, asset: int = 1) -> Line:
+def item(name: str, asset: int = 1) -> Line:
+    """What another item made."""
     return {"item": name} if asset == 1 else {"item": name, "asset": asset}
 
 
@@ -44,8 +46,8 @@ def _pictures(name: str, dice: random.Random) -> list[Line]:
     count = dice.randint(1, 3)
     hero = {"id": name, "kind": "images", "model_name": "kling-v2-1", "prompt": f"portrait of {name}", "n": count}
     walk = {"id": f"{name}-walk", "kind": "image2video", "model_name": "kling-v1-6", "prompt": f"{name} walks"}
-    seen = {"id": f"{name}-seen", "kind": "image-recognize", "image": _item(name)}
-    return [hero, *dice.choice([[], [{**walk, "image": _item(name, dice.randint(1, count))}], [seen]])]
+    seen = {"id": f"{name}-seen", "kind": "image-recognize", "image": item(name)}
+    return [hero, *dice.choice([[], [{**walk, "image": item(name, dice.randint(1, count))}], [seen]])]
 
 
 def _more_pictures(name: str, dice: random.Random) -> list[Line]:
@@ -65,9 +67,9 @@ def _extended(name: str, dice: random.Random) -> list[Line]:
         "id": f"{name}-longer",
         "kind": "video-extend",
         "prompt": f"{name} goes on",
-        "video_id": _item(name),
+        "video_id": item(name),
     }
-    longest = {**longer, "id": f"{name}-longest", "video_id": _item(longer["id"])}
+    longest = {**longer, "id": f"{name}-longest", "video_id": item(longer["id"])}
     return dice.choice([[clip, longer], [longest, clip, longer]])
 
 
@@ -81,7 +83,7 @@ def _sounds(name: str, dice: random.Random) -> list[Line]:
     rain: Line = {"id": name, "kind": "text-to-audio", "prompt": f"rain on {name}", "duration": 5}
     clip: Line = {"id": name, "model_name": "kling-v2-5-turbo", "prompt": f"scene of {name}"}
     heard: Line = {"id": f"{name}-heard", "kind": "video-to-audio", "sound_effect_prompt": f"steps of {name}"}
-    return dice.choice([[rain], [clip, {**heard, "video_id": _item(name)}], [{**heard, "video_url": _film(name)}]])
+    return dice.choice([[rain], [clip, {**heard, "video_id": item(name)}], [{**heard, "video_url": film(name)}]])
 
 
 def _spoken(name: str) -> Line:
@@ -92,7 +94,7 @@ def _spoken(name: str) -> Line:
 def _speech(name: str, dice: random.Random) -> list[Line]:
     avatar: Line = {"id": f"{name}-face", "kind": "avatar", "image": PICTURE, "prompt": f"{name} speaks", "seconds": 5}
     sound = dice.choice(["sound_file", "audio_id"])
-    return [_spoken(name), *dice.choice([[], [{**avatar, sound: _item(name)}]])]
+    return [_spoken(name), *dice.choice([[], [{**avatar, sound: item(name)}]])]
 
 
 def _lips(name: str, dice: random.Random) -> list[Line]:
@@ -100,20 +102,20 @@ def _lips(name: str, dice: random.Random) -> list[Line]:
     talk: Line = {"mode": "text2video", "text": f"hello from {name}", "voice_id": "genshin_vindi2"}
     talk |= {"voice_language": "en"}
     if dice.random() < 0.5:
-        return [{"id": name, "kind": "lip-sync", "input": {**talk, "video_url": _film(name)}, "seconds": 5}]
-    return [clip, {"id": f"{name}-lips", "kind": "lip-sync", "input": {**talk, "video_id": _item(name)}}]
+        return [{"id": name, "kind": "lip-sync", "input": {**talk, "video_url": film(name)}, "seconds": 5}]
+    return [clip, {"id": f"{name}-lips", "kind": "lip-sync", "input": {**talk, "video_id": item(name)}}]
 
 
 def _faces(name: str, dice: random.Random) -> list[Line]:
     clip: Line = {"id": name, "model_name": "kling-v1-6", "prompt": f"scene of {name}"}
-    face: Line = {"id": f"{name}-found", "kind": "identify-face", "video_id": _item(name)}
+    face: Line = {"id": f"{name}-found", "kind": "identify-face", "video_id": item(name)}
     if dice.random() < 0.5:
-        clip, face = {}, {**face, "video_url": _film(name)}
+        clip, face = {}, {**face, "video_url": film(name)}
         del face["video_id"]
-    said, found = f"{name}-said", _item(f"{name}-found")
+    said, found = f"{name}-said", item(f"{name}-found")
     chosen = {"face_id": found, "sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 500}
     talks: Line = {"id": f"{name}-talks", "kind": "advanced-lip-sync", "session_id": found}
-    talks |= {"face_choose": [{**chosen, "audio_id": _item(said)}], "seconds": 5}
+    talks |= {"face_choose": [{**chosen, "audio_id": item(said)}], "seconds": 5}
     return [line for line in dice.choice([[clip, face], [clip, face, _spoken(said), talks]]) if line]
 
 
@@ -122,17 +124,17 @@ def _known(name: str, dice: random.Random) -> list[Line]:
     element: Line = {"id": name, "kind": "elements", "element_name": name, "element_description": f"hero of {name}"}
     element |= {"reference_type": "image_refer", "element_image_list": images}
     acts: Line = {"id": f"{name}-acts", "kind": "image2video", "model_name": "kling-v3", "prompt": f"{name} acts"}
-    acts |= {"image": PICTURE, "element_list": [{"element_id": _item(name)}], "duration": 3}
+    acts |= {"image": PICTURE, "element_list": [{"element_id": item(name)}], "duration": 3}
     voice: Line = {"id": name, "kind": "voices", "voice_name": name}
     voice |= {"voice_url": "https://example.com/voice.mp3?sandbox-seconds=8"}
     return dice.choice([[element], [element, acts], [voice]])
 
 
 def _selected(name: str, _: random.Random) -> list[Line]:
-    opened: Line = {"id": name, "kind": "init-selection", "video_url": _film(name), "credits": "1"}
-    chosen: Line = {"id": f"{name}-chosen", "kind": "add-selection", "session_id": _item(name), "frame_index": 3}
+    opened: Line = {"id": name, "kind": "init-selection", "video_url": film(name), "credits": "1"}
+    chosen: Line = {"id": f"{name}-chosen", "kind": "add-selection", "session_id": item(name), "frame_index": 3}
     chosen |= {"points": [{"x": 0.5, "y": 0.25}]}
-    edited: Line = {"id": f"{name}-edited", "kind": "multi-elements", "session_id": _item(chosen["id"])}
+    edited: Line = {"id": f"{name}-edited", "kind": "multi-elements", "session_id": item(chosen["id"])}
     return [opened, chosen, {**edited, "edit_mode": "removal", "prompt": f"without {name}"}]
 
 
@@ -140,7 +142,7 @@ def _moved(name: str, _: random.Random) -> list[Line]:
     """The clip is handed on by its address."""
     clip: Line = {"id": name, "model_name": "kling-v1-6", "prompt": f"scene of {name}"}
     moved: Line = {"id": f"{name}-moved", "kind": "motion-control", "mode": "std", "character_orientation": "image"}
-    return [clip, {**moved, "image_url": PICTURE, "video_url": _item(name), "seconds": 5}]
+    return [clip, {**moved, "image_url": PICTURE, "video_url": item(name), "seconds": 5}]
 
 
 FIRST: Mapping[str, Callable[[str, random.Random], list[Line]]] = {

@@ -15,7 +15,7 @@ from batch_runner.sandbox import FaultPlan, WorldConfig
 from batch_runner.virtual_time import SETTLE_S
 
 WEBHOOK_SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
-_FEWEST_SLOTS = 3
+FEWEST_SLOTS = 3
 """A task may make so many pictures at once."""
 _HIT_MOST = 0.7
 """No more of the creates than this are hit: where nobody is ever heard, nothing can come to its end."""
@@ -49,6 +49,7 @@ class Scenario:
     webhook_secrets: tuple[str, ...] = ()
     settle_s: float = SETTLE_S
     watches_sqlite: bool = False
+    has_rare_families: bool = False
 
     def manifest_lines(self) -> list[str]:
         """The lines that the batch begins with."""
@@ -115,11 +116,11 @@ def wide_scenario_of(seed: int) -> Scenario:
     """An account as any other, with slots of its own for pictures, that may charge for failures."""
     dice = random.Random(f"wide scenario {seed}")
     usual = scenario_of(seed)
-    slots = max(usual.slots, _FEWEST_SLOTS)
+    slots = max(usual.slots, FEWEST_SLOTS)
     world = replace(
         usual.world,
-        max_concurrent=max(_FEWEST_SLOTS, slots + dice.choice([0, 0, -1, 2])),
-        slots={Pack.IMAGE: max(_FEWEST_SLOTS, slots + dice.choice([0, -1, 3]))},
+        max_concurrent=max(FEWEST_SLOTS, slots + dice.choice([0, 0, -1, 2])),
+        slots={Pack.IMAGE: max(FEWEST_SLOTS, slots + dice.choice([0, -1, 3]))},
         charged_failures=dice.choice([0.0, 0.0, 0.5]),
         pack_credits=Decimal(dice.randint(3, 40) if dice.random() < 0.1 else 100_000),
     )

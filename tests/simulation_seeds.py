@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from simulation_months import MonthsStory
 from simulation_pair import PairStory
 from simulation_scenario import pair_scenario_of, scenario_of, wide_scenario_of
 from simulation_story import Story
+from simulation_stuck import with_stuck_tasks
+from simulation_supply import with_short_packs
 from simulation_wide import WideStory
 
 FIRST_WIDE_SEED = 1_000_000
 """Seeds from here on tell wide stories; those below stay as they are."""
 FIRST_MONTHS_SEED = 2_000_000
 """Seeds from here on tell stories with months in them."""
-_PAIRS = 0.1
-"""The share of wide stories that are told of two batches."""
+_SHARES = {"pair": 0.1, "short packs": 0.1, "stuck tasks": 0.1, "rare lines": 0.2}
+"""How many of the wide stories have it."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,21 @@ def _kind(seed: int) -> tuple[Callable[[Simulation], Story], Callable[[int], Sce
         return MonthsStory, scenario_of
     if seed < FIRST_WIDE_SEED:
         return Story, scenario_of
-    is_pair = random.Random(f"pair {seed}").random() < _PAIRS
-    return (PairStory, pair_scenario_of) if is_pair else (WideStory, wide_scenario_of)
+    return (PairStory if _is_drawn("pair", seed) else WideStory), _wide_scenario_of
+
+
+def _wide_scenario_of(seed: int) -> Scenario:
+    scenario = pair_scenario_of(seed) if _is_drawn("pair", seed) else wide_scenario_of(seed)
+    if _is_drawn("short packs", seed):
+        scenario = with_short_packs(scenario, random.Random(f"packs {seed}"))
+    if _is_drawn("stuck tasks", seed):
+        scenario = with_stuck_tasks(scenario, random.Random(f"stuck tasks {seed}"))
+    return replace(scenario, has_rare_families=_is_drawn("rare lines", seed))
+
+
+def _is_drawn(what: str, seed: int) -> bool:
+    """Whether a wide story has something that came later: the seeds that have not stay what they were."""
+    return random.Random(f"{what} {seed}").random() < _SHARES[what]
 
 
 class BrokenPromiseError(AssertionError):
@@ -83,8 +99,12 @@ def _tally(story: Story, simulation: Simulation) -> Counter[str]:
     faults = Counter({f"answer {fault}": number for fault, number in simulation.sandbox.faults.injected.items()})
     disk = Counter({f"disk {name}": number for name, number in simulation.failed.items()})
     cuts = simulation.machine_clock.boots - 1
+    states = simulation.world.packs(simulation.clock.wall_s()) if simulation.world.config.packs else ()
+    packs = Counter(f"packs in the end: {state.status}" for state in states)
+    stuck = Counter({"tasks that never end": sum(math.isinf(task.ended_at_s) for task in simulation.world.tasks)})
+    kinds = Counter(f"{task.generation.value} {task.kind}" for task in simulation.world.tasks)
     deaths = Counter({"kills": simulation.died - cuts, "power cuts": cuts, "batches": 1})
-    return story.tally + faults + disk + deaths
+    return story.tally + faults + disk + packs + stuck + kinds + deaths
 
 
 def _trace(simulation: Simulation) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
+import math
 import random
 from collections import Counter
 from functools import cache
@@ -239,7 +240,8 @@ class Story(EditedManifest):
     async def _wait_for_tasks(self) -> bool:
         """Whether a run left tasks that went on, as it does where a clock set forward makes them overdue."""
         now_s = self._simulation.clock.wall_s()
-        left_s = max((task.ended_at_s for task in self._simulation.tasks), default=now_s) - now_s
+        ends_s = (task.ended_at_s for task in self._simulation.tasks if not math.isinf(task.ended_at_s))
+        left_s = max(ends_s, default=now_s) - now_s
         await asyncio.sleep(max(0.0, left_s))
         return left_s > 0
 

@@ -1,4 +1,4 @@
-"""The wide story: every product, chains, calls answered at once, rolling budgets, low disks, files that are harmed."""
+"""The wide story: every product, chains, calls, rolling budgets, short packs, stuck tasks, low disks, harmed files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from simulation_bodies import Asked, audit_facts
 from simulation_books import item_digest, most_charged
 from simulation_families import ALL, FIRST, Line, retold, sources
 from simulation_harm import ROOM, HarmedStory
+from simulation_rare import RARE, RARE_FIRST
 from simulation_scenario import WEBHOOK_SECRET, rolling_budgets
 from simulation_story import QUIET
+from simulation_stuck import Stuck
+from simulation_supply import times_unpaid, wait_for_pack
 
 from batch_runner.errors import ExitCode
 from batch_runner.records import SummaryRecord
 
 _RICH = 1000
+_RARE_SHARE = 0.7
 
 
 class WideStory(HarmedStory):
@@ -34,6 +38,8 @@ class WideStory(HarmedStory):
         self._kinds = FIRST
         if dice.random() < 0.6:
             self._kinds, simulation.environ = ALL, {"KLING_API_KEY": simulation.sandbox.api_key}
+        rare = RARE if self._kinds is ALL else RARE_FIRST
+        self._rare = rare if simulation.scenario.has_rare_families else {}
         self._families = 0
         self._asked = Asked(simulation)
         simulation.batch.item_of = self._asked.item_of
@@ -44,6 +50,7 @@ class WideStory(HarmedStory):
         self._images: int | None = dice.choice([None, None, dice.randint(4, 60)])
         self.rolling = rolling_budgets(dice) if dice.random() < 0.4 else {}
         self._is_ending = False
+        self._stuck = Stuck(simulation)
         super().__init__(simulation)
 
     def _first_lines(self) -> list[Line]:
@@ -52,7 +59,9 @@ class WideStory(HarmedStory):
     def _family(self) -> list[Line]:
         name = f"{self._prefix}-{self._families}"
         self._families += 1
-        lines = self._kinds[self._wide.choice(sorted(self._kinds))](name, self._wide)
+        kinds = self._rare if self._rare and self._wide.random() < _RARE_SHARE else self._kinds
+        lines = kinds[self._wide.choice(sorted(kinds))](name, self._wide)
+        lines = [self._stuck.marked(line) for line in lines]
         return [{**line, "priority": self._wide.randrange(3)} if self._wide.random() < 0.1 else line for line in lines]
 
     def _write(self) -> None:
@@ -113,11 +122,15 @@ class WideStory(HarmedStory):
         self._simulation.batch.repeats += repeats
         self.tally["runs with --repeat-lost"] += repeats
         self.tally["runs with --retry-failed"] += options.get("retry_failed") is True
+        unpaid = times_unpaid(self._simulation)
         self._simulation.was_low = self._simulation.free_bytes < ROOM
         summary = await super()._run(repeat_lost=repeats, **options)
         self._look_for_mended()
         if summary is not None and summary.exit_code == ExitCode.BUDGET and self.rolling:
             self.tally["runs that ended for want of room in a window"] += 1
+        if summary is not None and summary.exit_code == ExitCode.ACCOUNT:
+            self.tally["runs that the account's packs ended"] += 1
+            assert times_unpaid(self._simulation) > unpaid, f"promise 11: no pack was empty: {summary}"
         if summary is not None and summary.exit_code == ExitCode.DISK:
             is_in_the_way = self._move_away()
             is_told = self._simulation.was_low or options.get("fault") or is_in_the_way
@@ -149,6 +162,12 @@ class WideStory(HarmedStory):
         if code == ExitCode.UNRESOLVED and not self._repeats:
             unknown = (row for row in self._simulation.results() if row["status"] == "unknown")
             return all(item_digest(row["id"]) in self._simulation.batch.uncertain for row in unknown)
+        if code == ExitCode.ACCOUNT and await wait_for_pack(self._simulation):
+            self.tally["packs waited for"] += 1
+            return False
+        if code == ExitCode.STOPPED and self._stuck.explains(self._lines):
+            self.tally["batches that end with what never ends"] += 1
+            return True
         return code in QUIET or (code == ExitCode.ACCOUNT and self._is_poor)
 
     async def _wait_for_windows(self) -> None:
