@@ -42,6 +42,7 @@ from batch_runner.runner import (
     Run,
     SubmissionGate,
     TaskClient,
+    idle_words,
     record_idle,
     stray_text,
     strays_of,
@@ -187,8 +188,7 @@ class Launch:
         await record_idle(store, batch, manifest=self.manifest, budget=self.settings.budget, clock=self.clock)
         derived = await write_derived(store, batch, self.settings.output_dir)
         assert derived is not None
-        why = "nothing is left to do" if derived.summary.items.total else "the manifest has no items"
-        self.observer(Notice(f"{batch.name}: {why}"))
+        self.observer(Notice(f"{batch.name}: {idle_words(derived.summary)}"))
         for stray in await strays_of(store, batch):
             self.observer(Notice(stray_text(stray), urgent=True))
         away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, derived.results)

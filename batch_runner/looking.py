@@ -77,18 +77,28 @@ def _batch_line(row: dict[str, Any]) -> str:
     words = [word for word in ("succeeded", "failed", "pending", "unknown") if items[word]]
     counts = ", ".join(f"{items[word]:,} {word}" for word in words) or "none"
     simulated = " (SIMULATED)" if row["sandbox"] else ""
-    credits_ = ", ".join(f"{pack} {record['consumed']} consumed" for pack, record in row["credits"].items())
+    credits_ = ", ".join(_credits_told(pack, record) for pack, record in row["credits"].items())
     total = plural(items["total"], "item")
     return f"{row['batch']}{simulated}: {total}: {counts}; credits: {credits_ or 'none'}"
+
+
+def _credits_told(pack: str, record: dict[str, str]) -> str:
+    held = "" if record["held"] == "0" else f" and {record['held']} held"
+    return f"{pack} {record['consumed']} consumed{held}"
 
 
 def _item_rows(rows: Iterable[ResultRecord]) -> Iterator[tuple[str, ...]]:
     yield ("line", "id", "status", "reason", "credits", "file or message")
     for row in rows:
         last = ", ".join(file.path for file in row.files) or (row.error.message if row.error else "")
-        credits_ = row.credits_charged if row.credits_charged is not None else row.credits_estimated
-        about = "" if row.credits_charged is not None else "~"
-        yield (str(row.line), inert(row.id), row.status, row.reason or "", about + credits_text(credits_), inert(last))
+        yield (str(row.line), inert(row.id), row.status, row.reason or "", _cost_told(row), inert(last))
+
+
+def _cost_told(row: ResultRecord) -> str:
+    """What an item cost, or about what it will; nothing was taken for one that failed without a charge."""
+    if row.credits_charged is not None:
+        return credits_text(row.credits_charged)
+    return "0" if row.status == "failed" else f"~{credits_text(row.credits_estimated)}"
 
 
 def verify(manifest: Path, settings: Settings) -> Answer:

@@ -522,6 +522,18 @@ def test_status_and_ledger_of_one_batch(finished: Path, monkeypatch: pytest.Monk
     assert (entries[-1]["consumed"], entries[-1]["held"]) == ("2", "0")
 
 
+def test_a_second_start_after_a_failure_says_how_to_try_it_again_and_the_status_that_it_cost_nothing(
+    folder: Path,
+) -> None:
+    write_manifest(folder / "films.jsonl", [GOOD, {"id": "bad", "prompt": "p [sandbox:fail]"}])
+    assert run_here("films.jsonl", *FAST).code == 3
+    again = run_here("films.jsonl", *FAST)
+    assert (again.code, "nothing is left to do, but 1 item failed" in again.err) == (3, True)
+    assert "--retry-failed" in again.err
+    rows = run_here("status", "films.jsonl", "--sandbox").out.splitlines()
+    assert [row.split()[1:5] for row in rows[1:3]][1] == ["bad", "failed", "generation", "0"]
+
+
 def test_the_real_batch_is_not_the_simulated_one(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = look(finished, monkeypatch, "status", "two.jsonl")
     assert ended.code == 2

@@ -14,7 +14,7 @@ from simulation import Scenario, Simulation, simulate
 from store_kit import item
 
 from batch_runner import catalog
-from batch_runner.errors import AccountError, UsageError
+from batch_runner.errors import AccountError, ExitCode, ManifestError, UsageError
 from batch_runner.planning import Questions, plan, timing
 from batch_runner.planning.app import app_need, plan_cost
 from batch_runner.planning.purchase import Offer, cheapest, offers, single_purchases, worth_showing
@@ -106,6 +106,33 @@ def test_what_is_new_changed_done_and_in_flight(tmp_path: Path) -> None:
     world = WorldConfig(seed=3, max_concurrent=3)
     found = simulate(Scenario(world=world, lines=lines), tmp_path, work)
     assert found == {"done": "done", "failed": "changed", "flying": "in_flight", "fresh": "new"}
+
+
+def test_a_plan_tells_the_edited_lines_at_which_a_run_would_stop(tmp_path: Path) -> None:
+    prompts = {"done": "a", "failed": "b [sandbox:fail]", "flying": "c [sandbox:stuck]", "gone": "d"}
+    lines = tuple(json.dumps({"id": name, "prompt": prompt}) for name, prompt in prompts.items())
+
+    async def work(simulation: Simulation) -> None:
+        await simulation.run(max_runtime_s=700.0)
+        edited = [json.dumps({"id": name, "prompt": "another text"}) for name in prompts]
+        simulation.manifest.write_text("\n".join(edited), encoding="utf-8")
+        flags = {"output_dir": str(simulation.output_dir), "base_url": simulation.sandbox.base_url}
+        answer = plan(simulation.manifest, resolve(flags, {}, None))
+        with pytest.raises(ManifestError) as refused:
+            await simulation.run()
+        told = [str(problem) for problem in refused.value.problems]
+        assert (answer.exit_code, answer.data["problems"]) == (ExitCode.USAGE, told)
+        assert [problem.split(" was edited")[0] for problem in told] == [
+            "line 1, id: 'done'",
+            "line 3, id: 'flying'",
+            "line 4, id: 'gone'",
+        ]
+        assert answer.lines[-4:] == [
+            "a run would stop at 3 problems and send nothing:",
+            *(f"  {each}" for each in told),
+        ]
+
+    simulate(Scenario(world=WorldConfig(seed=3, max_concurrent=4), lines=lines), tmp_path, work)
 
 
 def test_a_budget_reaches_by_priority_then_by_line_and_not_past_a_source() -> None:

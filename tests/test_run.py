@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from simulation import Scenario, Simulation, audit, simulate
 
+from batch_runner import looking
 from batch_runner.errors import (
     AccountError,
     BatchRunnerError,
@@ -35,6 +36,7 @@ from batch_runner.runner import Halt
 from batch_runner.runner.run import exit_code
 from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig, wire
 from batch_runner.sandbox.world import World
+from batch_runner.settings import resolve
 
 Work = Callable[[Simulation], Coroutine[Any, Any, None]]
 
@@ -371,6 +373,17 @@ def test_a_file_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
         assert len(simulation.world.tasks) == 1
 
     play(tmp_path, work, "a")
+
+
+def test_the_status_of_a_stopped_batch_says_what_is_held(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation, max_runtime_s=5.0)
+        settings = resolve(
+            {"output_dir": str(simulation.output_dir), "base_url": simulation.sandbox.base_url}, {}, None
+        )
+        assert looking.status(simulation.manifest, settings).lines[-1].endswith("credits: video 0 consumed and 2 held")
+
+    play(tmp_path, work, "a", "b")
 
 
 def test_an_edited_line_is_a_conflict_while_its_video_is_paid(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def data(planning: Planning) -> dict[str, Any]:
         "items": len(planning.planned),
         "credits": {pack: credits_text(total) for pack, total in sorted(totals.items())},
         "to_spend": {pack: credits_text(total) for pack, total in planning.needed.items()},
+        "problems": [str(problem) for problem in planning.problems],
         "standing": {stands.value: counts[stands] for stands in Standing},
         "rows": [dict(zip(_ROW_KEYS, row, strict=True)) for row in list(price_rows(planning.planned))[1:]],
         "budget": _budget_data(planning),

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from batch_runner import catalog
 from batch_runner.budgets import Window
+from batch_runner.errors import Problem
 from batch_runner.model import Item
 from batch_runner.planning.app import AppNeed, PlanCost
 from batch_runner.planning.purchase import Purchase
@@ -33,11 +34,15 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """Everything that ``plan`` found out; amounts by pack are what is left to be spent, with the book's buffer."""
+    """Everything that ``plan`` found out; amounts by pack are what is left to be spent, with the book's buffer.
+
+    A run of a manifest with ``problems`` would send nothing.
+    """
 
     name: str
     settings: Settings
     planned: Sequence[Planned]
+    problems: Sequence[Problem]
     book: catalog.PriceBook
     needed: Mapping[str, Decimal]
     spent: Mapping[str, Decimal]

@@ -36,7 +36,14 @@ def lines(planning: Planning, *, with_items: bool) -> list[str]:
         shown += ["", *_buying_lines(planning, pack, purchases)]
     if planning.plan_costs:
         shown += ["", *_app_lines(planning)]
-    return shown
+    return [*shown, *_problem_lines(planning)]
+
+
+def _problem_lines(planning: Planning) -> list[str]:
+    if not planning.problems:
+        return []
+    count = plural(len(planning.problems), "problem")
+    return ["", f"a run would stop at {count} and send nothing:", *(f"  {problem}" for problem in planning.problems)]
 
 
 def _item_rows(planned: Sequence[Planned]) -> Iterator[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from batch_runner import catalog
 from batch_runner.answer import Answer, Ask
-from batch_runner.errors import UsageError
+from batch_runner.errors import ExitCode, UsageError
 from batch_runner.folder import batch_name
 from batch_runner.intake import manifest_of
 from batch_runner.model import NOTHING, Item
@@ -55,6 +55,8 @@ def plan(
 ) -> Answer:
     """What a manifest costs and takes; nothing is written, and nothing is sent unless the account is asked for.
 
+    Lines that a run would refuse, for they were edited after their video was paid, are told with the rest: exit code 2.
+
     Raises:
         ManifestError: the manifest has problems.
         UsageError: a question is none.
@@ -69,7 +71,7 @@ def plan(
         packs = ask(account_packs(settings, environ))
         lines += ["", *account_lines(packs, _left_rows(planning), limits_of(settings).max_concurrent)]
         data["account"] = account_data(packs)
-    return Answer(lines, data)
+    return Answer(lines, data, ExitCode.USAGE if planning.problems else ExitCode.OK)
 
 
 def _left_rows(planning: Planning) -> list[LeftRow]:
@@ -114,6 +116,7 @@ def _planning(
         name=name,
         settings=settings,
         planned=planned,
+        problems=[problem for problem in map(past.problem, items) if problem is not None],
         book=book,
         needed=needed,
         spent=past.spent,

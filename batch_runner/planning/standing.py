@@ -10,12 +10,13 @@ from pathlib import Path
 
 from batch_runner.budgets import Window
 from batch_runner.clock import SystemClock
+from batch_runner.errors import Problem
 from batch_runner.folder import batch_name
 from batch_runner.ledger import ZERO
 from batch_runner.model import Item
 from batch_runner.service import realm_of
 from batch_runner.settings import Settings
-from batch_runner.store import Moment, StandingRow, StoreReader
+from batch_runner.store import Moment, StandingRow, StoreReader, edited
 
 
 class Standing(StrEnum):
@@ -36,7 +37,6 @@ class Standing(StrEnum):
         return self in {Standing.NEW, Standing.CHANGED, Standing.WAITING}
 
 
-_TAKEN = frozenset({Standing.DONE, Standing.IN_FLIGHT})
 _WORDS = {"pending": Standing.WAITING, "failed": Standing.FAILED, "succeeded": Standing.DONE}
 
 
@@ -68,8 +68,15 @@ class Past:
             return Standing.NEW
         stands = Standing.IN_FLIGHT if row.is_live else _WORDS[row.status]
         if row.fingerprint != item.fingerprint:
-            return Standing.CONFLICT if stands in _TAKEN else Standing.CHANGED
+            return Standing.CHANGED if row.taken is None else Standing.CONFLICT
         return Standing.WAITING if stands is Standing.FAILED and retry_failed else stands
+
+    def problem(self, item: Item) -> Problem | None:
+        """Why a run would refuse the line, or None."""
+        row = self.rows.get(item.id)
+        if row is None or row.taken is None or row.fingerprint == item.fingerprint:
+            return None
+        return edited(item, row.taken)
 
 
 def past_of(path: Path, settings: Settings) -> Past:

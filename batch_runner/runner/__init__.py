@@ -9,7 +9,7 @@ from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.hints import Hints
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.room import DiskRoom, FreeBytes
-from batch_runner.runner.run import Run, exit_code, has_work, record_idle
+from batch_runner.runner.run import Run, exit_code, has_work, idle_words, record_idle
 from batch_runner.runner.strays import stray_text, strays_of
 from batch_runner.runner.supply import PACKS_WINDOW_S, supply_warnings
 
@@ -32,6 +32,7 @@ __all__ = [
     "TaskClient",
     "exit_code",
     "has_work",
+    "idle_words",
     "record_idle",
     "stray_text",
     "strays_of",

@@ -25,7 +25,7 @@ from batch_runner.runner.sources import body_to_send
 from batch_runner.runner.strays import stray_text, strays_of, with_strays
 from batch_runner.runner.supply import told_within
 from batch_runner.store import Batch, Facts, RunRow, Store
-from batch_runner.wording import by_count
+from batch_runner.wording import by_count, plural
 
 _SUPPLY_TIMEOUT_S = 20.0
 
@@ -245,6 +245,14 @@ def closing_words(
     if error is not None and summary.exit_code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
         next_step = str(error)
     return ", ".join(parts) + (f". {next_step}" if next_step else "")
+
+
+def idle_words(summary: SummaryRecord) -> str:
+    """One line for a person about a run that had nothing to do."""
+    failed = summary.items.failed
+    if failed:
+        return f"nothing is left to do, but {plural(failed, 'item')} failed: {_NEXT_STEP[ExitCode.ITEMS_FAILED]}"
+    return "nothing is left to do" if summary.items.total else "the manifest has no items"
 
 
 _NEXT_STEP = {

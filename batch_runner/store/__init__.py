@@ -1,5 +1,6 @@
 """``state.db``: the only truth. A protocol, its rows, and the SQLite backend."""
 
+from batch_runner.store.edits import edited
 from batch_runner.store.protocol import Store
 from batch_runner.store.reader import StoreReader
 from batch_runner.store.rows import (
@@ -42,4 +43,5 @@ __all__ = [
     "Store",
     "StoreReader",
     "StoredFile",
+    "edited",
 ]

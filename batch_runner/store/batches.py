@@ -15,6 +15,7 @@ from batch_runner.manifest.file_names import rivals
 from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
 from batch_runner.store import chains
+from batch_runner.store.edits import edited, taken_as
 from batch_runner.store.rows import Batch
 
 _COLUMNS = ("line", "in_manifest", "kind", "priority", "body", "fingerprint", "pack", "model", "slots", "credits")
@@ -122,8 +123,9 @@ def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozens
         item_key = _insert(db, batch, item, is_looked=item.kind in looked)
     else:
         item_key = row["item_key"]
-        if row["fingerprint"] != item.fingerprint and _is_taken(row):
-            return _edited(item, row), True
+        taken = taken_as(row)
+        if row["fingerprint"] != item.fingerprint and taken is not None:
+            return edited(item, taken), True
         _update(db, row, item)
         if row["kind"] != item.kind and item.kind in catalog.answered_at_once() - looked:
             db.execute("UPDATE items SET looked = 0 WHERE item_key = ?", (item_key,))
@@ -158,21 +160,6 @@ def _rivalries(db: sqlite3.Connection, batch: Batch, item: Item) -> Iterator[Pro
             yield Problem(item.line, "id", what, "give this line another id")
 
 
-def _is_taken(row: sqlite3.Row) -> bool:
-    """Whether the item's attempt is under way, done or paid: then its line must stay as it was."""
-    return row["status"] in {"active", "succeeded"} or row["state"] == "asset_gone"
-
-
-def _edited(item: Item, row: sqlite3.Row) -> Problem:
-    stands = "finished" if row["status"] == "succeeded" else "paid or under way"
-    return Problem(
-        item.line,
-        "id",
-        f"{item.id!r} was edited, but the video of its earlier text is already {stands}",
-        "put the line back as it was, or give the edited line an id of its own",
-    )
-
-
 def _insert(db: sqlite3.Connection, batch: Batch, item: Item, *, is_looked: bool) -> int:
     digest = ExternalId.of(batch.name, item.id, 1, item.fingerprint).item
     cursor = db.execute(
@@ -190,7 +177,7 @@ def _update(db: sqlite3.Connection, row: sqlite3.Row, item: Item) -> None:
     values = _values(item)
     if tuple(row[column] for column in _COLUMNS) == values:
         return
-    if _is_taken(row):
+    if taken_as(row) is not None:
         values = (*values[:-1], row["credits"])  # a new price list does not rewrite what was held or paid
     assignments = ", ".join(f"{column} = ?" for column in _COLUMNS)
     db.execute(f"UPDATE items SET {assignments} WHERE item_key = ?", (*values, row["item_key"]))

@@ -186,10 +186,18 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class StandingRow:
-    """Where an item stands: the contract's word, whether an attempt of it lives, and its content's fingerprint."""
+    """Where an item stands.
+
+    Attributes:
+        status: the contract's word.
+        is_live: whether an attempt of it lives.
+        taken: why its line may not be edited any more, or None.
+        fingerprint: its content's.
+    """
 
     status: str
     is_live: bool
+    taken: str | None
     fingerprint: str
 
 

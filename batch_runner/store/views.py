@@ -24,6 +24,7 @@ from batch_runner.records import (
     credits_text,
 )
 from batch_runner.store import attempts
+from batch_runner.store.edits import taken_as
 from batch_runner.store.entries import balances
 from batch_runner.store.rows import Attempt, Batch, LeftRow, OpenRow, RunRow, Source, Stamp, StandingRow
 
@@ -177,8 +178,12 @@ def standings(db: sqlite3.Connection, batch_id: int) -> dict[str, StandingRow]:
         " WHERE i.batch_id = ? AND i.in_manifest = 1",
         (batch_id,),
     )
-    live = {state.value for state in LIVE}
-    return {row["item_id"]: StandingRow(_status(row), row["state"] in live, row["fingerprint"]) for row in rows}
+    return {row["item_id"]: _standing(row) for row in rows}
+
+
+def _standing(row: sqlite3.Row) -> StandingRow:
+    is_live = row["state"] in {state.value for state in LIVE}
+    return StandingRow(_status(row), is_live, taken_as(row), row["fingerprint"])
 
 
 def left(db: sqlite3.Connection, batch_id: int) -> list[LeftRow]:
