@@ -66,7 +66,15 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     if strange:
         hint = _meant_flag(strange, commands[namespace.command]) or _meant_command(namespace)
         parser.error(f"unrecognized arguments: {inert(' '.join(strange), 200)}{hint}")
+    if namespace.command == "run" and argv[0] != "run":
+        _refuse_command(parser, namespace)
     return namespace
+
+
+def _refuse_command(parser: _Parser, namespace: argparse.Namespace) -> None:
+    hint = _meant_command(namespace)
+    if hint and not namespace.manifest.exists():
+        parser.error(f"there is no manifest {inert(str(namespace.manifest), 200)}{hint}")
 
 
 def _meant_flag(strange: Sequence[str], command: _Parser) -> str:
@@ -79,6 +87,8 @@ def _meant_flag(strange: Sequence[str], command: _Parser) -> str:
 def _meant_command(namespace: argparse.Namespace) -> str:
     """The first word may have been meant to be a command."""
     first = str(getattr(namespace, "manifest", None) or "")
+    if first == "help":
+        return " (did you mean --help?)"
     close = difflib.get_close_matches(first, _HELP, n=1)
     return f" (did you mean the command {close[0]}?)" if close else ""
 

@@ -627,6 +627,8 @@ def test_a_store_whose_making_was_cut_off_is_told_by_whoever_looks_and_finished_
         ("run films.jsonl --sandbx --rpm=9", "(did you mean --sandbox?)"),
         ("verify films.jsonl --repiar", "(did you mean --repair?)"),
         ("verfy films.jsonl", "(did you mean the command verify?)"),
+        ("statsu", "there is no manifest statsu (did you mean the command status?); see"),
+        ("--json help", "there is no manifest help (did you mean --help?); see"),
         ("films.jsonl --qqqq", "unrecognized arguments: --qqqq; see"),
         ("run .", ". is a folder, not a manifest; name a file of items"),
         ("plan ..", "is a folder, not a file"),

@@ -81,6 +81,9 @@ def test_an_answer_need_not_carry_our_id(info: Any) -> None:
         ("3", "3"),
         ('"0"', "0"),
         ("1e1", "10"),
+        ("0.30000000000000004", "0.3"),
+        ('"1.7999999999999998"', "1.8"),
+        ("3.552713678800501e-15", "0"),
         ("null", None),
         ('""', None),
         ('"free"', None),
@@ -97,7 +100,7 @@ def test_an_answer_need_not_carry_our_id(info: Any) -> None:
         ('"1_0"', None),
     ],
 )
-def test_a_charge_is_exact_or_unsaid(deduction: str, charged: str | None) -> None:
+def test_a_charge_is_exact_to_12_decimals_or_unsaid(deduction: str, charged: str | None) -> None:
     body = json.dumps({"code": 0, "data": task_data(final_unit_deduction="@")}).replace('"@"', deduction)
     expected = None if charged is None else Decimal(charged)
     assert parse_task(parse_envelope(body.encode()).data).charged == expected

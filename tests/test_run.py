@@ -143,6 +143,19 @@ def test_an_empty_pack_stops_submitting_and_finishes_what_runs(tmp_path: Path) -
     play(tmp_path, work, "a", "b", "c", "d", "e", pack_credits=Decimal(2))
 
 
+def test_what_is_in_flight_when_the_time_is_over_is_not_left_for_the_empty_pack(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation, max_runtime_s=30.0)
+        assert summary.exit_code == ExitCode.ACCOUNT
+        assert rows(simulation) == {
+            "i0": ("pending", "stopped"),
+            "i1": ("pending", "account"),
+            "i2": ("pending", "account"),
+        }
+
+    play(tmp_path, work, "a", "b", "c", pack_credits=Decimal(1))
+
+
 def test_wrong_keys_end_the_run_at_once(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         simulation.environ["KLING_SECRET_KEY"] = "x" * 40

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-_PLAIN_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,12})?")
+_PLAIN_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,40})?")
 _LARGEST = Decimal(10) ** 15
 """Beyond a moment in milliseconds since 1970, the largest number the API uses."""
-_FINEST_EXPONENT = -12
+_DECIMALS = 12
+"""With so many, sums of numbers below the largest are exact in a Decimal's 28 digits."""
+_FINEST_EXPONENT = -40
+"""A server that counts in binary says ``0.30000000000000004``, or ``3.6e-15`` for nothing: figures, and no nonsense."""
 _LONGEST_ID = 256
 
 
@@ -90,7 +93,7 @@ def id_at(parent: dict[str, Any], key: str) -> str | None:
 
 
 def quantity(value: Any) -> Decimal | None:
-    """A count of credits or seconds from a number or its text; None if it is absent or cannot be one."""
+    """A count of credits or seconds, from a number or its text, to 12 decimals; None if there is none."""
     if isinstance(value, str):
         text = value.strip()
         value = Decimal(text) if text.isascii() and _PLAIN_NUMBER.fullmatch(text) else None
@@ -105,4 +108,6 @@ def _plausible(number: Decimal) -> Decimal | None:
         return None
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int)
-    return abs(number) if exponent >= _FINEST_EXPONENT else None
+    if exponent < _FINEST_EXPONENT:
+        return None
+    return abs(number) if exponent >= -_DECIMALS else round(abs(number), _DECIMALS)

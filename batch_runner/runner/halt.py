@@ -24,6 +24,7 @@ class Halt:
         self._abandoned = asyncio.Event()
         self.is_concluded = False
         self.error: BatchRunnerError | None = None
+        self._left_for: BatchRunnerError | None = None
         self.noted: BatchRunnerError | None = None
 
     @property
@@ -54,7 +55,9 @@ class Halt:
         """Submit nothing more and leave soon; everything is recorded, the next run goes on."""
         if self.is_concluded:
             return
-        self.submit_no_more(error or StoppedError("stopped: run the same command again to go on"))
+        error = error or StoppedError("stopped: run the same command again to go on")
+        self._left_for = self._left_for or error
+        self.submit_no_more(error)
         self._leaving.set()
 
     def abandon(self) -> None:
@@ -106,9 +109,21 @@ class Halt:
 
     @property
     def reason(self) -> str:
-        """The contract's word for items that the halt leaves pending."""
-        code = self.error.exit_code if self.error else ExitCode.STOPPED
-        return {ExitCode.ACCOUNT: "account", ExitCode.DISK: "disk"}.get(code, "stopped")
+        """The contract's word for items that the halt keeps from being submitted."""
+        return _word(self.error)
+
+    @property
+    def reason_in_flight(self) -> str:
+        """The contract's word for items that are left while their task or download is under way.
+
+        An empty pack ends submitting, not these: if a signal ends the run after that, the signal leaves them.
+        """
+        return _word(self._left_for or self.error)
+
+
+def _word(error: BatchRunnerError | None) -> str:
+    code = error.exit_code if error else ExitCode.STOPPED
+    return {ExitCode.ACCOUNT: "account", ExitCode.DISK: "disk"}.get(code, "stopped")
 
 
 async def _put_down(*tasks: asyncio.Future[Any]) -> None:

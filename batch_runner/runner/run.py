@@ -192,7 +192,7 @@ class Run:
         counts = with_strays(await context.store.counts(context.batch), strays, self._lineless)
         code = exit_code(counts, halt, is_blocked=bool(self._shortages))
         queued = halt.reason if halt.is_set else "budget" if self._shortages else "stopped"
-        await context.store.give_reasons(context.batch, queued, halt.reason)
+        await context.store.give_reasons(context.batch, queued, halt.reason_in_flight)
         run = RunRow(
             manifest=self._manifest,
             budget=dict(context.budgets),
