@@ -27,6 +27,10 @@ class _OtherStory(WideStory):
         self._between_runs()
         await self._hurt_run()
 
+    async def run(self) -> None:
+        """A run that nobody disturbs."""
+        await self._run()
+
     async def end(self) -> None:
         """See ``Story``."""
         await self._end()
@@ -41,7 +45,8 @@ class PairStory(WideStory):
         self._turns = simulation.dice("turns")
         self._books = BatchBooks(_NAME, simulation.folder / f"{_NAME}.jsonl", f" {_NAME}")
         super().__init__(simulation)
-        self.rolling |= tight_rolling_budgets(self._turns)
+        if self._turns.random() < 0.6:
+            self.rolling |= tight_rolling_budgets(self._turns)
         simulation.batches.append(self._books)
         with self._others_turn():
             self._other = _OtherStory(simulation)
@@ -58,12 +63,24 @@ class PairStory(WideStory):
             self._simulation.batch = own
 
     async def _hurt_run(self) -> None:
-        if self._turns.random() < 0.5:
+        kind = self._turns.random()
+        if kind < 0.3:
             await super()._hurt_run()
-            return
+        elif kind < 0.6:
+            with self._others_turn():
+                await self._other.round()
+            self.tally["runs in trouble of a second batch"] += 1
+        else:
+            await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        """A run dies, and the other batch is run at once, beside the tasks that it left in flight."""
+        await self._run(die_after_s=self._turns.uniform(1, 30))
+        now_s = self._simulation.clock.wall_s()
+        left = [task for task in self._simulation.tasks if task.ended_at_s > now_s]
+        self.tally["runs beside another batch's tasks"] += bool(left)
         with self._others_turn():
-            await self._other.round()
-        self.tally["runs in trouble of a second batch"] += 1
+            await self._other.run()
 
     async def _end(self) -> None:
         """Each comes to its end, in either order."""

@@ -135,9 +135,11 @@ def wide_scenario_of(seed: int) -> Scenario:
 
 
 def pair_scenario_of(seed: int) -> Scenario:
-    """The account of two batches, each with fewer lines."""
-    usual = wide_scenario_of(seed)
-    return replace(usual, items=min(usual.items, 2))
+    """The account of two batches with few slots; it may have room for more tasks than one run may have."""
+    dice, usual = random.Random(f"pair scenario {seed}"), wide_scenario_of(seed)
+    most = FEWEST_SLOTS + dice.choice([0, 3, 6])
+    world = replace(usual.world, max_concurrent=most, slots={Pack.IMAGE: most})
+    return replace(usual, items=dice.randint(2, 4), slots=FEWEST_SLOTS, world=world)
 
 
 def tight_rolling_budgets(dice: random.Random) -> dict[tuple[str, int], int]:
