@@ -26,7 +26,7 @@ FIRST_WIDE_SEED = 1_000_000
 """Seeds from here on tell wide stories; those below stay as they are."""
 FIRST_MONTHS_SEED = 2_000_000
 """Seeds from here on tell stories with months in them."""
-_SHARES = {"pair": 0.1, "short packs": 0.1, "stuck tasks": 0.1, "rare lines": 0.2}
+_SHARES = {"pair": 0.06, "short packs": 0.1, "stuck tasks": 0.1, "rare lines": 0.2}
 """How many of the wide stories have it."""
 
 
