@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from itertools import count, pairwise
@@ -210,16 +210,7 @@ def test_what_is_sent_again_after_a_long_wait_for_its_request_is_looked_for_once
 ) -> None:
     """The task shows while the last submission waits, on an account that would make a second one of a used id."""
     monkeypatch.setattr(World, blind, _blind_to_young_tasks(getattr(World, blind), for_s=10_000))
-    permits, real = count(1), RateLimitMonitor.permit
-
-    @asynccontextmanager
-    async def slow(self: RateLimitMonitor, kind: str) -> AsyncIterator[float]:
-        if kind == "submit" and next(permits) == 2 + len(put_off):
-            await asyncio.sleep(60)
-        async with real(self, kind) as sent_at:
-            yield sent_at
-
-    monkeypatch.setattr(RateLimitMonitor, "permit", slow)
+    monkeypatch.setattr(RateLimitMonitor, "permit", _slow_for_submission(2 + len(put_off)))
 
     async def work(simulation: Simulation) -> None:
         await simulation.run()
@@ -227,6 +218,20 @@ def test_what_is_sent_again_after_a_long_wait_for_its_request_is_looked_for_once
 
     start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer", *put_off]}))
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=45.0)
+
+
+def _slow_for_submission(number: int) -> Callable[[RateLimitMonitor, str], AbstractAsyncContextManager[float]]:
+    """Leave to send a request, which the submission of that number gets a minute late."""
+    permits, real = count(1), RateLimitMonitor.permit
+
+    @asynccontextmanager
+    async def slow(self: RateLimitMonitor, kind: str) -> AsyncIterator[float]:
+        if kind == "submit" and next(permits) == number:
+            await asyncio.sleep(60)
+        async with real(self, kind) as sent_at:
+            yield sent_at
+
+    return slow
 
 
 @pytest.mark.parametrize("left_behind", [[], [".lock"]], ids=["new", "lost"])
@@ -304,6 +309,37 @@ def test_a_refusal_of_a_second_sending_is_no_word_about_the_first_one(
 
     start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
     play(tmp_path, work, "a", scenario=start, visible_after_s=20.0)
+
+
+def test_a_second_sending_that_finds_the_pack_empty_withdraws_nothing_of_the_first_one(tmp_path: Path) -> None:
+    """The task that took the last credits becomes visible late, on an account that makes a second one of a used id."""
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert simulation.world.refusals[1102] == 1
+        assert (summary.exit_code, rows(simulation)["i0"]) == (ExitCode.OK, ("succeeded", None))
+        assert summary.credits["video"].consumed == len(simulation.world.tasks) == 1
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    options = {"repeat_policy": "second", "visible_after_s": 20.0, "pack_credits": Decimal(1)}
+    play(tmp_path, work, "a", scenario=start, **options)
+
+
+def test_what_shows_while_its_second_sending_waits_is_not_withdrawn_when_the_run_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RateLimitMonitor, "permit", _slow_for_submission(3))
+
+    async def work(simulation: Simulation) -> None:
+        summary = await simulation.run(max_runtime_s=65)
+        assert summary is not None
+        assert rows(simulation)["i0"] == ("pending", "stopped")
+        assert summary.credits["video"].held == 1
+        again = await done(simulation)
+        assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer", "rate_429"]}))
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=45.0)
 
 
 def test_a_second_sending_that_is_refused_for_the_items_own_sake_fails_it(tmp_path: Path) -> None:

@@ -105,7 +105,11 @@ class Courier:
         except HaltedError:
             if self.attempt.state is State.SENDING:
                 await self.passage.record(Event.PUT_BACK)
-            await self.passage.record(Event.WITHDRAW, Facts(reason=halt.reason))
+            task = await self.passage.watch.next_task(None) if self.passage.watch.has_task else None
+            if task is None:
+                await self.passage.record(Event.WITHDRAW, Facts(reason=halt.reason))
+            else:  # an earlier sending has made it after all
+                await self.passage.adopt(task)
 
     async def _send(self, admission: int) -> None:
         """Everything that takes time first, then the intent, durable, then the request at once."""
@@ -234,7 +238,10 @@ class Courier:
                 await self.passage.record(Event.LOSE_ANSWER)
             case Verdict.ACCOUNT | Verdict.TOKEN:
                 self._account_trouble(refusal)  # first: what is withdrawn could be claimed again in the same moment
-                await self.passage.record(Event.WITHDRAW, Facts(reason="account"))
+                if self.passage.was_unknown:  # the first sending may have taken the last credits
+                    await self.passage.lost("the account refused to have it sent again")
+                else:
+                    await self.passage.record(Event.WITHDRAW, Facts(reason="account"))
             case _ if self.passage.was_unknown:
                 # It speaks of this sending alone, and may be a new wording of "exists": look once more.
                 await self.passage.lost(f"it was refused when it was sent again: {refusal.message}", refusal)
