@@ -25,7 +25,7 @@ from batch_runner.model import NOTHING, Realm
 from batch_runner.sandbox import Sandbox, WorldConfig
 from batch_runner.settings import Keys, Settings
 from batch_runner.store import LOST_SCOPE, OpenRow, Stamp, Store
-from batch_runner.wording import plural
+from batch_runner.wording import plural, request_rate
 
 _STAMPS_KEPT = 2000
 
@@ -211,9 +211,8 @@ def price_book_of(settings: Settings) -> PriceBook:
 def say_limits(limits: Limits, settings: Settings, observer: Observer) -> None:
     """Say the default limits aloud, where nobody chose any."""
     if settings.tier is None and (settings.max_concurrent is None or settings.rpm is None):
-        rate = f"{plural(limits.rpm, 'request')} a minute" if limits.rpm else "no limit on requests"
-        text = f"no --tier given: at most {plural(limits.max_concurrent, 'task')} at a time, {rate} ({limits.source})"
-        observer(Notice(text))
+        tasks, rate = plural(limits.max_concurrent, "task"), request_rate(limits.rpm)
+        observer(Notice(f"no --tier given: at most {tasks} at a time, {rate} ({limits.source})"))
 
 
 def sandbox_price(

@@ -13,3 +13,8 @@ def by_count(count: int | Decimal, one: str, several: str) -> str:
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """A count and its noun: ``1 item``, ``1,240 items``; ``nouns`` where an s does not do (``batches``)."""
     return f"{count:,} {by_count(count, noun, nouns or f'{noun}s')}"
+
+
+def request_rate(rpm: int) -> str:
+    """A limit of API requests in words: ``60 requests a minute``; 0 is none."""
+    return f"{plural(rpm, 'request')} a minute" if rpm else "no limit on requests"

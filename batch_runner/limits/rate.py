@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 
 from batch_runner.limits.backoff import Backoff
+from batch_runner.limits.loop_time import loop_now_s
 from batch_runner.limits.window import NEVER, SlidingWindow
 
 MINUTE_S = 60.0
@@ -67,7 +68,7 @@ class RateLimitMonitor:
     @property
     def usage_pct(self) -> float:
         """The share of the limit that counts now, in percent; 0 without a limit."""
-        return 100.0 * self._window.used(_now()) / self._rpm if self._window else 0.0
+        return 100.0 * self._window.used(loop_now_s()) / self._rpm if self._window else 0.0
 
     @asynccontextmanager
     async def permit(self, kind: str) -> AsyncIterator[float]:
@@ -78,9 +79,9 @@ class RateLimitMonitor:
         await self._granted(kind)
         stamp_s = await self._journalled()
         try:
-            yield _now()
+            yield loop_now_s()
         finally:
-            ended_s = _now()
+            ended_s = loop_now_s()
             self._end(ended_s)
             if self._journal and ended_s - stamp_s > self._margin_s:
                 await self._journal(ended_s)
@@ -91,13 +92,13 @@ class RateLimitMonitor:
         A stamp from the future (somebody set a clock back) counts as now.
         """
         if self._window:
-            now_s = _now()
+            now_s = loop_now_s()
             self._window.record(min(stamp_s, now_s) for stamp_s in stamps_s)
             self._pump()
 
     def pause(self, seconds: float) -> None:
         """Let nothing go for this long; a longer pause that is under way stays."""
-        now_s = _now()
+        now_s = loop_now_s()
         if now_s >= self._paused_until:
             self._paused_since = now_s
         self._paused_until = max(self._paused_until, now_s + seconds)
@@ -113,7 +114,7 @@ class RateLimitMonitor:
             retry_after_s: the server's wish, believed up to ``RETRY_AFTER_CAP_S``.
             sent_at: what ``permit`` yielded for that request; without it, any refusal during a pause is old.
         """
-        now_s = _now()
+        now_s = loop_now_s()
         if now_s < self._paused_until or (sent_at is not None and sent_at <= self._paused_since):
             return
         self._refused_in_row += 1
@@ -142,7 +143,7 @@ class RateLimitMonitor:
             raise
 
     async def _journalled(self) -> float:
-        stamp_s = _now()
+        stamp_s = loop_now_s()
         if self._journal:
             try:
                 await self._journal(stamp_s)
@@ -170,7 +171,7 @@ class RateLimitMonitor:
         while self._waiters:
             granted = self._waiters[0][2]
             if not granted.done():
-                now_s = _now()
+                now_s = loop_now_s()
                 free_at = self._next_free_at(now_s)
                 if free_at > now_s:
                     self._wake_at(free_at)
@@ -204,7 +205,3 @@ class RateLimitMonitor:
         self._warned = True
         if self._notice:
             self._notice(f"{usage_pct:.0f} % of the limit of {self._rpm} a minute is in use; more may have to wait")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

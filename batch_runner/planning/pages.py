@@ -17,7 +17,7 @@ from batch_runner.planning.standing import Standing
 from batch_runner.planning.timing import Timing
 from batch_runner.records import credits_named, credits_text
 from batch_runner.report import inert
-from batch_runner.wording import by_count, plural
+from batch_runner.wording import by_count, plural, request_rate
 
 _FEW_ITEMS = 40
 """So many items are shown one by one unasked."""
@@ -110,13 +110,12 @@ def _time_lines(planning: Planning) -> Iterator[str]:
 
 def _time(timing: Timing) -> str:
     forecast, limits = timing.forecast, timing.limits
-    rate = f"{plural(limits.rpm, 'request')} a minute" if limits.rpm else "no limit on requests"
     part = "" if timing.share == 1 else f" of {timing.share:.1%} of the items"
     low, high = _duration(forecast.low_s), _duration(forecast.high_s)
     return (
         f"{_duration(forecast.median_s)}, nine times of ten {low} to {high},"
         f" slots {forecast.busy_share:.0%} busy; {plural(forecast.rehearsals, 'rehearsal')}{part} at"
-        f" {plural(limits.max_concurrent, 'task')} at a time, {rate}"
+        f" {plural(limits.max_concurrent, 'task')} at a time, {request_rate(limits.rpm)}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batch_runner.events import BatchFinished, BatchStarted, Event, ItemFinished, Notice
 from batch_runner.report.inert import inert
-from batch_runner.wording import plural
+from batch_runner.wording import plural, request_rate
 
 _TEXT_LIMIT = 400
 
@@ -12,7 +12,7 @@ _TEXT_LIMIT = 400
 def first_line(event: BatchStarted, title: str) -> str:
     """How a run announces itself."""
     done = f", {event.done:,} already done" if event.done else ""
-    pace = f"{plural(event.rpm, 'request')} a minute" if event.rpm else "any number of requests a minute"
+    pace = request_rate(event.rpm)
     simulated = "; no real task, no real credits" if event.sandbox else ""
     items = f"{plural(event.total, 'item')}{done}"
     return f"{title}: {items}; up to {plural(event.max_concurrent, 'task')} at once, {pace}{simulated}"

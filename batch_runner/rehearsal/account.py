@@ -15,7 +15,7 @@ from typing import Any
 
 from batch_runner.kling import AccountPack
 from batch_runner.lifecycle import ExternalId
-from batch_runner.limits import MINUTE_S, RateLimitMonitor
+from batch_runner.limits import MINUTE_S, RateLimitMonitor, loop_now_s
 from batch_runner.model import Accepted, Asset, CreateOutcome, Route, Task, TaskStatus
 from batch_runner.records import RequestCounts
 from batch_runner.sandbox import WorldConfig, decide
@@ -83,10 +83,10 @@ class ThinAirAccount:
         assert name is not None
         part = self._parts[name.item]
         fate = decide(self._config, external_task_id, "", part.usual_s, "")
-        ends_at_s = _now_s() + fate.queued_s + fate.working_s
+        ends_at_s = loop_now_s() + fate.queued_s + fate.working_s
         done = Task(external_task_id, external_task_id, TaskStatus.SUCCEEDED, assets=_FILE, charged=part.credits)
         if route.is_sync:
-            await asyncio.sleep(ends_at_s - _now_s())
+            await asyncio.sleep(ends_at_s - loop_now_s())
             return Accepted(done)
         self._running[external_task_id] = _Running(ends_at_s, done, route.list_path)
         self._made.set()
@@ -118,7 +118,7 @@ class ThinAirAccount:
 
         Those before it would bring no news and are not made; the request limit counts them all the same.
         """
-        began_s = _now_s()
+        began_s = loop_now_s()
         while True:
             self._made.clear()
             look_at_s = _first_look_s(began_s, interval_s, self._next_end_s())
@@ -126,7 +126,7 @@ class ThinAirAccount:
                 async with asyncio.timeout_at(look_at_s):
                     await self._made.wait()
             except TimeoutError:
-                self._monitor.restore(_left_out_s(began_s, interval_s, _now_s()))
+                self._monitor.restore(_left_out_s(began_s, interval_s, loop_now_s()))
                 return
 
     def _next_end_s(self) -> float:
@@ -135,7 +135,7 @@ class ThinAirAccount:
     async def _look(self, names: Sequence[str]) -> list[Task]:
         async with self._monitor.permit("poll"):
             pass
-        rows = [self._running[name].as_seen(_now_s()) for name in names if name in self._running]
+        rows = [self._running[name].as_seen(loop_now_s()) for name in names if name in self._running]
         for row in rows:
             if row.status.is_terminal:
                 del self._running[row.task_id]
@@ -155,7 +155,3 @@ def _left_out_s(began_s: float, interval_s: float, now_s: float) -> Iterator[flo
     looks = round((now_s - began_s) / interval_s)
     first = max(1, looks - math.ceil(MINUTE_S / interval_s))
     return (began_s + look * interval_s for look in range(first, looks))
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

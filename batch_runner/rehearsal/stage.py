@@ -14,7 +14,7 @@ from batch_runner.clock import Clock
 from batch_runner.events import Event, InFlight
 from batch_runner.lifecycle import Event as LifeEvent
 from batch_runner.lifecycle import ExternalId
-from batch_runner.limits import RateLimitMonitor, TaskLimiter
+from batch_runner.limits import RateLimitMonitor, TaskLimiter, loop_now_s
 from batch_runner.model import Item, Realm, Task
 from batch_runner.rehearsal.account import Part, ThinAirAccount
 from batch_runner.runner import Context, Policy, Poller, work_through
@@ -116,13 +116,13 @@ class _Home:
         await asyncio.sleep(_DOWNLOAD_S)
         await self.context.apply(attempt, LifeEvent.PUBLISH)
         self._finished += 1
-        self._ended_s = _now_s()
+        self._ended_s = loop_now_s()
 
     def observe(self, event: Event) -> None:
         """Add up how many slots are held for how long."""
         if isinstance(event, InFlight):
-            self._held_s += self._held * (_now_s() - self._changed_s)
-            self._held, self._changed_s = event.count, _now_s()
+            self._held_s += self._held * (loop_now_s() - self._changed_s)
+            self._held, self._changed_s = event.count, loop_now_s()
 
     def outcome(self, max_concurrent: int) -> Rehearsed:
         """What there is to tell at the end."""
@@ -138,7 +138,3 @@ async def _nothing(_context: Context, _attempt: Attempt) -> dict[str, Any]:
 def _bare(item: Item) -> Item:
     """The item without its text, which only costs time here."""
     return replace(item, body="{}")
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
+from batch_runner.model import FACTS, SUFFIXES
 from batch_runner.records import (
     CreditsRecord,
     FileRecord,
@@ -39,11 +40,6 @@ _MOST_TROUBLES = 40
 _MOST_NAMES = 12
 _STATUSES = ("succeeded", "failed", "unknown", "pending")
 _ORDER = {"failed": 0, "unknown": 1, "pending": 2, "succeeded": 3}
-_MEDIA = {
-    "video": (".mp4", ".webm", ".mov"),
-    "image": (".png", ".jpg", ".jpeg", ".webp", ".gif"),
-    "audio": (".mp3", ".wav", ".m4a"),
-}
 _PACK_NAMES = {"video": "Video credits", "image": "Image credits", "try_on": "Try-on credits"}
 
 
@@ -139,7 +135,7 @@ def _link(file: FileRecord, page_folder: str) -> Link:
         href=quote(posixpath.relpath(file.path, page_folder), safe="/", errors="replace"),
         name=inert(posixpath.basename(file.path), 160),
         size=size_text(file.bytes),
-        medium=next((medium for medium, suffixes in _MEDIA.items() if suffix in suffixes), ""),
+        medium=next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes and kind != FACTS), ""),
     )
 
 

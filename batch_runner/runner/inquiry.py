@@ -11,7 +11,7 @@ from typing import TypeVar
 from batch_runner.errors import StoppedError
 from batch_runner.kling import Trouble
 from batch_runner.lifecycle import ExternalId
-from batch_runner.limits import Backoff
+from batch_runner.limits import Backoff, loop_now_s
 from batch_runner.model import Route, Task, TaskStatus
 from batch_runner.runner.context import Context
 
@@ -46,8 +46,8 @@ async def asked_patiently(context: Context, route: Route, ask: Callable[[], Awai
         else:
             context.well()
             return answer
-        began_s = min(began_s, _now_s())
-        if _now_s() - began_s > _PATIENCE_S:
+        began_s = min(began_s, loop_now_s())
+        if loop_now_s() - began_s > _PATIENCE_S:
             raise UnsettledError(why)
         await asyncio.sleep(backoff.next_s())
 
@@ -105,8 +105,8 @@ async def ask_by_name(context: Context, route: Route, lines: Sequence[Line]) -> 
         unsettled = [line for line in lines if not line.is_settled]
         if not all(line.why for line in unsettled) or not unsettled:
             continue
-        vain_rounds, began_s = vain_rounds + 1, min(began_s, _now_s())
-        if vain_rounds >= _FEWEST_VAIN_ROUNDS and _now_s() - began_s > _AGAIN_FOR_S:
+        vain_rounds, began_s = vain_rounds + 1, min(began_s, loop_now_s())
+        if vain_rounds >= _FEWEST_VAIN_ROUNDS and loop_now_s() - began_s > _AGAIN_FOR_S:
             return
         await asyncio.sleep(backoff.next_s())
 
@@ -152,7 +152,3 @@ def _troubled(context: Context, route: Route, trouble: Trouble) -> str:
     if context.halt.is_set:
         raise context.halt.error or StoppedError("stopped")
     return str(trouble)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

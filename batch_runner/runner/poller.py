@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from batch_runner.errors import AccountError
 from batch_runner.kling import MOST_IDS, Trouble
-from batch_runner.limits import Backoff
+from batch_runner.limits import Backoff, loop_now_s
 from batch_runner.model import Generation, Route, Task, Verdict
 from batch_runner.runner.context import Context
 from batch_runner.runner.watch import Watch, tell_found
@@ -40,11 +40,11 @@ class _Listing:
     @property
     def is_out_of_order(self) -> bool:
         """Whether what is in flight is better asked for by id for now."""
-        return self.failures >= _FAILURES_UNTIL_BY_ID and _now_s() < self.ask_again_at_s
+        return self.failures >= _FAILURES_UNTIL_BY_ID and loop_now_s() < self.ask_again_at_s
 
     def failed(self) -> None:
         self.failures += 1
-        self.ask_again_at_s = _now_s() + _LIST_AGAIN_S
+        self.ask_again_at_s = loop_now_s() + _LIST_AGAIN_S
 
 
 class Poller:
@@ -83,7 +83,7 @@ class Poller:
 
     def ended(self, watch: Watch) -> None:
         """This attempt's task has ended, and its end was taken note of; whether a call had told of it counts."""
-        self._completions.record(_now_s())
+        self._completions.record(loop_now_s())
         self._are_calls_coming = watch.external_task_id in self._hinted_ends
         self._hinted_ends.discard(watch.external_task_id)
 
@@ -120,9 +120,9 @@ class Poller:
             return
         if self._are_calls_coming:  # half the requests are kept for the looks that calls will be worth
             interval_s = min(2 * interval_s, MAX_INTERVAL_S)
-        due_s = _now_s() + interval_s
+        due_s = loop_now_s() + interval_s
         latest_s = due_s + MAX_INTERVAL_S
-        while due_s > _now_s() and await hints.wait(due_s - _now_s()):
+        while due_s > loop_now_s() and await hints.wait(due_s - loop_now_s()):
             for list_path in self._hinted(hints.take()):
                 await self._look(list_path)
                 due_s = min(due_s + interval_s, latest_s)
@@ -144,7 +144,7 @@ class Poller:
         return sorted(paths)
 
     def _interval_s(self) -> float:
-        return poll_interval_s(self._rpm, self._completions.per_s(_now_s()))
+        return poll_interval_s(self._rpm, self._completions.per_s(loop_now_s()))
 
     async def _look(self, list_path: str) -> None:
         context = self._context
@@ -171,7 +171,7 @@ class Poller:
 
     async def _look_by_name(self, watches: Sequence[Watch]) -> None:
         """The second generation tells of the tasks that are named, and leaves out those it does not know."""
-        looked_at_s = _now_s()
+        looked_at_s = loop_now_s()
         rows = await self._context.client.find_many(
             task_ids=[watch.task_id for watch in watches if watch.task_id is not None],
             external_task_ids=[watch.external_task_id for watch in watches if watch.task_id is None],
@@ -185,7 +185,7 @@ class Poller:
             await self._ask(min(named, key=lambda watch: watch.asked_at_s))
             return
         size = listing.page_size.for_tasks(len(watches))
-        looked_at_s = _now_s()
+        looked_at_s = loop_now_s()
         rows = await self._page(listing, watches[0].route, size, is_followed=bool(named))
         lacking = tell_found(watches, rows)
         is_complete = len(rows) < size
@@ -218,7 +218,7 @@ class Poller:
 
     async def _ask_beside(self, watch: Watch) -> None:
         """Ask for what a page lacked, now and then; an illegible answer keeps no other task from being asked for."""
-        if _now_s() - watch.asked_at_s < _ASK_AGAIN_S:
+        if loop_now_s() - watch.asked_at_s < _ASK_AGAIN_S:
             return
         try:
             await self._ask(watch)
@@ -230,7 +230,7 @@ class Poller:
         """Ask for one task by its id: a page that lacks it proves nothing."""
         if watch.task_id is None:  # meanwhile it turned out to be another item's
             return
-        now_s = watch.asked_at_s = _now_s()
+        now_s = watch.asked_at_s = loop_now_s()
         task = await self._context.client.find(watch.route, watch.task_id)
         if task is None:
             watch.absent(now_s, in_list=False)
@@ -240,7 +240,3 @@ class Poller:
 
 def _batched(watches: Sequence[Watch], size: int) -> Iterator[Sequence[Watch]]:
     return (watches[start : start + size] for start in range(0, len(watches), size))
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

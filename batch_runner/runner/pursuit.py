@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from batch_runner.lifecycle import Event, State
+from batch_runner.limits import loop_now_s
 from batch_runner.model import Task
 from batch_runner.runner.passage import REPEAT_TEXT, Passage
 from batch_runner.runner.search import Search
@@ -26,17 +26,17 @@ class Pursuit:
     async def follow(self) -> None:
         """Wait for the next news of the task, and take it."""
         passage, watch = self.passage, self.passage.watch
-        left_s = self._overdue_at_s() - _now_s()
+        left_s = self._overdue_at_s() - loop_now_s()
         task = await watch.next_task(left_s if left_s > 0 else None if passage.is_stuck else _LAST_LOOK_S)
         if task is not None:
             await passage.take_task(task)
         elif watch.is_mistaken:
             await self._mistaken()
-        elif watch.absent_looks >= _VANISHED_LOOKS and not watch.settle_left_s(_now_s()):
+        elif watch.absent_looks >= _VANISHED_LOOKS and not watch.settle_left_s(loop_now_s()):
             await self._vanished()
         # Only what a look after the deadline shows unfinished is overdue: the process may have stood still till then.
         is_seen = task is not None or (left_s <= 0 and not watch.absent_looks)
-        is_overdue = is_seen and _now_s() >= self._overdue_at_s()
+        is_overdue = is_seen and loop_now_s() >= self._overdue_at_s()
         if is_overdue and passage.attempt.state is State.IN_FLIGHT and not passage.is_stuck:
             await passage.context.store.mark(passage.attempt, "overdue")
             passage.stuck("its task is overdue; it is asked for as long as this run lasts, and by the next one")
@@ -80,7 +80,3 @@ class Pursuit:
         if self.passage.may_be_purged:
             text += f"; it is older than Kling keeps tasks, so {REPEAT_TEXT}"
         return text
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from batch_runner.errors import AccountError
 from batch_runner.kling import Trouble
+from batch_runner.limits import loop_now_s
 from batch_runner.model import Task
 from batch_runner.runner.passage import Passage
 from batch_runner.runner.watch import is_of_another
@@ -55,12 +56,12 @@ class Search:
     async def next_task(self) -> Task | None:
         """The task that somebody sees next, the poller or a question by id; None when nobody has seen it yet."""
         watch = self.passage.watch
-        task = await watch.next_task(max(watch.settle_left_s(_now_s()), _LOOK_PAUSE_S))
+        task = await watch.next_task(max(watch.settle_left_s(loop_now_s()), _LOOK_PAUSE_S))
         return await self.ask() if task is None and self._may_ask() else task
 
     def _may_ask(self) -> bool:
         """Whether it is time to ask by id: the list has been looked at, or does not tell."""
-        watch, now_s = self.passage.watch, _now_s()
+        watch, now_s = self.passage.watch, loop_now_s()
         if watch.settle_left_s(now_s) or now_s - self._asked_at_s < _ASK_AGAIN_S:
             return False
         is_late = not watch.settle_left_s(now_s - _LIST_PATIENCE_S)
@@ -78,11 +79,11 @@ class Search:
     def is_vain(self) -> bool:
         """Whether it was asked for often and long enough without a clear word."""
         limit_s = _SETTLE_LIMIT * self.passage.context.policy.settle_s
-        return self._asks >= _UNCLEAR_LOOKS and _now_s() - self.passage.watch.sent_at_s > limit_s
+        return self._asks >= _UNCLEAR_LOOKS and loop_now_s() - self.passage.watch.sent_at_s > limit_s
 
     def may_send(self) -> bool:
         """Whether the last look by id showed no task, nobody has seen one since, and the look is not too old."""
-        is_old = _now_s() - self._answered_at_s > self.passage.context.policy.settle_s
+        is_old = loop_now_s() - self._answered_at_s > self.passage.context.policy.settle_s
         is_outdated = is_old and self._looks_again < _LOOKS_AGAIN
         return self.is_known_absent and not self.passage.watch.has_task and not is_outdated
 
@@ -99,7 +100,7 @@ class Search:
     async def ask(self) -> Task | None:
         """The task that bears the attempt's external id; None where there is none or nobody could tell."""
         context, attempt = self.passage.context, self.passage.attempt
-        began_s = self._asked_at_s = _now_s()
+        began_s = self._asked_at_s = loop_now_s()
         self._asks += 1
         self.is_known_absent = False
         try:
@@ -114,7 +115,7 @@ class Search:
             await asyncio.sleep(context.policy.grace_s)
             return None
         context.well()
-        self._answered_at_s = _now_s()
+        self._answered_at_s = loop_now_s()
         self.is_known_absent = task is None
         if task is None:
             self.passage.watch.absent(began_s, in_list=False)
@@ -129,7 +130,3 @@ class Search:
         if task.external_task_id is not None:
             return is_of_another(task, attempt.external_task_id)
         return await self.passage.context.is_task_of_another(task, attempt.external_task_id)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from batch_runner import catalog
 from batch_runner.lifecycle import ExternalId
+from batch_runner.limits import loop_now_s
 from batch_runner.model import Task
 from batch_runner.schedule import settle_left_s
 from batch_runner.store import Attempt
@@ -44,7 +45,7 @@ class Watch:
 
     def sent(self) -> None:
         """A submission is over: what was seen before it does not count."""
-        self.sent_at_s = _now_s()
+        self.sent_at_s = loop_now_s()
         self.absent_looks = self.late_lists = self.late_answers = self.vain_lists = 0
         self._is_looked_for = False
 
@@ -60,7 +61,7 @@ class Watch:
         only cost requests. While other tasks are followed, their lists show it sooner.
         """
         is_followed = self.task_id is not None or self.exists
-        return is_followed or not self._is_looked_for or not self.settle_left_s(_now_s())
+        return is_followed or not self._is_looked_for or not self.settle_left_s(loop_now_s())
 
     @property
     def has_task(self) -> bool:
@@ -120,7 +121,3 @@ def tell_found(watches: Sequence[Watch], rows: Sequence[Task]) -> list[Watch]:
         else:
             watch.tell(row)
     return lacking
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
