@@ -8,9 +8,10 @@ from pathlib import Path
 from batch_runner import catalog
 from batch_runner.catalog.book import fields_of_product
 from batch_runner.catalog.load import packaged
+from batch_runner.catalog.model_rows import GrantRow, ModelRow
 from batch_runner.catalog.price_rows import PriceRow
 from batch_runner.catalog.problems import listed, seconds_listed
-from batch_runner.catalog.schema import FieldRow, FieldType, GrantRow, MediaLimits, ModelRow, ProductRow
+from batch_runner.catalog.schema import FieldRow, FieldType, MediaLimits, ProductRow
 from batch_runner.model import Generation
 
 PAGE = Path(__file__).with_name("supported.md")

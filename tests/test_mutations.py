@@ -45,9 +45,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a create without an answer is simply sent again",
-        "runner/submission.py",
+        "runner/outcomes.py",
         "                await self.passage.lost(why, odd)\n",
-        "                await self._put_back()\n",
+        "                await self.passage.put_back()\n",
         "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice[second-lost_answer]",
     ),
     Mutation(
@@ -80,7 +80,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the refusal of a second sending speaks for the first one",
-        "runner/submission.py",
+        "runner/outcomes.py",
         "            case _ if self.passage.was_unknown:\n",
         "            case _ if self.passage.was_unknown and refusal.code is None:\n",
         "test_recovery.py::test_a_refusal_of_a_second_sending_is_no_word_about_the_first_one",
@@ -207,7 +207,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a store whose disk failed is written to again",
-        "store/sqlite.py",
+        "store/transactions.py",
         "            self._broken = error\n",
         "",
         "test_sync_failures.py::test_a_store_whose_disk_failed_once_is_not_written_to_again",

@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from batch_runner.catalog.conditions import Body, holds, judged_fields, top_field, triggers, values
+from batch_runner.catalog.model_rows import FeatureRow, GrantRow, ModelRow
 from batch_runner.catalog.problems import FieldProblem, listed, seconds_listed
-from batch_runner.catalog.schema import CatalogData, FeatureRow, FieldRow, FieldType, GrantRow, ModelRow, ProductRow
+from batch_runner.catalog.schema import CatalogData, FieldRow, FieldType, ProductRow
 
 _NO_FEATURES: frozenset[str] = frozenset()
 

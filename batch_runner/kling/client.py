@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
-from batch_runner.kling import account, wire_v1, wire_v2
+from batch_runner.kling import account, creation, wire_v1, wire_v2
 from batch_runner.kling.auth import TokenSource
 from batch_runner.kling.deductions import BALANCE_PATH, PACKAGE_PATH, Deduction
 from batch_runner.kling.envelope import Envelope, MalformedAnswer
 from batch_runner.kling.exchange import POLL, SUBMIT, Exchange, Gate, Intend, Request, Trouble
 from batch_runner.kling.packs import AccountPack
-from batch_runner.kling.refusals import NEEDS_API_KEY, for_person
+from batch_runner.kling.refusals import NEEDS_API_KEY
 from batch_runner.kling.transport import LostError, NotConnectedError, Transport
 from batch_runner.model import (
-    Accepted,
     CreateOutcome,
     Generation,
     NotSent,
@@ -96,7 +94,7 @@ class KlingClient:
                 await intend()
             return Refused(Refusal(Verdict.ACCOUNT, None, 0, NEEDS_API_KEY))
         ours = {} if route.is_sync else {"external_task_id": external_task_id, **self._callback}
-        payload = _create_request(route, body, ours)
+        payload = creation.request(route, body, ours)
         timeout_s = self._create_timeout_s + CREATE_TIMEOUT_S_PER_MB * len(payload) / 1_000_000
         try:
             reply = await self._exchange.ask(Request(SUBMIT, "POST", route.create_path, timeout_s, payload), intend)
@@ -104,7 +102,7 @@ class KlingClient:
             return NotSent(str(exc))
         except LostError as exc:
             return Unknown(str(exc))
-        return _refused(reply) if isinstance(reply, Refusal) else _accepted(route, reply, external_task_id)
+        return creation.outcome(route, reply, external_task_id)
 
     # --- asking about tasks -------------------------------------------------------------------------------
 
@@ -248,12 +246,6 @@ class KlingClient:
         return tasks
 
 
-def _create_request(route: Route, body: Mapping[str, Any], ours: Mapping[str, str]) -> bytes:
-    if route.generation is Generation.V2:
-        return wire_v2.create_request(route, body, ours)
-    return wire_v1.create_request(body, ours)
-
-
 def _found(route: Route, reply: Envelope | None) -> list[Task]:
     """The tasks in the answer to a question about one. Raises MalformedAnswer if there should be one, illegibly."""
     if route.generation is Generation.V2:
@@ -282,34 +274,3 @@ def _list_of_tasks(reply: Envelope | None) -> list[Any]:
 def _listed(route: Route) -> str:
     assert route.list_path is not None, "what is answered at once cannot be asked for again"
     return route.list_path
-
-
-def _refused(refusal: Refusal) -> Refused | Unknown:
-    # Without a code it was not Kling who spoke, and who it was does not know what Kling did.
-    is_from_elsewhere = refusal.verdict is Verdict.ACCOUNT and refusal.code is None
-    if is_from_elsewhere or refusal.verdict in {Verdict.SERVER, Verdict.ODD}:
-        return Unknown(for_person(refusal), refusal)
-    return Refused(refusal)
-
-
-def _accepted(route: Route, reply: Envelope, external_task_id: str) -> Accepted | Unknown:
-    try:
-        task = _created(route, reply)
-    except MalformedAnswer as exc:
-        return Unknown(f"the create was accepted, but its task cannot be read: {exc}")
-    if task.external_task_id not in {None, external_task_id}:
-        return Unknown("the create was answered with somebody else's task")
-    return Accepted(task)
-
-
-def _created(route: Route, reply: Envelope) -> Task:
-    if route.is_sync:
-        return wire_v1.parse_result(reply.data, route.result_key, _answer_id(reply))
-    return wire_v2.parse_created(reply.data) if route.generation is Generation.V2 else wire_v1.parse_created(reply.data)
-
-
-def _answer_id(reply: Envelope) -> str:
-    """Stands for a task's id where an answer has none: the request's, which the vendor can look up, or a digest."""
-    if reply.request_id:
-        return f"request-{reply.request_id}"
-    return f"answer-{hashlib.sha256(repr(reply.data).encode('utf-8', 'replace')).hexdigest()[:24]}"

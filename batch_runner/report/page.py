@@ -23,23 +23,20 @@ from batch_runner.records import (
 from batch_runner.report.axis import wall_s
 from batch_runner.report.charts import Charts, charts
 from batch_runner.report.inert import inert
+from batch_runner.report.troubles import STATUS_ORDER, Trouble, troubles
 from batch_runner.report.words import (
-    advice,
     amount_text,
     duration_text,
     headline,
     next_step,
     size_text,
 )
-from batch_runner.wording import by_count, plural
+from batch_runner.wording import by_count
 
-_TEXT_LIMIT = 600
 _MOST_ROWS = 2000
 _MOST_CARDS = 60
 _MOST_TROUBLES = 40
-_MOST_NAMES = 12
 _STATUSES = ("succeeded", "failed", "unknown", "pending")
-_ORDER = {"failed": 0, "unknown": 1, "pending": 2, "succeeded": 3}
 _PACK_NAMES = {"video": "Video credits", "image": "Image credits", "try_on": "Try-on credits"}
 
 
@@ -70,20 +67,6 @@ class PackBar:
     parts: tuple[Share, ...]
     amounts: tuple[Share, ...]
     note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Items that stand at the same place for the same reason, with the server's words."""
-
-    status: str
-    reason: str
-    message: str
-    code: int | None
-    count: str
-    names: tuple[str, ...]
-    more: int
-    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,33 +144,6 @@ def _row(result: ResultRecord, page_folder: str) -> Row:
     )
 
 
-def _trouble_key(result: ResultRecord) -> tuple[int, str, str, int | None, str]:
-    code, message = (result.error.code, result.error.message) if result.error else (None, "")
-    return _ORDER.get(result.status, 1), result.status, result.reason or "", code, message
-
-
-def _troubles(results: Sequence[ResultRecord]) -> list[Trouble]:
-    """What went wrong, told once for all the items it happened to; failures first, then the most frequent."""
-    groups: dict[tuple[int, str, str, int | None, str], list[ResultRecord]] = {}
-    for result in results:
-        if result.status != "succeeded":
-            groups.setdefault(_trouble_key(result), []).append(result)
-    ordered = sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1]), group[1][0].line))
-    return [
-        Trouble(
-            status=status,
-            reason=inert(reason, 60),
-            message=inert(message, _TEXT_LIMIT),
-            code=code,
-            count=plural(len(members), "item"),
-            names=tuple(inert(member.id, 60) for member in members[:_MOST_NAMES]),
-            more=max(len(members) - _MOST_NAMES, 0),
-            advice=advice(status, reason),
-        )
-        for (_, status, reason, code, message), members in ordered
-    ]
-
-
 def _pack_bar(pack: str, record: CreditsRecord) -> PackBar:
     used = record.consumed + record.held
     whole = max(used, record.budget or used)
@@ -236,9 +192,9 @@ def _page(
     page_folder: str,
 ) -> Page:
     counts = [(status, getattr(summary.items, status)) for status in _STATUSES]
-    ordered = sorted(results, key=lambda result: (_ORDER.get(result.status, 1), result.line))
+    ordered = sorted(results, key=lambda result: (STATUS_ORDER.get(result.status, 1), result.line))
     filed = [result for result in results if result.files]
-    troubles = _troubles(results)
+    told = troubles(results)
     return Page(
         batch=inert(summary.batch, 160),
         sandbox=summary.sandbox,
@@ -254,8 +210,8 @@ def _page(
         ),
         packs=tuple(_pack_bar(pack, record) for pack, record in summary.credits.items()),
         charts=charts(results, ledger, summary.finished_at),
-        troubles=tuple(troubles[:_MOST_TROUBLES]),
-        troubles_omitted=max(len(troubles) - _MOST_TROUBLES, 0),
+        troubles=tuple(told[:_MOST_TROUBLES]),
+        troubles_omitted=max(len(told) - _MOST_TROUBLES, 0),
         cards=tuple(_row(result, page_folder) for result in filed[:_MOST_CARDS]),
         cards_omitted=max(len(filed) - _MOST_CARDS, 0),
         rows=tuple(_row(result, page_folder) for result in ordered[:_MOST_ROWS]),

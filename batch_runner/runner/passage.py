@@ -118,6 +118,16 @@ class Passage:
             self.context.notice(f"{self.attempt.item_id}: {text}", urgent=True)
             self.context.changed.set()
 
+    async def put_back(self) -> None:
+        """The submission was not taken in, and made no task: it is to be sent later."""
+        self.look_no_more()
+        await self.record(Event.PUT_BACK)
+
+    def look_no_more(self) -> None:
+        """In the lists, unless an earlier sending may still show there."""
+        if not self.was_unknown:
+            self.poller.remove(self.watch)
+
     async def accepted(self, task: Task, *, adopted: bool) -> None:
         """The account has a task for it."""
         self.watch.task_id = task.task_id

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from batch_runner.errors import AccountError
-from batch_runner.kling import Trouble, for_person
+from batch_runner.kling import Trouble
 from batch_runner.lifecycle import SLOT_HOLDING, Event, State
-from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Task, Unknown, Verdict
+from batch_runner.model import Accepted, Task, Unknown
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
+from batch_runner.runner.outcomes import Outcomes
 from batch_runner.runner.passage import REPEAT_TEXT, Passage
 from batch_runner.runner.pursuit import Pursuit
 from batch_runner.runner.search import Search
@@ -43,10 +44,12 @@ class Courier:
     _sends: int = 0
     _search: Search = field(init=False)
     _pursuit: Pursuit = field(init=False)
+    _outcomes: Outcomes = field(init=False)
 
     def __post_init__(self) -> None:
         self._search = Search(self.passage)
         self._pursuit = Pursuit(self.passage, self._search)
+        self._outcomes = Outcomes(self.passage)
 
     @property
     def context(self) -> Context:
@@ -132,9 +135,9 @@ class Courier:
         try:
             outcome = await self.context.client.create(self.passage.route, body, name, self._intend)
             self.passage.watch.sent()
-            if isinstance(outcome, Accepted) and await self._is_anothers(outcome.task, body):
+            if isinstance(outcome, Accepted) and await self._outcomes.is_anothers(outcome.task, body):
                 outcome = Unknown("it was answered with what another item made")
-            await self._take_outcome(outcome, admission)
+            await self._outcomes.take(outcome, admission)
         except OutdatedLookError:
             self._search.look_again()
         finally:
@@ -174,92 +177,8 @@ class Courier:
         if task is not None:
             await self.passage.adopt(task)
         else:
-            self._look_no_more()
+            self.passage.look_no_more()
         return task is None and self._search.may_send()
-
-    async def _is_anothers(self, task: Task, body: Mapping[str, Any]) -> bool:
-        """Whether an answer that bears no name of ours is seen to belong to another item."""
-        if not self.passage.route.is_sync:
-            is_nameless = not self.passage.route.tells_external_id
-            return is_nameless and await self.context.is_task_of_another(task, self.attempt.external_task_id)
-        asked, told = body.get("session_id"), task.made.get("session_id")
-        if asked is not None:
-            return told is not None and told != asked
-        return await self.context.store.has_answered_another(self.attempt, task.task_id, task.made)
-
-    async def _put_back(self) -> None:
-        self._look_no_more()
-        await self.passage.record(Event.PUT_BACK)
-
-    def _look_no_more(self) -> None:
-        """In the lists, unless an earlier sending may still show there."""
-        if not self.passage.was_unknown:
-            self.passage.poller.remove(self.passage.watch)
-
-    async def _take_outcome(self, outcome: CreateOutcome, admission: int) -> None:
-        match outcome:
-            case Accepted(task) if self.passage.poller.follows(task.task_id, besides=self.passage.watch):
-                await self.passage.lost("it was answered with another item's task")
-            case Accepted(task):
-                self.context.well()
-                self.context.put_offs.over()
-                self.context.limiter.mark_room(self.attempt.pack)
-                await self._take_up(task)
-            case NotSent(why):
-                await self._put_back()
-                self.context.trouble(why)
-                await self.context.halt.unless(asyncio.sleep(self.passage.backoff.next_s()))
-            case Unknown(why, refusal):
-                odd = refusal if refusal and refusal.verdict is Verdict.ODD else None
-                await self.passage.lost(why, odd)
-                if refusal and refusal.verdict is Verdict.ACCOUNT:
-                    self._account_trouble(refusal)
-            case Refused(refusal):
-                self.context.well()
-                await self._take_refusal(refusal, admission)
-
-    async def _take_up(self, task: Task) -> None:
-        if self.passage.route.is_sync:
-            await self.passage.answered(task)
-        else:
-            await self.passage.accepted(task, adopted=False)
-
-    async def _take_refusal(self, refusal: Refusal, admission: int) -> None:
-        match refusal.verdict:
-            case Verdict.RATE:
-                await self._put_back()
-                self.context.put_off(for_person(refusal))
-            case Verdict.SLOT:
-                await self._put_back()
-                self.context.limiter.mark_full(admission, self.attempt.pack)
-                self._note_full(refusal)
-            case Verdict.EXISTS:
-                self.passage.watch.exists = self.passage.was_unknown = True
-                await self.passage.record(Event.LOSE_ANSWER)
-            case Verdict.ACCOUNT | Verdict.TOKEN:
-                self._account_trouble(refusal)  # first: what is withdrawn could be claimed again in the same moment
-                if self.passage.was_unknown:  # the first sending may have taken the last credits
-                    await self.passage.lost("the account refused to have it sent again")
-                else:
-                    await self.passage.record(Event.WITHDRAW, Facts(reason="account"))
-            case _ if self.passage.was_unknown:
-                # It speaks of this sending alone, and may be a new wording of "exists": look once more.
-                await self.passage.lost(f"it was refused when it was sent again: {refusal.message}", refusal)
-            case _:
-                await self.passage.refused_by(refusal)
-
-    def _note_full(self, refusal: Refusal) -> None:
-        """Slots that tasks of this run hold become free with them: nobody else is waited for."""
-        if self.passage.poller.is_following:
-            self.context.put_offs.over()
-        else:
-            self.context.put_off(for_person(refusal))
-
-    def _account_trouble(self, refusal: Refusal) -> None:
-        if not self.context.halt.is_set:
-            text = f"the account cannot submit, so nothing more is submitted: {for_person(refusal)}"
-            self.context.notice(text, urgent=True)
-            self.context.halt.submit_no_more(AccountError(text))
 
     # --- settling what is unknown -------------------------------------------------------------------------
 

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from batch_runner import catalog
 from batch_runner.budgets import Purse, RollingBudget
 from batch_runner.catalog import PriceBook
 from batch_runner.clock import Clock
-from batch_runner.errors import ManifestError, StoreError
+from batch_runner.errors import ManifestError
 from batch_runner.ledger import Balances
 from batch_runner.lifecycle import Event, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
 from batch_runner.store import adoption, attempts, batches, chains, entries, views, windows
-from batch_runner.store.connection import (
-    BrokenStoreError,
-    FullStoreError,
-    mapped_errors,
-    open_reader,
-    open_writer,
-    transaction,
-)
+from batch_runner.store.connection import open_writer
 from batch_runner.store.rows import (
     LOST_SCOPE,
     Attempt,
@@ -47,38 +39,18 @@ from batch_runner.store.rows import (
     StoredFile,
     Terms,
 )
-
-_FULL_PATIENCE_S, _FULL_PAUSE_S = 30.0, 2.0
-"""A download that fills the disk gives its bytes back at once; so long is waited for them, or for a person."""
-
-T = TypeVar("T")
-P = ParamSpec("P")
+from batch_runner.store.transactions import Here, Transactions
 
 
-class _Here(Executor):
-    """Does a job at once, in the caller's thread."""
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        future: Future[T] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits for the job
-            future.set_exception(error)
-        return future
-
-
-class SqliteStore:
+class SqliteStore(Transactions):
     """The store of one output folder; make it with ``open``."""
 
     def __init__(
         self, path: Path, clock: Clock, book: PriceBook, connection: sqlite3.Connection, thread: Executor
     ) -> None:
-        self._path = path
+        super().__init__(path, connection, thread)
         self._clock = clock
         self._book = book
-        self._connection = connection
-        self._thread = thread
-        self._broken: BrokenStoreError | None = None
 
     @classmethod
     async def open(
@@ -98,7 +70,7 @@ class SqliteStore:
         Raises:
             StoreError: damaged, another program's, or written by a newer version.
         """
-        thread = ThreadPoolExecutor(1, thread_name_prefix="state.db") if in_thread else _Here()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="state.db") if in_thread else Here()
         loop = asyncio.get_running_loop()
         lost = Stamp(clock.epoch(), loop.time(), clock.wall_s())
 
@@ -112,48 +84,6 @@ class SqliteStore:
             thread.shutdown(wait=False)
             raise
         return cls(path, clock, book or catalog.default_price_book(), connection, thread)
-
-    async def close(self) -> None:
-        """Finish what is under way and let go of the file."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown(wait=True)
-
-    async def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def whole() -> T:
-            if self._broken is not None:
-                raise BrokenStoreError(str(self._broken))
-            with self._breaking(), mapped_errors(self._path):
-                return transaction(self._connection, lambda db: work(db, *args, **kwargs))
-
-        if isinstance(self._thread, _Here):
-            return self._thread.submit(whole).result()
-        loop = asyncio.get_running_loop()
-        give_up_at_s = loop.time() + _FULL_PATIENCE_S
-        while True:
-            try:
-                return await loop.run_in_executor(self._thread, whole)
-            except FullStoreError:
-                if loop.time() >= give_up_at_s:
-                    raise
-            await asyncio.sleep(_FULL_PAUSE_S)
-
-    def _close(self) -> None:
-        if self._broken is None:
-            self._connection.close()
-            return
-        # The last connection would put the log into the file, and sync both: one that only reads does not.
-        with suppress(StoreError), closing(open_reader(self._path)):
-            self._connection.close()
-        self._connection.close()
-
-    @contextmanager
-    def _breaking(self) -> Iterator[None]:
-        """A disk that failed once is not written to again: a second sync that succeeds would prove nothing."""
-        try:
-            yield
-        except BrokenStoreError as error:
-            self._broken = error
-            raise
 
     def _terms(self, budgets: Mapping[str, Decimal]) -> Terms:
         return Terms(budgets, self._book, Moment.of(self._clock))

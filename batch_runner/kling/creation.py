@@ -1,0 +1,55 @@
+"""Asking for a task: the body of a create, and what its answer makes certain. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from batch_runner.kling import wire_v1, wire_v2
+from batch_runner.kling.envelope import Envelope, MalformedAnswer
+from batch_runner.kling.refusals import for_person
+from batch_runner.model import Accepted, CreateOutcome, Generation, Refusal, Refused, Route, Task, Unknown, Verdict
+
+
+def request(route: Route, body: Mapping[str, Any], ours: Mapping[str, str]) -> bytes:
+    """The body of a create: the fields in the route's form, with what is ours beside them."""
+    if route.generation is Generation.V2:
+        return wire_v2.create_request(route, body, ours)
+    return wire_v1.create_request(body, ours)
+
+
+def outcome(route: Route, reply: Envelope | Refusal, external_task_id: str) -> CreateOutcome:
+    """What is certain after this answer to the create of ``external_task_id``."""
+    return _refused(reply) if isinstance(reply, Refusal) else _accepted(route, reply, external_task_id)
+
+
+def _refused(refusal: Refusal) -> Refused | Unknown:
+    # Without a code it was not Kling who spoke, and who it was does not know what Kling did.
+    is_from_elsewhere = refusal.verdict is Verdict.ACCOUNT and refusal.code is None
+    if is_from_elsewhere or refusal.verdict in {Verdict.SERVER, Verdict.ODD}:
+        return Unknown(for_person(refusal), refusal)
+    return Refused(refusal)
+
+
+def _accepted(route: Route, reply: Envelope, external_task_id: str) -> Accepted | Unknown:
+    try:
+        task = _created(route, reply)
+    except MalformedAnswer as exc:
+        return Unknown(f"the create was accepted, but its task cannot be read: {exc}")
+    if task.external_task_id not in {None, external_task_id}:
+        return Unknown("the create was answered with somebody else's task")
+    return Accepted(task)
+
+
+def _created(route: Route, reply: Envelope) -> Task:
+    if route.is_sync:
+        return wire_v1.parse_result(reply.data, route.result_key, _answer_id(reply))
+    return wire_v2.parse_created(reply.data) if route.generation is Generation.V2 else wire_v1.parse_created(reply.data)
+
+
+def _answer_id(reply: Envelope) -> str:
+    """Stands for a task's id where an answer has none: the request's, which the vendor can look up, or a digest."""
+    if reply.request_id:
+        return f"request-{reply.request_id}"
+    return f"answer-{hashlib.sha256(repr(reply.data).encode('utf-8', 'replace')).hexdigest()[:24]}"
