@@ -1,48 +1,21 @@
-"""Names and types of a product's fields: data rows as pydantic models, their errors in our words. Pure."""
+"""The fields of a product: the names there are, and what is wrong with what a body says. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property
-from types import GenericAlias
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    StrictBool,
-    StringConstraints,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    create_model,
-)
-from pydantic import Field as PydanticField
-from pydantic_core import ErrorDetails, PydanticCustomError, SchemaValidator
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, SchemaValidator
 
 from batch_runner.catalog.conditions import Body
-from batch_runner.catalog.normal import names_an_item, normaliser, says_nothing
-from batch_runner.catalog.problems import (
-    LIKE_A_NAME,
-    MOST_LISTED,
-    FieldProblem,
-    few,
-    json_type,
-    label,
-    listed,
-    nearest,
-    nearest_name,
-    shown,
-)
-from batch_runner.catalog.schema import FieldRow, FieldType
-from batch_runner.wording import by_count, plural
-
-# The API reads seconds as text; no clip is longer than a few hundred of them.
-_SECONDS = r"^[1-9][0-9]{0,3}$"
-_INSIST = 'add "allow_unknown_model": true to send it all the same'
-_DECIMALS = "decimals"
+from batch_runner.catalog.field_types import loosened, opened, validator
+from batch_runner.catalog.field_words import hint, what_is_wrong
+from batch_runner.catalog.normal import normaliser, says_nothing
+from batch_runner.catalog.problems import LIKE_A_NAME, FieldProblem, few, label, listed, nearest, nearest_name
+from batch_runner.catalog.schema import FieldRow
 
 
 class Strictness(Enum):
@@ -83,15 +56,15 @@ class Fields:
 
     @cached_property
     def _full(self) -> SchemaValidator:
-        return _validator(self._kind, self._rows)
+        return validator(self._kind, self._rows)
 
     @cached_property
     def _open(self) -> SchemaValidator:
-        return _validator(self._kind, {name: _opened(row) for name, row in self._rows.items()})
+        return validator(self._kind, {name: opened(row) for name, row in self._rows.items()})
 
     @cached_property
     def _types(self) -> SchemaValidator:
-        return _validator(self._kind, {name: _loosened(row) for name, row in self._rows.items()})
+        return validator(self._kind, {name: loosened(row) for name, row in self._rows.items()})
 
     def normal(self, fields: Body) -> dict[str, Any]:
         """The known fields that say something, in canonical form; wrong values stay as they are."""
@@ -146,12 +119,12 @@ class Fields:
         place = _path(error["loc"])
         if error["type"] == "extra_forbidden":
             parent = _row_at(self._rows, error["loc"][:-1])
-            hint = nearest(error["loc"][-1], parent.fields if parent else ())
-            return FieldProblem(place, "no such field", hint, self._source)
+            near = nearest(error["loc"][-1], parent.fields if parent else ())
+            return FieldProblem(place, "no such field", near, self._source)
         row = _row_at(self._rows, error["loc"])
         if row is None:
             return FieldProblem(place, error["msg"])
-        return FieldProblem(place, _what(row, error), _hint(row, error), self._source)
+        return FieldProblem(place, what_is_wrong(row, error), hint(row, error), self._source)
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -169,179 +142,8 @@ def _row_at(rows: Mapping[str, FieldRow], loc: tuple[int | str, ...]) -> FieldRo
     return row
 
 
-def _what(row: FieldRow, error: ErrorDetails) -> str:
-    kind, value = error["type"], error["input"]
-    if kind == "missing":
-        return "is required"
-    if kind == "string_unicode":
-        return "holds half of a surrogate pair, which no text can hold"
-    if kind in {"string_too_long", "too_long", "too_short"}:
-        noun, nouns, bound = _LENGTH_WORDS[kind]
-        return f"has {len(value)} {by_count(len(value), noun, nouns)}; {bound} {_length(row, kind)}"
-    if kind in {"greater_than_equal", "less_than_equal"}:
-        return f"{shown(value)} is outside {_bounds(row)}"
-    if kind == _DECIMALS:
-        return f"{shown(value)} has more than {plural(row.decimals or 0, 'decimal')}"
-    return _expected(row, value)
-
-
-_LENGTH_WORDS = {
-    "string_too_long": ("character", "characters", "at most"),
-    "too_long": ("entry", "entries", "at most"),
-    "too_short": ("entry", "entries", "at least"),
-}
-
-
-def _length(row: FieldRow, kind: str) -> int | None:
-    return {"string_too_long": row.max_chars, "too_long": row.max_items, "too_short": row.min_items}[kind]
-
-
-def _expected(row: FieldRow, value: object) -> str:
-    match row.type:
-        case FieldType.ENUM:
-            return f"{shown(value)} {_no_value(row, value)}"
-        case FieldType.SECONDS:
-            return f"{shown(value)} is no whole number of seconds"
-        case FieldType.MEDIA:
-            return f"must be a path, an http(s) address or raw base64, as text; this is {json_type(value)}"
-        case _:
-            words = f" or {listed(row.words)}" if row.words else ""
-            return f"must be {_TYPE_WORDS[row.type]}{words}, not {json_type(value)}"
-
-
-def _no_value(row: FieldRow, value: object) -> str:
-    if isinstance(value, str) and value in row.withdrawn:
-        return row.withdrawn[value]
-    if value in row.former:
-        return "no longer stands in Kling's list"
-    if len(row.values) > MOST_LISTED:
-        return f"is none of the {len(row.values)} values that are known"
-    return f"is none of {listed(row.values, 'and')}"
-
-
-_TYPE_WORDS = {
-    FieldType.TEXT: "text",
-    FieldType.BOOL: "true or false",
-    FieldType.INTEGER: "a whole number",
-    FieldType.NUMBER: "a number",
-    FieldType.OBJECT: "an object",
-    FieldType.LIST: "a list",
-}
-
-
-def _bounds(row: FieldRow) -> str:
-    low = "any" if row.min is None else str(row.min)
-    return f"{low} to {row.max}" if row.max is not None else f"{low} and above"
-
-
-def _hint(row: FieldRow, error: ErrorDetails) -> str:
-    if error["type"] == "missing":
-        return ""
-    if row.type is FieldType.ENUM and error["input"] in (*row.former, *row.withdrawn):
-        return _INSIST
-    if row.type is FieldType.ENUM:
-        return nearest(error["input"], row.values) or (_INSIST if row.open else "")
-    return 'such as 5 or "5"' if row.type is FieldType.SECONDS else ""
-
-
-def _opened(row: FieldRow) -> FieldRow:
-    """The row with values that may grow taken as any text."""
-    type_ = FieldType.TEXT if row.open and row.type is FieldType.ENUM else row.type
-    return row.model_copy(update={"type": type_, **_inside(row, _opened)})
-
-
-def _loosened(row: FieldRow) -> FieldRow:
-    """The row with nothing but its type."""
-    type_ = FieldType.TEXT if row.type is FieldType.ENUM else row.type
-    unlimited = {"max_chars": None, "min": None, "max": None, "min_items": 0, "max_items": None, "decimals": None}
-    return row.model_copy(update={"type": type_, **unlimited, **_inside(row, _loosened)})
-
-
-def _inside(row: FieldRow, change: Callable[[FieldRow], FieldRow]) -> dict[str, Any]:
-    fields = {name: change(field) for name, field in row.fields.items()}
-    return {"fields": fields, "item": change(row.item) if row.item else None}
-
-
 def _inner(parent: str, row: FieldRow, name: str) -> str:
     """Where a field of this name stands inside of that one, or an empty text."""
     if name in row.fields:
         return f"{parent}.{name}"
     return f"{parent}[].{name}" if row.item is not None and name in row.item.fields else ""
-
-
-def _validator(name: str, rows: Mapping[str, FieldRow]) -> SchemaValidator:
-    validator = _model(name, rows).__pydantic_validator__
-    assert isinstance(validator, SchemaValidator)
-    return validator
-
-
-def _model(name: str, rows: Mapping[str, FieldRow]) -> type[BaseModel]:
-    """A strict model of these fields; an optional one that is absent is never looked at."""
-    definitions: dict[str, Any] = {
-        field: (_type(f"{name}.{field}", row), ... if row.required else None) for field, row in rows.items()
-    }
-    config = ConfigDict(extra="forbid", protected_namespaces=())
-    return create_model(name, __config__=config, **definitions)
-
-
-def _type(name: str, row: FieldRow) -> Any:
-    if row.type is FieldType.OBJECT:
-        return _model(name, row.fields)
-    if row.type is FieldType.LIST:
-        assert row.item is not None
-        items = GenericAlias(list, (_type(f"{name}.item", row.item),))
-        return Annotated[items, PydanticField(strict=True, min_length=row.min_items, max_length=row.max_items)]
-    scalar = _scalar(row)
-    if row.ref or row.media:
-        return _passing(scalar, names_an_item)
-    if row.words:
-        return _passing(scalar, lambda value: value in row.words)
-    return _refusing(row, scalar)
-
-
-def _passing(scalar: Any, is_fine: Callable[[Any], bool]) -> Any:
-    """The type, with some values let through unseen."""
-
-    def validated(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        return value if is_fine(value) else handler(value)
-
-    return Annotated[scalar, WrapValidator(validated)]
-
-
-def _refusing(row: FieldRow, scalar: Any) -> Any:
-    """The type, without numbers that are too fine."""
-    decimals = row.decimals
-    if decimals is None:
-        return scalar
-
-    def validated(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        checked = handler(value)
-        if round(Decimal(str(checked)), decimals) != Decimal(str(checked)):
-            raise PydanticCustomError(_DECIMALS, "too fine")
-        return checked
-
-    return Annotated[scalar, WrapValidator(validated)]
-
-
-def _scalar(row: FieldRow) -> Any:
-    match row.type:
-        case FieldType.ENUM:
-            return Literal[row.values]
-        case FieldType.BOOL:
-            return StrictBool
-        case FieldType.SECONDS:
-            return Annotated[str, StringConstraints(strict=True, pattern=_SECONDS)]
-        case FieldType.INTEGER:
-            return Annotated[int, PydanticField(strict=True, ge=_number(row.min), le=_number(row.max))]
-        case FieldType.NUMBER:
-            bounds = PydanticField(strict=True, allow_inf_nan=False, ge=_number(row.min), le=_number(row.max))
-            return Annotated[float, bounds]
-        case _:
-            return Annotated[str, StringConstraints(strict=True, max_length=row.max_chars)]
-
-
-def _number(bound: Any) -> Any:
-    """A bound as pydantic compares it: whole ones as int, so that 64-bit bounds stay exact."""
-    if bound is None:
-        return None
-    return int(bound) if bound == int(bound) else float(bound)
