@@ -178,7 +178,7 @@ def test_a_look_in_the_list_before_the_settle_time_is_over_does_not_count(
         assert len(simulation.world.tasks) == 1
 
     start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
-    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=15.0)
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=15.0, max_concurrent=2)
 
 
 def test_a_list_that_cannot_show_every_task_leaves_it_to_two_looks_by_id(

@@ -228,7 +228,9 @@ def test_a_create_without_a_clear_answer_never_pays_twice(tmp_path: Path, fault:
         assert len(simulation.world.tasks) == 2
 
     scenario = Scenario(slots=2, faults=FaultPlan(script={"create": [fault, fault]}))
-    play(tmp_path, work, "a", "b", scenario=scenario, repeat_policy=repeat, visible_after_s=6.0)
+    # The account has room for a second task of each: a full one would refuse what must not be sent.
+    account: dict[str, Any] = {"repeat_policy": repeat, "visible_after_s": 6.0, "max_concurrent": 4}
+    play(tmp_path, work, "a", "b", scenario=scenario, **account)
 
 
 def test_an_answer_that_another_submission_got_is_not_adopted(tmp_path: Path) -> None:
