@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -18,7 +18,7 @@ from simulation import MachineClock, Scenario, Simulation, simulate
 from test_clock import stand_still
 from test_run import done, lines, notices, play, rows
 
-from batch_runner.errors import ExitCode
+from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.events import ItemSubmitted
 from batch_runner.limits import RateLimitMonitor
 from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig, wire, world
@@ -179,6 +179,37 @@ def test_a_look_in_the_list_before_the_settle_time_is_over_does_not_count(
 
     start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=15.0, max_concurrent=2)
+
+
+@pytest.mark.parametrize("wrong", [1, 2, 20])
+def test_wrong_lists_one_after_the_other_do_not_hide_what_an_edited_line_was_paid_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: int
+) -> None:
+    """Of an older text of the line only a list can tell; two wrong ones that contradicted each other were believed."""
+    theirs = SandboxTask("1", "x-1", "text2video", {}, 0.0, 0.0, 0.0, "", Decimal(1), "1:1", 5, "x")
+    answers = ([theirs] if left % 2 else [] for left in range(wrong, 0, -1))
+    right = World.page
+
+    def page(self: World, kind: str, page_num: int, page_size: int, now_s: float) -> Sequence[SandboxTask]:
+        answer = next(answers, None) if page_num == 1 else []
+        return right(self, kind, page_num, page_size, now_s) if answer is None else answer
+
+    async def work(simulation: Simulation) -> None:
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        simulation.manifest.write_text(simulation.manifest.read_text(encoding="utf-8").replace('"a"', '"b"'))
+        monkeypatch.setattr(World, "page", page)
+        if wrong > 6:
+            assert (summary := await simulation.run()) is not None
+            assert summary.exit_code == ExitCode.STOPPED
+            assert "contradict one another" in notices(simulation)
+        else:
+            with pytest.raises(ManifestError, match="i0"):
+                await simulation.run()
+        assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, "a")
 
 
 def test_a_list_that_cannot_show_every_task_leaves_it_to_two_looks_by_id(

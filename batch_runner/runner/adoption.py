@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, count, islice, takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
 
 from batch_runner import catalog
@@ -26,6 +26,8 @@ _NAMED = 5
 """So many items are named in a notice about many."""
 _LAST_PAGE = 1000
 """kling-api 4.3: ``pageNum`` is 1..1000."""
+_MOST_LOOKS = 6
+"""An account on which others work shows new tasks at every look, but leaves none out."""
 
 
 async def adopt_from_account(context: Context) -> int:
@@ -190,20 +192,28 @@ def _first_file(folder: Path, names: Iterable[str]) -> list[Path]:
 
 
 async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
-    """Where a store was lost, a second look has to show no more: a proxy may answer with another request's page."""
-    ours = ExternalId.of(context.batch.name, "", 1, "").batch
+    """Where a store was lost, looks have to agree: a proxy may answer with another request's page, even twice.
+
+    Raises:
+        UnsettledError: no look showed all that the look before it had shown, and nothing more of ours.
+    """
     found: dict[str, FoundTask] = {}
-    for look in count():
-        known = len(found)
-        pages = _searched(context, route) if route.generation is Generation.V2 else _listed(context, route)
-        async for rows in pages:
-            for row in rows:
-                name = ExternalId.parse(row.external_task_id)
-                if name is not None and name.batch == ours:
-                    found[str(name)] = FoundTask(name, row, _reason(row))
-        if not context.was_lost or (look and len(found) == known):
-            break
-    return list(found.values())
+    shown: set[str] | None = None
+    for _ in range(_MOST_LOOKS):
+        known, before, shown = len(found), shown, set()
+        async for rows in _searched(context, route) if route.generation is Generation.V2 else _listed(context, route):
+            shown.update(row.task_id for row in rows)
+            found.update(_ours(context.batch.name, rows))
+        does_agree = before == shown or bool(before and before < shown)
+        if not context.was_lost or (does_agree and len(found) == known):
+            return list(found.values())
+    raise UnsettledError("its lists of tasks contradict one another")
+
+
+def _ours(batch_name: str, rows: Iterable[Task]) -> dict[str, FoundTask]:
+    ours = ExternalId.of(batch_name, "", 1, "").batch
+    named = ((ExternalId.parse(row.external_task_id), row) for row in rows)
+    return {str(name): FoundTask(name, row, _reason(row)) for name, row in named if name and name.batch == ours}
 
 
 async def _tasks_by_name(context: Context, route: Route, items: Sequence[tuple[str, str]]) -> _Told:
