@@ -185,11 +185,12 @@ class Launch:
     async def nothing_to_do(self, store: Store, batch: Batch) -> SummaryRecord:
         """A finished batch costs nothing: not a request, and not a byte where the files already say so."""
         self.halt.conclude()
-        await record_idle(store, batch, manifest=self.manifest, budget=self.settings.budget, clock=self.clock)
+        strays, budget = await strays_of(store, batch), self.settings.budget
+        await record_idle(store, batch, strays, manifest=self.manifest, budget=budget, clock=self.clock)
         derived = await write_derived(store, batch, self.settings.output_dir)
         assert derived is not None
         self.observer(Notice(f"{batch.name}: {idle_words(derived.summary)}"))
-        for stray in await strays_of(store, batch):
+        for stray in strays:
             self.observer(Notice(stray_text(stray), urgent=True))
         away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, derived.results)
         if away:

@@ -119,16 +119,24 @@ def test_a_lost_answer_that_is_given_up_is_charged_and_may_be_tried_again(tmp_pa
     with_store(tmp_path / "state.db", work)
 
 
+def answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = Route(Generation.V1, "/v1/audio/tts", None, "audios")
+    monkeypatch.setattr(catalog, "route", lambda _kind, _model: at_once)
+
+
+async def load_after_a_loss(store: Store) -> Batch:
+    rows = items(item("say"))
+    return await store.load_batch("b", realm=Realm.SANDBOX, manifest="b.jsonl", items=rows, has_past=True)
+
+
 @pytest.mark.parametrize("has_file", [True, False])
 def test_a_call_that_a_lost_store_forgot_counts_at_its_price_and_is_not_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_file: bool
 ) -> None:
-    at_once = Route(Generation.V1, "/v1/audio/tts", None, "audios")
-    monkeypatch.setattr(catalog, "route", lambda _kind, _model: at_once)
+    answer_at_once(monkeypatch)
 
     async def work(store: Store) -> None:
-        rows = items(item("say"))
-        batch = await store.load_batch("b", realm=Realm.SANDBOX, manifest="b.jsonl", items=rows, has_past=True)
+        batch = await load_after_a_loss(store)
         assert await store.unlooked_calls(batch) == [("say", "text2video")]
         files = [StoredFile(0, "b/say.mp3", 4, "0" * 64, 1)] if has_file else []
         await store.recover_call(batch, "say", files, {})
@@ -148,12 +156,10 @@ def test_a_call_of_unknown_fate_is_taken_up_only_where_its_hold_with_the_buffer_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, rolls: bool
 ) -> None:
     """At its price alone it fitted, and what was held then was over the budget; rolling ones were not asked at all."""
-    at_once = Route(Generation.V1, "/v1/audio/tts", None, "audios")
-    monkeypatch.setattr(catalog, "route", lambda _kind, _model: at_once)
+    answer_at_once(monkeypatch)
 
     async def work(store: Store) -> None:
-        rows = items(item("say"))
-        batch = await store.load_batch("b", realm=Realm.SANDBOX, manifest="b.jsonl", items=rows, has_past=True)
+        batch = await load_after_a_loss(store)
         for credits_, is_taken in ((Decimal("2.1"), False), (Decimal("2.2"), True)):
             budgets = {} if rolls else {"video": credits_}
             rolling = [RollingBudget("video", 3600, credits_)] if rolls else []

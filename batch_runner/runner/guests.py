@@ -8,6 +8,7 @@ from contextlib import suppress
 from batch_runner import catalog
 from batch_runner.errors import AccountError
 from batch_runner.kling import Trouble
+from batch_runner.limits import loop_now_s
 from batch_runner.model import Task
 from batch_runner.runner.context import Context
 from batch_runner.runner.poller import Poller
@@ -73,12 +74,12 @@ class Guests:
     async def _until_over(self, attempt: Attempt, watch: Watch) -> None:
         """Until its task has ended, or nobody has seen one for long enough."""
         policy = self._context.policy
-        overdue_at_s = _now_s() + policy.task_deadline_s - _age_s(attempt, self._context.clock.wall_s())
+        overdue_at_s = loop_now_s() + policy.task_deadline_s - _age_s(attempt, self._context.clock.wall_s())
         while True:
             task = await watch.next_task(policy.settle_s if watch.task_id is None else None)
             if task is None and watch.task_id is None:
                 await self._ask(attempt, watch)
-            is_late = _now_s() >= overdue_at_s
+            is_late = loop_now_s() >= overdue_at_s
             if _is_over(watch, task) or (is_late and watch.task_id is None):
                 return
             if is_late and task is not None and attempt.attempt_id not in self._overdue:
@@ -87,27 +88,20 @@ class Guests:
 
     async def _ask(self, attempt: Attempt, watch: Watch) -> None:
         """Look for the task of a submission whose answer is missing, beside the lists."""
-        began_s = _now_s()
+        began_s = loop_now_s()
         try:
             task = await self._context.client.find(watch.route, attempt.external_task_id, by_external_id=True)
         except Trouble as trouble:
             self._context.trouble(str(trouble))
             return
-        if task is None:
-            watch.absent(began_s, in_list=False)
-        else:
-            watch.tell(task)
+        watch.answered(task, began_s)
 
 
 def _is_over(watch: Watch, task: Task | None) -> bool:
     if task is not None:
         return task.status.is_terminal
-    return watch.absent_looks >= _ABSENT_LOOKS and not watch.settle_left_s(_now_s())
+    return watch.absent_looks >= _ABSENT_LOOKS and not watch.settle_left_s(loop_now_s())
 
 
 def _age_s(attempt: Attempt, wall_s: float) -> float:
     return 0.0 if attempt.submitted_at is None else task_age_s(wall_s - attempt.submitted_at, None)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

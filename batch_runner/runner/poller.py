@@ -231,11 +231,7 @@ class Poller:
         if watch.task_id is None:  # meanwhile it turned out to be another item's
             return
         now_s = watch.asked_at_s = loop_now_s()
-        task = await self._context.client.find(watch.route, watch.task_id)
-        if task is None:
-            watch.absent(now_s, in_list=False)
-        else:
-            watch.tell(task)
+        watch.answered(await self._context.client.find(watch.route, watch.task_id), now_s)
 
 
 def _batched(watches: Sequence[Watch], size: int) -> Iterator[Sequence[Watch]]:

@@ -24,7 +24,7 @@ from batch_runner.runner.poller import Poller
 from batch_runner.runner.sources import body_to_send
 from batch_runner.runner.strays import stray_text, strays_of, with_strays
 from batch_runner.runner.supply import told_within
-from batch_runner.store import Batch, Facts, RunRow, Store
+from batch_runner.store import Attempt, Batch, Facts, RunRow, Store
 from batch_runner.wording import by_count, plural
 
 _SUPPLY_TIMEOUT_S = 20.0
@@ -214,11 +214,11 @@ class Run:
 
 
 async def record_idle(
-    store: Store, batch: Batch, *, manifest: str, budget: Mapping[str, Decimal], clock: Clock
+    store: Store, batch: Batch, strays: Sequence[Attempt], *, manifest: str, budget: Mapping[str, Decimal], clock: Clock
 ) -> None:
     """Record a run that had nothing to do, unless the newest run already says how the batch stands."""
     counts = await store.counts(batch)
-    code = exit_code(with_strays(counts, await strays_of(store, batch)), Halt(), is_blocked=False)
+    code = exit_code(with_strays(counts, strays), Halt(), is_blocked=False)
     summary = await store.summary(batch)
     if summary is not None and (summary.exit_code, summary.items.total) == (code, counts.total):
         return

@@ -76,6 +76,13 @@ class Watch:
         self._task = None if self.is_mistaken else task
         self._news.set()
 
+    def answered(self, task: Task | None, asked_at_s: float) -> None:
+        """A question by id that was asked at ``asked_at_s`` brought this task, or that there is none."""
+        if task is None:
+            self.absent(asked_at_s, in_list=False)
+        else:
+            self.tell(task)
+
     def absent(self, looked_at_s: float, *, in_list: bool) -> None:
         """A complete look that began at ``looked_at_s`` did not show the task."""
         if looked_at_s < self.sent_at_s:

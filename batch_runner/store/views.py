@@ -182,8 +182,7 @@ def standings(db: sqlite3.Connection, batch_id: int) -> dict[str, StandingRow]:
 
 
 def _standing(row: sqlite3.Row) -> StandingRow:
-    is_live = row["state"] in {state.value for state in LIVE}
-    return StandingRow(_status(row), is_live, taken_as(row), row["fingerprint"])
+    return StandingRow(_status(row), row["state"] in LIVE, taken_as(row), row["fingerprint"])
 
 
 def left(db: sqlite3.Connection, batch_id: int) -> list[LeftRow]:
