@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from batch_runner.clock import Clock
 from batch_runner.errors import AccountError, UsageError
 from batch_runner.events import Notice, Observer
 from batch_runner.kling import NEEDS_API_KEY, Credentials, KlingClient, TokenSource, open_session
-from batch_runner.limits import MINUTE_S, RateLimitMonitor
+from batch_runner.limits import MINUTE_S, RateLimitMonitor, loop_now_s
 from batch_runner.model import NOTHING, Realm
 from batch_runner.sandbox import Sandbox, WorldConfig
 from batch_runner.settings import Keys, Settings
@@ -81,7 +80,7 @@ async def request_monitor(
     )
     monitor.restore(on_this_loop(await store.stamps(scope), clock))
     lost_s = await lost_at_s(store, clock)
-    if limits.rpm and asyncio.get_running_loop().time() - lost_s < MINUTE_S:
+    if limits.rpm and loop_now_s() - lost_s < MINUTE_S:
         monitor.restore([lost_s] * limits.rpm)
         observer(Notice("state.db was lost: waiting a minute, so that the request limit holds for what it knew"))
     return monitor
@@ -161,7 +160,7 @@ def on_this_loop(stamps: Iterable[Stamp], clock: Clock) -> list[float]:
     Another boot's are placed by the wall clock, which somebody may have set since, but never within this boot.
     """
     epoch, uptime_s = clock.epoch(), clock.uptime_s()
-    now_s, now_wall_s = asyncio.get_running_loop().time(), clock.wall_s()
+    now_s, now_wall_s = loop_now_s(), clock.wall_s()
 
     def age_s(stamp: Stamp) -> float:
         return min(uptime_s, max(0.0, now_wall_s - stamp.wall_s))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from death_moments import stride
 from simulation import MachineClock, Scenario, Simulation, simulate
 from test_clock import stand_still
 from test_run import done, lines, notices, play, rows
@@ -121,7 +122,7 @@ def test_a_kill_at_any_moment_costs_at_most_a_request_for_each_task_in_flight_an
     simulate(scenario(), tmp_path, quiet)
     moment = died = 0
     while died == moment:
-        moment += 9
+        moment += stride(9)
         folder = tmp_path / str(moment)
         folder.mkdir()
 

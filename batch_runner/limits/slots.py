@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from batch_runner.limits.loop_time import loop_now_s
+
 T = TypeVar("T")
 
 PROBE_DELAY_S = (5.0, 20.0)
@@ -33,7 +35,7 @@ class _Door:
     async def admitted(self) -> int:
         """Wait while it is shut; what is returned goes to ``shut`` if a create finds the account full."""
         while not self._open.is_set():
-            if asyncio.get_running_loop().time() >= self._probe_at:
+            if loop_now_s() >= self._probe_at:
                 # The next probe comes even if this one never reports back (cancelled, its answer lost).
                 self._close_until_probe()
                 self._probing = True
@@ -63,7 +65,7 @@ class _Door:
     def _close_until_probe(self) -> None:
         self._open.clear()
         self._probing = False
-        self._probe_at = asyncio.get_running_loop().time() + self._rng.uniform(*PROBE_DELAY_S)
+        self._probe_at = loop_now_s() + self._rng.uniform(*PROBE_DELAY_S)
 
 
 class TaskLimiter:

@@ -13,6 +13,7 @@ from batch_runner import catalog
 from batch_runner.download import sha256_of
 from batch_runner.kling import failure_of
 from batch_runner.lifecycle import ExternalId
+from batch_runner.limits import loop_now_s
 from batch_runner.manifest.file_names import numbered_names, plain_names
 from batch_runner.model import FACTS, FACTS_SUFFIX, Generation, Route, Task, TaskStatus
 from batch_runner.runner.context import Context
@@ -69,7 +70,7 @@ async def _search(context: Context) -> _Told:
     if not kinds:
         return _Told()
     routes = {route.list_path: route for kind, model in kinds for route in [catalog.route(kind, model)]}
-    await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - asyncio.get_running_loop().time()))
+    await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - loop_now_s()))
     told = await _ask_everywhere(context, list(routes.values()))
     found = [each for one in told for each in one.found]
     return _Told(found, {item_id: why for one in told for item_id, why in one.unsettled.items()})

@@ -17,7 +17,7 @@ from batch_runner.errors import StoppedError
 from batch_runner.events import Balance, InFlight, Notice, Observer
 from batch_runner.kling import AccountPack
 from batch_runner.lifecycle import Event
-from batch_runner.limits import RateLimitMonitor, TaskLimiter
+from batch_runner.limits import RateLimitMonitor, TaskLimiter, loop_now_s
 from batch_runner.model import CreateOutcome, Route, Task
 from batch_runner.records import RequestCounts
 from batch_runner.runner.calls import CallLog
@@ -161,14 +161,14 @@ class Context:
 
     def trouble(self, why: str) -> None:
         """The API did not answer; when that has gone on for too long the run leaves."""
-        if self.patience.trouble(asyncio.get_running_loop().time()) and not self.halt.is_leaving:
+        if self.patience.trouble(loop_now_s()) and not self.halt.is_leaving:
             text = f"the API has given no usable answer for a while ({why}); run the same command again later"
             self.notice(text, urgent=True)
             self.halt.leave(StoppedError(text))
 
     def put_off(self, why: str) -> None:
         """The service takes no submission in now; what goes on is told, and what does not end ends submissions."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = loop_now_s()
         if self.put_offs.is_news(now_s):
             self.notice(f"the service puts submissions off ({why}); waiting until it takes one")
         if self.put_offs.is_unbearable(now_s) and not self.halt.is_set:

@@ -10,7 +10,7 @@ from batch_runner.errors import AccountError
 from batch_runner.events import ItemFinished, ItemSubmitted
 from batch_runner.kling import Trouble, failure_of
 from batch_runner.lifecycle import MAY_EXIST, Event, State, events_of
-from batch_runner.limits import Backoff
+from batch_runner.limits import Backoff, loop_now_s
 from batch_runner.model import Refusal, Route, Task, TaskStatus, Verdict
 from batch_runner.runner.context import Context
 from batch_runner.runner.poller import Poller
@@ -65,7 +65,7 @@ class Passage:
         submitted_at = self.attempt.submitted_at
         wall_age_s = 0.0 if submitted_at is None else self.context.clock.wall_s() - submitted_at
         boot_age_s = None if self.hold_age is None else self.hold_age.boot_s
-        self.since_s = asyncio.get_running_loop().time() - task_age_s(wall_age_s, boot_age_s)
+        self.since_s = loop_now_s() - task_age_s(wall_age_s, boot_age_s)
 
     @property
     def may_be_purged(self) -> bool:
@@ -132,7 +132,7 @@ class Passage:
         """The account has a task for it."""
         self.watch.task_id = task.task_id
         if self.attempt.submitted_at is None:
-            self.since_s = asyncio.get_running_loop().time()
+            self.since_s = loop_now_s()
         await self.record(Event.ACCEPT, Facts(task_id=task.task_id))
         self.is_stuck = False
         self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted))

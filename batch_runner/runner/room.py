@@ -11,6 +11,7 @@ from pathlib import Path
 from batch_runner import catalog
 from batch_runner.errors import DiskError, DiskFullError
 from batch_runner.events import Notice, Observer
+from batch_runner.limits import loop_now_s
 from batch_runner.store import Attempt
 
 FreeBytes = Callable[[Path], int]
@@ -124,7 +125,7 @@ class DiskRoom:
         self._unwritten.add(key)
         self._take_back(attempt)
         self._refusals[key] += 1
-        again_at_s = asyncio.get_running_loop().time() + min(_AGAIN_S * 2 ** (self._refusals[key] - 1), _AGAIN_MOST_S)
+        again_at_s = loop_now_s() + min(_AGAIN_S * 2 ** (self._refusals[key] - 1), _AGAIN_MOST_S)
         while not self._is_over and not await self._grant(attempt, needed_bytes, again_at_s):
             await self._change()
         self._unwritten.discard(key)
@@ -137,7 +138,7 @@ class DiskRoom:
             self._hold_back(attempt, news, free, needed_bytes)
         else:  # there seems to be room, and it only waits for its turn
             self._let_go(attempt)
-        is_early = asyncio.get_running_loop().time() < again_at_s
+        is_early = loop_now_s() < again_at_s
         if free < needed_bytes or is_early or self._granted is not None:
             return False
         self._granted = attempt.attempt_id
@@ -176,7 +177,7 @@ class DiskRoom:
 
     def _tell(self) -> None:
         """Say it once, and again when it has lasted or come back: near the brim it may come and go with every file."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = loop_now_s()
         if now_s - self._told_at_s >= _TELL_EVERY_S:
             self._told_at_s = now_s
             text = f"{self._words}: nothing more is submitted until there is room; free some space"
