@@ -27,10 +27,11 @@ def seen_from_outside(pid: int, folder: Path) -> dict[str, Any]:
     proc = Path(f"/proc/{pid}")
     stat = proc.joinpath("stat").read_text().rpartition(")")[2].split()
     opened = {str(path.readlink()).replace(str(folder), "F") for path in proc.joinpath("fd").iterdir()}
+    kept = [name for name in opened if not name.startswith("/proc/")]  # which it reads now and then, for a moment
     return {
         "status": [line for line in proc.joinpath("status").read_text().splitlines() if line.startswith(_SAME_LINES)],
         "limits": proc.joinpath("limits").read_text(),
-        "open files": sorted({_NUMBER.sub("#", name) for name in opened}),
+        "open files": sorted({_NUMBER.sub("#", name) for name in kept}),
         "standard": [str(proc.joinpath("fd", str(number)).readlink()).replace(str(folder), "F") for number in range(3)],
         "folder": str(proc.joinpath("cwd").readlink()).replace(str(folder), "F"),
         "leads its group": int(stat[2]) == pid,

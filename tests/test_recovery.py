@@ -22,7 +22,7 @@ from test_run import done, lines, notices, play, rows
 from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.events import ItemSubmitted
 from batch_runner.limits import RateLimitMonitor
-from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig, wire, world
+from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig, wire, world
 from batch_runner.sandbox.codes import Code, Denied
 from batch_runner.sandbox.config import RepeatPolicy
 from batch_runner.sandbox.faults import RequestClass
@@ -372,6 +372,24 @@ def test_what_shows_while_its_second_sending_waits_is_not_withdrawn_when_the_run
 
     start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer", "rate_429"]}))
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=45.0)
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_a_second_sending_that_an_ended_run_was_put_off_with_is_looked_for_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Its first one's task shows only then, on an account that makes a second one of a used id."""
+    monkeypatch.setattr(RateLimitMonitor, "permit", _slow_for_submission(3))
+
+    async def work(simulation: Simulation) -> None:
+        await (simulation.run(die_after_s=40) if end == "killed" else simulation.run(max_runtime_s=40))
+        assert simulation.sandbox.faults.injected == {Fault.LOST_ANSWER: 1, Fault.RATE_429: 1}
+        await asyncio.sleep(60)
+        again = await done(simulation)
+        assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer", "rate_429"]}))
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=90.0)
 
 
 def test_a_second_sending_that_is_refused_for_the_items_own_sake_fails_it(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Passage:
         self.watch = Watch(self.attempt, self.context.policy.settle_s)
         self.route = catalog.route(self.attempt.kind, self.attempt.model)
         self.backoff = Backoff(2.0, 60.0, self.context.rng)
-        self.was_unknown = self.attempt.state in {State.SENDING, State.UNKNOWN}
+        self.was_unknown = self.attempt.state in {State.SENDING, State.UNKNOWN} or self._was_sent_in_vain
         self._was_lost_before = self.attempt.state in MAY_EXIST
         self._taken_up = Moment.of(self.context.clock)
         self._longest_age_s = 0.0 if self.hold_age is None else self.hold_age.longest_s
@@ -66,6 +66,11 @@ class Passage:
         wall_age_s = 0.0 if submitted_at is None else self.context.clock.wall_s() - submitted_at
         boot_age_s = None if self.hold_age is None else self.hold_age.boot_s
         self.since_s = loop_now_s() - task_age_s(wall_age_s, boot_age_s)
+
+    @property
+    def _was_sent_in_vain(self) -> bool:
+        """Whether an earlier run believed that what it had sent made no task, and did not come to send it again."""
+        return self.attempt.state is State.READY and self.attempt.sends > 0 and not self.route.is_sync
 
     @property
     def may_be_purged(self) -> bool:

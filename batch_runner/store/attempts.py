@@ -36,6 +36,7 @@ def _attempt(row: sqlite3.Row) -> Attempt:
         pack=Pack(row["pack"]),
         estimate=Decimal(row["estimate"]),
         submitted_at=row["submitted_at"],
+        sends=row["sends"],
         in_manifest=bool(row["in_manifest"]),
     )
 
@@ -150,6 +151,8 @@ def mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, terms: Ter
 
 _SUBMITTED = frozenset({Event.ACCEPT, Event.SUCCEED, Event.FAIL})
 _FINISHED = frozenset({Event.SUCCEED, Event.FAIL, Event.REFUSE, Event.GIVE_UP})
+_SENDS = {Event.SEND: 1, Event.PUT_BACK: -1}
+"""What was put back never made a task: the count that stays is of those whose fate was open once."""
 
 
 def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, terms: Terms) -> Attempt:
@@ -167,7 +170,7 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, t
         " made = coalesce(?, made), sends = sends + ?,"
         " submitted_at = CASE WHEN ? THEN coalesce(submitted_at, ?) ELSE submitted_at END,"
         " finished_at = CASE WHEN ? THEN coalesce(finished_at, ?) ELSE finished_at END WHERE attempt_id = ?",
-        (step.state.value, event is Event.LOSE_ANSWER, facts.task_id, made, event is Event.SEND, event in _SUBMITTED,
+        (step.state.value, event is Event.LOSE_ANSWER, facts.task_id, made, _SENDS.get(event, 0), event in _SUBMITTED,
          at_s, event in _FINISHED, at_s, attempt_id),
     )  # fmt: skip
     after = get(db, attempt_id)

@@ -37,7 +37,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One submission of an item, with what its worker needs to carry it on."""
+    """One submission of an item, with what its worker needs to carry it on.
+
+    Attributes:
+        sends: how often it was sent, without the times that were definitely not taken in.
+    """
 
     attempt_id: int
     batch_id: int
@@ -53,6 +57,7 @@ class Attempt:
     pack: Pack
     estimate: Decimal
     submitted_at: float | None
+    sends: int
     in_manifest: bool
 
 
