@@ -11,6 +11,7 @@ from doors_kit import free_port
 from simulation import Simulation
 from simulation_bodies import Asked, audit_facts
 from simulation_books import item_digest, most_charged
+from simulation_clocks import hides_ages
 from simulation_families import ALL, FIRST, Line, retold, sources
 from simulation_harm import ROOM, HarmedStory
 from simulation_rare import RARE, RARE_FIRST
@@ -119,6 +120,7 @@ class WideStory(HarmedStory):
 
     async def _run(self, **options: Any) -> SummaryRecord | None:
         repeats = self._repeats and (self._is_ending or self._wide.random() < 0.3)
+        repeats = repeats and not hides_ages(self._simulation)  # somebody sets the clock right first
         self._simulation.batch.repeats += repeats
         self.tally["runs with --repeat-lost"] += repeats
         self.tally["runs with --retry-failed"] += options.get("retry_failed") is True

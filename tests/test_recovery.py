@@ -487,6 +487,44 @@ def test_what_was_sent_so_long_ago_that_its_task_may_be_purged_is_not_sent_again
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=10.0)
 
 
+@pytest.mark.parametrize("fault", ["reset_before", "lost_answer"], ids=["never made", "made"])
+def test_what_a_clock_set_back_over_a_reboot_hides_is_settled_once_the_clock_is_right(
+    tmp_path: Path, fault: str
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=8) is None
+        rebooted(simulation.machine_clock)
+        simulation.machine_clock.offset_s = -25 * 3600.0
+        summary = await done(simulation)
+        if fault == "reset_before":
+            assert (summary.exit_code, rows(simulation)["i0"]) == (ExitCode.UNRESOLVED, ("unknown", "unresolved"))
+            assert "set the clock right" in notices(simulation)
+            assert "so long ago" not in notices(simulation)
+            simulation.machine_clock.offset_s = 0.0
+            summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+        assert summary.credits["video"].consumed == 1
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": [fault]}))
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second")
+
+
+def test_of_a_purged_task_a_clock_set_back_over_a_reboot_says_only_that_it_is_wrong(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=20) is None
+        await asyncio.sleep(PURGED_S)
+        rebooted(simulation.machine_clock)
+        simulation.machine_clock.offset_s = -40 * 86_400.0
+        assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert "set the clock right" in notices(simulation)
+        assert "older than Kling keeps tasks" not in notices(simulation)
+        simulation.machine_clock.offset_s = 0.0
+        assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert "older than Kling keeps tasks" in notices(simulation)
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
+
+
 def test_what_was_sent_shortly_before_it_could_be_purged_is_found(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         assert await simulation.run(die_after_s=8) is None

@@ -135,6 +135,10 @@ def test_an_empty_pack_stops_submissions_before_what_it_refused_can_be_claimed_a
     play_seed(FIRST_WIDE_SEED + 3663)
 
 
+def test_a_batch_whose_clock_was_set_back_over_a_power_cut_comes_to_its_end_once_it_is_right() -> None:
+    assert play_seed(100_375).tally["clocks set right"] == 1
+
+
 def test_a_seed_replays_exactly() -> None:
     """The same requests at the same moments, the same deaths, the same bytes in the ledger."""
     for seed in (1, 4, 29, FIRST_WIDE_SEED + 5, FIRST_WIDE_SEED + 10):

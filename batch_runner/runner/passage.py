@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field, replace
 
 from batch_runner import catalog
@@ -19,6 +20,10 @@ from batch_runner.schedule import SHOWN_FOR_S, task_age_s
 from batch_runner.store import Attempt, Facts, HoldAge, Moment
 
 REPEAT_TEXT = "it may have been paid (the account's records tell): --repeat-lost counts it as paid and makes it again"
+HIDDEN_AGE_TEXT = (
+    "this machine's clock stands more than a day behind its submission, so that nobody knows how long ago that was"
+    " (set the clock right and run again)"
+)
 _FULL_LOOKS = 3
 
 
@@ -78,6 +83,11 @@ class Passage:
         now = Moment.of(self.context.clock)
         since_s = max(now.wall_s - self._taken_up.wall_s, now.uptime_s - self._taken_up.uptime_s)
         return self._longest_age_s + since_s >= SHOWN_FOR_S
+
+    @property
+    def is_age_hidden(self) -> bool:
+        """Whether it ``may_be_purged`` only as the one clock that could tell its age was set back since."""
+        return math.isinf(self._longest_age_s)
 
     @property
     def is_given_up(self) -> bool:

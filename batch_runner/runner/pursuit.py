@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from batch_runner.lifecycle import Event, State
 from batch_runner.limits import loop_now_s
 from batch_runner.model import Task
-from batch_runner.runner.passage import REPEAT_TEXT, Passage
+from batch_runner.runner.passage import HIDDEN_AGE_TEXT, REPEAT_TEXT, Passage
 from batch_runner.runner.search import Search
 from batch_runner.store import Facts
 
@@ -77,6 +77,8 @@ class Pursuit:
 
     def _vanished_text(self) -> str:
         text = "its task was accepted, but the account no longer shows it; its hold stays"
-        if self.passage.may_be_purged:
+        if self.passage.is_age_hidden:
+            text += f"; {HIDDEN_AGE_TEXT}; {REPEAT_TEXT}"
+        elif self.passage.may_be_purged:
             text += f"; it is older than Kling keeps tasks, so {REPEAT_TEXT}"
         return text

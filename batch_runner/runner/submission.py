@@ -14,7 +14,7 @@ from batch_runner.model import Accepted, Task, Unknown
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
 from batch_runner.runner.outcomes import Outcomes
-from batch_runner.runner.passage import REPEAT_TEXT, Passage
+from batch_runner.runner.passage import HIDDEN_AGE_TEXT, REPEAT_TEXT, Passage
 from batch_runner.runner.pursuit import Pursuit
 from batch_runner.runner.search import Search
 from batch_runner.runner.sources import UnusableSourceError
@@ -218,6 +218,8 @@ class Courier:
         """Why its absence does not show that it was never made, for a person; None where it does."""
         if not self.passage.route.has_external_id:
             return "its answer was lost, and Kling knows no id of ours for it"
+        if self.passage.is_age_hidden:
+            return f"its answer was lost, and {HIDDEN_AGE_TEXT}"
         if self.passage.may_be_purged:
             return "its answer was lost so long ago that Kling may have made and forgotten its task since"
         return None
