@@ -41,7 +41,7 @@ MUTATIONS = (
                 if intend is not None:
                     await intend()
 """,
-        "test_simulation.py::test_a_run_may_die_at_any_moment[second]",
+        "test_write_order.py::test_a_digest_is_recorded_before_its_file_has_its_name_and_an_intent_before_its_task_is_made",
     ),
     Mutation(
         "a create without an answer is simply sent again",
@@ -98,7 +98,7 @@ MUTATIONS = (
         "        await self._context.store.record_file(attempt, file)\n        if await",
         "        await self._on_disk(publish, part_path, final_path)\n"
         "        await self._context.store.record_file(attempt, file)\n        if await",
-        "test_simulation.py::test_a_run_may_die_at_any_moment[refuse]",
+        "test_write_order.py::test_a_digest_is_recorded_before_its_file_has_its_name_and_an_intent_before_its_task_is_made",
     ),
     Mutation(
         "the folder of a new name is not synced",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from simulation import Scenario, Simulation, audit, simulate
 
-from batch_runner.sandbox import FaultPlan, WorldConfig
+from batch_runner.sandbox import FaultPlan, SandboxTask, World, WorldConfig
 
 
 class Disk:
@@ -68,3 +70,35 @@ def test_every_final_name_is_given_to_bytes_that_are_on_the_disk(tmp_path: Path,
 
     faults = FaultPlan(script={"download": ["cut_download"]})
     simulate(Scenario(items=3, world=WorldConfig(max_concurrent=3, speed=20.0), faults=faults), tmp_path, work)
+
+
+def recorded(output_dir: Path, query: str) -> set[str]:
+    """What ``state.db`` tells whoever opens it now, and so the next run after a kill."""
+    with closing(sqlite3.connect(output_dir / "state.db")) as db:
+        return {text for (text,) in db.execute(query)}
+
+
+def test_a_digest_is_recorded_before_its_file_has_its_name_and_an_intent_before_its_task_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, made, link, add, output_dir = [], [], os.link, World.add, tmp_path / "outputs"
+
+    def naming(source: Any, target: Any, **options: Any) -> None:
+        if Path(target).suffix == ".mp4":
+            named.append(str(Path(target).relative_to(output_dir)))
+            assert named[-1] in recorded(output_dir, "SELECT path FROM files")
+        link(source, target, **options)
+
+    def making(world: World, task: SandboxTask) -> None:
+        made.append(task.external_task_id)
+        assert made[-1] in recorded(output_dir, "SELECT external_task_id FROM attempts WHERE state = 'sending'")
+        add(world, task)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, len(named), len(made)) == (0, 3, 3)
+
+    monkeypatch.setattr(os, "link", naming)
+    monkeypatch.setattr(World, "add", making)
+    simulate(Scenario(items=3, world=WorldConfig(max_concurrent=3, speed=20.0)), tmp_path, work)
