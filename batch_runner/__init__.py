@@ -1,8 +1,8 @@
 """Turns a manifest of prompts into finished Kling AI videos and a ledger of the credits they cost."""
 
-from importlib import import_module
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batch_runner.on_demand import names_of
 
 if TYPE_CHECKING:
     from batch_runner.api import run, run_sync
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from batch_runner.limits import Backoff, RateLimitMonitor, TaskLimiter
     from batch_runner.records import SummaryRecord
 
-    __version__: str
+__version__ = "0.1.0"
 
 __all__ = [
     "AccountError",
@@ -39,10 +39,11 @@ __all__ = [
     "run_sync",
 ]
 
-_HOMES = MappingProxyType(
+__getattr__ = names_of(  # the program has to hear signals before all that is loaded
+    __name__,
     {
-        "batch_runner.api": ("run", "run_sync"),
-        "batch_runner.errors": (
+        "api": ("run", "run_sync"),
+        "errors": (
             "AccountError",
             "BatchRunnerError",
             "DiskError",
@@ -52,20 +53,10 @@ _HOMES = MappingProxyType(
             "StoppedError",
             "UsageError",
         ),
-        "batch_runner.limits": ("Backoff", "RateLimitMonitor", "TaskLimiter"),
-        "batch_runner.records": ("SummaryRecord",),
-    }
+        "limits": ("Backoff", "RateLimitMonitor", "TaskLimiter"),
+        "records": ("SummaryRecord",),
+    },
 )
-"""Where each name stands. It is loaded when it is first asked for: the program has to hear signals before all that."""
-
-
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return import_module("importlib.metadata").version("batch-runner")
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

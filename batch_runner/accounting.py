@@ -12,8 +12,8 @@ from batch_runner.clock import Clock, SystemClock, iso_utc
 from batch_runner.errors import ExitCode
 from batch_runner.looking import batches_of, reader_path
 from batch_runner.model import Realm
+from batch_runner.naming import realm_of
 from batch_runner.records import WindowRecord, credits_text
-from batch_runner.service import realm_of
 from batch_runner.settings import Settings
 from batch_runner.statement import Statement
 from batch_runner.store import Batch, Moment, StoreReader

@@ -14,14 +14,14 @@ from batch_runner.callbacks import callbacks_of
 from batch_runner.clock import Clock, SystemClock
 from batch_runner.download import free_bytes
 from batch_runner.events import Observer
-from batch_runner.folder import batch_name
 from batch_runner.intake import manifest_of
 from batch_runner.launch import Keyring, Launch, ignore
 from batch_runner.manifest import Manifest
+from batch_runner.naming import batch_name
 from batch_runner.progress import choose, running_in_notebook
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import FreeBytes, Halt, has_work
-from batch_runner.service import check_keys, limits_of
+from batch_runner.service import check_keys, embedded_sandbox, limits_of
 from batch_runner.settings import Settings, resolve
 
 
@@ -88,6 +88,8 @@ async def run_settings(
     launch = _launch(manifest, settings, observer, clock, halt)
     launch = replace(launch, free_bytes=free_bytes, rng=rng or launch.rng)
     manifest = launch.source
+    if settings.sandbox:
+        embedded_sandbox()
     await launch.check()
     keys, callbacks = Keyring(settings, environ), callbacks_of(settings, environ)
     if not (settings.output_dir / "state.db").exists() and any(True for _ in manifest.items()):

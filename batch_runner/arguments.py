@@ -6,12 +6,12 @@ import argparse
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import batch_runner
-from batch_runner import serving
+from batch_runner import sandbox_flags
 from batch_runner.errors import UsageError
-from batch_runner.report import inert
+from batch_runner.inert import inert
 from batch_runner.settings import add_flags
 
 _HELP = {
@@ -50,6 +50,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see: {self.prog} --help")
+
+
+class _Command(_Parser):
+    """The parser of a command, whose flags are made when it is given: nine times thirty of them take a while."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        _add_flags(self, self.prog.split()[-1])
+        return super().parse_known_args(args, namespace)
 
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
@@ -93,7 +101,7 @@ def _meant_command(namespace: argparse.Namespace) -> str:
     return f" (did you mean the command {close[0]}?)" if close else ""
 
 
-def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+def _parser() -> tuple[_Parser, dict[str, _Command]]:
     """The parser, and those of the commands."""
     parser = _Parser(
         prog="batch-runner",
@@ -102,30 +110,33 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
         epilog="batch-runner MANIFEST is short for: batch-runner run MANIFEST",
     )
     parser.add_argument("--version", action="version", version=f"batch_runner {batch_runner.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Command)
     for name, help_text in _HELP.items():
         description = f"{help_text[0].upper()}{help_text[1:]}."
-        command = commands.add_parser(name, help=help_text, description=description, allow_abbrev=False)
-        if name == "sandbox":
-            serving.add_flags(command)
-        elif name not in {"doctor", "prices"}:
-            command.add_argument("manifest", type=Path, nargs="?" if name in {"status", "ledger"} else None,
-                                 metavar="MANIFEST", help="a file of items (JSON Lines, CSV, YAML), or -")  # fmt: skip
-        if name == "plan":
-            command.add_argument("--expand", action="store_true",
-                                 help="print the items as JSON Lines instead, with nothing left out")  # fmt: skip
-            command.add_argument("--items", action="store_true", help="show every item, however many there are")
-            command.add_argument("--account", action="store_true",
-                                 help="ask the account for its packs too (needs keys; sends no more)")  # fmt: skip
-            command.add_argument("--what-if", action="append", default=[], metavar="SETTING",
-                                 help="rehearse with max_concurrent=N, rpm=N or tier=NAME too; repeatable")  # fmt: skip
-        if name == "verify":
-            command.add_argument("--repair", action="store_true", help="fetch what is missing or altered again, free")
-        if name == "ledger":
-            command.add_argument("--csv", action="store_true", help="print it as comma-separated values (RFC 4180)")
-            command.add_argument("--reconcile", action="store_true",
-                                 help="ask the account and say what does not add up; needs keys")  # fmt: skip
-        if name != "sandbox":
-            add_flags(command, _SHOWN.get(name))
-            command.epilog = _ALSO_TAKEN if name in _SHOWN else None
+        commands.add_parser(name, help=help_text, description=description, allow_abbrev=False)
     return parser, commands.choices
+
+
+def _add_flags(command: _Parser, name: str) -> None:
+    if name == "sandbox":
+        sandbox_flags.add_flags(command)
+        return
+    if name not in {"doctor", "prices"}:
+        command.add_argument("manifest", type=Path, nargs="?" if name in {"status", "ledger"} else None,
+                             metavar="MANIFEST", help="a file of items (JSON Lines, CSV, YAML), or -")  # fmt: skip
+    if name == "plan":
+        command.add_argument("--expand", action="store_true",
+                             help="print the items as JSON Lines instead, with nothing left out")  # fmt: skip
+        command.add_argument("--items", action="store_true", help="show every item, however many there are")
+        command.add_argument("--account", action="store_true",
+                             help="ask the account for its packs too (needs keys; sends no more)")  # fmt: skip
+        command.add_argument("--what-if", action="append", default=[], metavar="SETTING",
+                             help="rehearse with max_concurrent=N, rpm=N or tier=NAME too; repeatable")  # fmt: skip
+    if name == "verify":
+        command.add_argument("--repair", action="store_true", help="fetch what is missing or altered again, free")
+    if name == "ledger":
+        command.add_argument("--csv", action="store_true", help="print it as comma-separated values (RFC 4180)")
+        command.add_argument("--reconcile", action="store_true",
+                             help="ask the account and say what does not add up; needs keys")  # fmt: skip
+    add_flags(command, _SHOWN.get(name))
+    command.epilog = _ALSO_TAKEN if name in _SHOWN else None

@@ -7,16 +7,20 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
 from batch_runner.clock import Clock
 from batch_runner.errors import AccountError, UsageError
 from batch_runner.events import Notice, Observer
-from batch_runner.kling import Receiver, WebhookSecret
+from batch_runner.kling import WebhookSecret
 from batch_runner.runner import Hints
 from batch_runner.settings import Settings, load_webhook_secret
 from batch_runner.wording import by_count, plural
+
+if TYPE_CHECKING:
+    from batch_runner.kling.receiver import Receiver
 
 _SECRET_BYTES = 32
 
@@ -65,8 +69,15 @@ def callbacks_of(settings: Settings, environ: Mapping[str, str]) -> Callbacks | 
             " (whsec_...) and set KLING_WEBHOOK_SECRET, or write webhook_secret to the keys file"
         )
     WebhookSecret.from_text(text)
+    _receiver()  # loaded now, when nothing is held yet
     host, port = settings.callback_listen or ("127.0.0.1", url.explicit_port or 0)
     return Callbacks(settings.callback_url, text, host, port)
+
+
+def _receiver() -> type[Receiver]:
+    from batch_runner.kling.receiver import Receiver  # noqa: PLC0415 - an HTTP server, for runs that are called alone
+
+    return Receiver
 
 
 @asynccontextmanager
@@ -81,7 +92,7 @@ async def open_callbacks(callbacks: Callbacks | None, clock: Clock, observer: Ob
         return
     hints, secret = Hints(), WebhookSecret.from_text(callbacks.secret_text)
     path = URL(callbacks.url).raw_path
-    async with Receiver(secret, clock, hints.tell, host=callbacks.host, port=callbacks.port, path=path) as receiver:
+    async with _receiver()(secret, clock, hints.tell, host=callbacks.host, port=callbacks.port, path=path) as receiver:
         observer(Notice(f"listening at {receiver.address} for the service's calls to {callbacks.url}"))
         yield hints
         if receiver.refused:

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import errno
 import json
 import os
 import stat
 import sys
 import traceback
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
-from batch_runner import accounting, api, arguments, doctor, looking, planning, pricing, progress, reconciling, serving
-from batch_runner.answer import Answer, Ask
+from batch_runner import arguments, commands
+from batch_runner.answer import Answer
 from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestError, StoppedError, UsageError
-from batch_runner.intake import manifest_of
-from batch_runner.interruption import Interruption
-from batch_runner.manifest import Manifest
-from batch_runner.progress.stream import CarefulStream
+from batch_runner.inert import inert, inert_json
+from batch_runner.interruption import STOPPED, Interruption
 from batch_runner.records import SummaryRecord, credits_text
-from batch_runner.report import inert, inert_json
-from batch_runner.runner import Halt
 from batch_runner.settings import OPTION_NAMES, Settings, resolve
-from batch_runner.stopping import STOPPED, in_steps, until_stopped
+from batch_runner.stream import CarefulStream
 from batch_runner.wording import plural
 
-T = TypeVar("T")
 _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
 """Ends that the next start of the program mends: ``--quiet`` leaves them to the exit code."""
 
@@ -99,75 +93,33 @@ def _path_trouble(error: Exception) -> DiskError | None:
 def _command(namespace: argparse.Namespace, settings: Settings, interruption: Interruption) -> int:
     match namespace.command:
         case "run":
-            manifest = interruption.at_once(lambda: manifest_of(namespace.manifest, settings))
-            return asyncio.run(_run(manifest, settings, interruption))
+            run = commands.run()
+            return _print_summary(run(namespace.manifest, settings, interruption), settings)
         case "sandbox":
-            return asyncio.run(_serve(namespace, settings, interruption))
+            return _serve(namespace, settings, interruption)
+        case "plan" if namespace.expand:
+            expanded = commands.expansion()
+            return interruption.at_once(lambda: _expand(expanded, namespace.manifest, settings))
         case _:
-            return interruption.at_once(lambda: _look(namespace, settings, interruption))
+            answer = commands.question(namespace, interruption)
+            is_csv = getattr(namespace, "csv", False)
+            return interruption.at_once(lambda: _print_answer(answer(settings), settings, is_csv=is_csv))
 
 
-def _look(namespace: argparse.Namespace, settings: Settings, interruption: Interruption) -> int:
-    """A command that submits nothing, and that a signal may end wherever it is, also while it prints."""
-
-    def ask(work: Coroutine[Any, Any, T]) -> T:
-        return interruption.patiently(lambda: asyncio.run(until_stopped(work, interruption)))
-
-    match namespace.command:
-        case "plan":
-            return _plan(namespace, settings, ask)
-        case "ledger":
-            return _ledger(namespace, settings, ask)
-        case _:
-            return _print_answer(_looked(namespace, settings, ask), settings)
-
-
-def _looked(namespace: argparse.Namespace, settings: Settings, ask: Ask) -> Answer:
-    match namespace.command:
-        case "doctor":
-            return ask(doctor.examine(settings, os.environ))
-        case "prices":
-            return pricing.prices()
-        case "verify" if namespace.repair:
-            return looking.repair(namespace.manifest, settings, os.environ, ask)
-        case name:
-            answer: Answer = getattr(looking, name)(namespace.manifest, settings)
-            return answer
-
-
-def _ledger(namespace: argparse.Namespace, settings: Settings, ask: Ask) -> int:
-    if namespace.csv and "json" in namespace and namespace.json:
-        raise UsageError("--csv and --json are two forms of one answer; choose one")
-    if namespace.reconcile:
-        if namespace.csv or namespace.manifest is not None:
-            raise UsageError("--reconcile compares the whole output folder: leave out --csv and the manifest")
-        return _print_answer(ask(reconciling.reconcile(settings, os.environ)), settings)
-    answer = accounting.ledger(namespace.manifest, settings)
-    if not namespace.csv:
-        return _print_answer(answer, settings)
-    _say(answer.csv, end="")
-    return answer.exit_code
-
-
-async def _run(manifest: Manifest, settings: Settings, interruption: Interruption) -> int:
-    halt = Halt()
-    shown = progress.choose(sys.stderr, quiet=settings.quiet, in_notebook=False)
-    work = api.run_settings(manifest, settings, environ=os.environ, observer=shown, halt=halt)
-    try:
-        summary = await in_steps(work, halt, interruption)
-    finally:
-        shown.close()
-    return _print_summary(summary, settings)
-
-
-async def _serve(namespace: argparse.Namespace, settings: Settings, interruption: Interruption) -> int:
-    """``sandbox``: being stopped is how it ends well."""
-    stopped = asyncio.Event()
-    with interruption.handed_to(lambda _: stopped.set(), asyncio.get_running_loop()):
-        exit_code = await serving.serve(namespace, _say, stopped)
+def _serve(namespace: argparse.Namespace, settings: Settings, interruption: Interruption) -> int:
+    serve = commands.sandbox()
+    exit_code = serve(namespace, _say, interruption)
     if not settings.quiet:
         _warn("batch-runner: the simulated service has stopped, as it was told to")
     return exit_code
+
+
+def _expand(expanded: Callable[[Path, Settings], Iterator[str]], manifest: Path, settings: Settings) -> int:
+    if settings.json:
+        raise UsageError("--expand prints one JSON object a line, --json a single one: leave one of them out")
+    for line in expanded(manifest, settings):
+        _say(inert_json(line))
+    return ExitCode.OK
 
 
 def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
@@ -187,19 +139,10 @@ def _print_summary(summary: SummaryRecord, settings: Settings) -> int:
     return summary.exit_code
 
 
-def _plan(namespace: argparse.Namespace, settings: Settings, ask: Ask) -> int:
-    if not namespace.expand:
-        questions = planning.Questions(tuple(namespace.what_if), namespace.items, namespace.account)
-        return _print_answer(planning.plan(namespace.manifest, settings, questions, os.environ, ask), settings)
-    if settings.json:
-        raise UsageError("--expand prints one JSON object a line, --json a single one: leave one of them out")
-    for line in planning.expanded(namespace.manifest, settings):
-        _say(inert_json(line))
-    return ExitCode.OK
-
-
-def _print_answer(answer: Answer, settings: Settings) -> int:
-    if settings.json:
+def _print_answer(answer: Answer, settings: Settings, *, is_csv: bool) -> int:
+    if is_csv:
+        _say(answer.csv, end="")
+    elif settings.json:
         _print_json(answer.data)
     else:
         for line in answer.lines:

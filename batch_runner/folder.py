@@ -1,4 +1,4 @@
-"""The output folder as one run's own: its lock, and the name of its batch."""
+"""The output folder as one run's own: its lock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from batch_runner.download import sync_folder
-from batch_runner.errors import DiskError, OutputFolderLockedError, UsageError
-from batch_runner.settings import Settings, check_batch_name
-
-SANDBOX_SUFFIX = "-sandbox"
-STDIN = Path("-")
-"""What stands for standard input where a manifest's path is asked for."""
+from batch_runner.errors import DiskError, OutputFolderLockedError
 
 
 @contextmanager
@@ -58,24 +53,3 @@ def _make(output_dir: Path) -> None:
         for folder in [path.parent for path in made] or [output_dir.parent]:
             if os.access(folder, os.R_OK):  # whoever may not open a folder cannot make it durable either
                 sync_folder(folder)
-
-
-def batch_name(manifest_path: Path, settings: Settings) -> str:
-    """The folder of the batch below the output folder. A simulated batch lives apart from a real one.
-
-    Raises:
-        UsageError: the name cannot be a folder's.
-    """
-    if manifest_path == STDIN and settings.name is None:
-        raise UsageError("standard input has no name that the batch could take: add --name NAME")
-    if settings.name is None and manifest_path.name in {"", ".."}:
-        raise UsageError(
-            f"{manifest_path} is a folder, not a manifest; name a file of items, such as prompts/demo.jsonl"
-        )
-    try:
-        name = check_batch_name(manifest_path.stem if settings.name is None else settings.name)
-    except ValueError as error:
-        raise UsageError(f"the batch takes its name from the manifest: {error}; or choose one with --name") from None
-    if name.endswith(SANDBOX_SUFFIX):
-        raise UsageError(f"the batch's name {name!r} ends in {SANDBOX_SUFFIX}, which is kept for simulated batches")
-    return name + SANDBOX_SUFFIX if settings.sandbox else name

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from batch_runner.errors import UsageError
-from batch_runner.folder import STDIN, batch_name
 from batch_runner.manifest import Format, Manifest, Source, format_of
 from batch_runner.media import inspect
+from batch_runner.naming import STDIN, batch_name
 from batch_runner.service import limits_of
 from batch_runner.settings import Settings
 from batch_runner.store import StoreReader

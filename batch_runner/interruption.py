@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPED = "stopped: run the same command again to go on"
 
 T = TypeVar("T")
 Listener = Callable[[signal.Signals], None]

@@ -27,6 +27,7 @@ from batch_runner.lifecycle import State
 from batch_runner.limits import TaskLimiter
 from batch_runner.manifest import Manifest
 from batch_runner.model import Item
+from batch_runner.naming import realm_of
 from batch_runner.records import ResultRecord, SummaryRecord
 from batch_runner.runner import (
     CALL_LOG,
@@ -54,7 +55,6 @@ from batch_runner.service import (
     lost_at_s,
     open_service,
     price_book_of,
-    realm_of,
     request_monitor,
     say_limits,
 )

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from batch_runner.catalog import PriceBook
 from batch_runner.lifecycle import Money
+
+if TYPE_CHECKING:  # the catalog takes long to load, and settings need the budgets that stand on this
+    from batch_runner.catalog import PriceBook
 
 ZERO = Decimal(0)
 

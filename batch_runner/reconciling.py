@@ -12,14 +12,15 @@ from batch_runner.answer import Answer, table
 from batch_runner.clock import Clock, SystemClock, iso_utc
 from batch_runner.errors import AccountError, ExitCode, StoppedError
 from batch_runner.folder import held_folder
+from batch_runner.inert import inert
 from batch_runner.kling import AccountPack, Deduction, KlingClient, TokenSource, Trouble, open_session
 from batch_runner.launch import SANDBOX_JOURNAL, ignore
 from batch_runner.looking import reader_path
 from batch_runner.model import Realm
+from batch_runner.naming import realm_of
 from batch_runner.reconciliation import Account, Comparison, Deductions, Finding, compare
 from batch_runner.records import credits_named, credits_text
-from batch_runner.report import inert
-from batch_runner.service import limits_of, open_service, realm_of, request_monitor
+from batch_runner.service import limits_of, open_service, request_monitor
 from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys
 from batch_runner.statement import place
 from batch_runner.store import BookedTask, SqliteStore, StoreReader

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
@@ -21,10 +21,14 @@ from batch_runner.events import Notice, Observer
 from batch_runner.kling import NEEDS_API_KEY, Credentials, KlingClient, TokenSource, open_session
 from batch_runner.limits import MINUTE_S, RateLimitMonitor, loop_now_s
 from batch_runner.model import NOTHING, Realm
-from batch_runner.sandbox import Sandbox, WorldConfig
+from batch_runner.naming import realm_of
+from batch_runner.sandbox import WorldConfig
 from batch_runner.settings import Keys, Settings
 from batch_runner.store import LOST_SCOPE, OpenRow, Stamp, Store
 from batch_runner.wording import plural, request_rate
+
+if TYPE_CHECKING:
+    from batch_runner.sandbox import Sandbox
 
 _STAMPS_KEPT = 2000
 
@@ -125,11 +129,18 @@ async def open_service(
         max_concurrent=limits.max_concurrent,
         rpm=limits.rpm or None,
     )
-    async with Sandbox(
+    async with embedded_sandbox()(
         config, clock=clock, price=sandbox_price, journal_path=journal_path, webhook_secrets=webhook_secrets
     ) as sandbox:
         credentials = Credentials.from_keys(sandbox.access_key, sandbox.secret_key, sandbox.api_key)
         yield Service(sandbox.base_url, credentials, is_local=True)
+
+
+def embedded_sandbox() -> type[Sandbox]:
+    """The simulated service. A run that will need it asks before it holds anything, so that it is loaded by then."""
+    from batch_runner.sandbox import Sandbox  # noqa: PLC0415 - a tenth of a start, for simulated runs alone
+
+    return Sandbox
 
 
 @asynccontextmanager
@@ -171,13 +182,6 @@ def on_this_loop(stamps: Iterable[Stamp], clock: Clock) -> list[float]:
 async def lost_at_s(store: Store, clock: Clock) -> float:
     """When a store was lost here, on the running loop's clock; minus infinity for never."""
     return max(on_this_loop(await store.stamps(LOST_SCOPE), clock), default=float("-inf"))
-
-
-def realm_of(settings: Settings) -> Realm:
-    """Where the tasks of a run with these settings live."""
-    if settings.sandbox:
-        return Realm.SANDBOX
-    return Realm.LOCAL if settings.base_url.startswith("http://") else Realm.REAL
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -14,9 +14,9 @@ from decimal import Decimal
 from typing import Any
 
 from batch_runner.answer import table
+from batch_runner.inert import inert
 from batch_runner.model import Realm
 from batch_runner.records import CaseRecord, SpentRecord, WindowRecord, credits_text
-from batch_runner.report import inert
 
 Row = dict[str, Any]
 

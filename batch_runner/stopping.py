@@ -7,13 +7,13 @@ import itertools
 import signal
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from batch_runner.errors import StoppedError
-from batch_runner.interruption import Interruption, Listener
-from batch_runner.runner import Halt
+from batch_runner.interruption import STOPPED, Interruption, Listener
 
-STOPPED = "stopped: run the same command again to go on"
+if TYPE_CHECKING:  # most commands are stopped without a run's halt
+    from batch_runner.runner import Halt
 
 T = TypeVar("T")
 

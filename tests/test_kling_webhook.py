@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_runner.errors import AccountError, UsageError
-from batch_runner.kling import Receiver, WebhookSecret
+from batch_runner.kling import WebhookSecret
 from batch_runner.kling.envelope import MalformedAnswer
+from batch_runner.kling.receiver import Receiver
 from batch_runner.kling.webhook import parse_call
 from batch_runner.model import Task, TaskStatus
 from batch_runner.virtual_time import VirtualClock, run_virtual

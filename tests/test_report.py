@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from batch_runner.clock import iso_utc
+from batch_runner.inert import inert
 from batch_runner.records import (
     CreditsRecord,
     ErrorRecord,
@@ -28,7 +29,7 @@ from batch_runner.records import (
     ResultRecord,
     SummaryRecord,
 )
-from batch_runner.report import inert, ledger_lines, render_page, results_lines, summary_bytes
+from batch_runner.report import ledger_lines, render_page, results_lines, summary_bytes
 from batch_runner.report.axis import time_axis, wall_s
 from batch_runner.report.charts import charts
 from batch_runner.report.words import advice, duration_text, headline, size_text

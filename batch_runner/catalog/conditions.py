@@ -15,9 +15,12 @@ _STEP = re.compile(r"([^.\[\]]+)(\[\])?")
 
 
 class Row(BaseModel):
-    """Base of everything read from a data file: an unknown key is an error, and nothing changes it later."""
+    """Base of everything read from a data file: an unknown key is an error, and nothing changes it later.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Only the shapes that are validated themselves get a validator, when they first are; a part is in that of its whole.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Test(Row):

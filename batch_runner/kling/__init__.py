@@ -7,7 +7,6 @@ from batch_runner.kling.deductions import Deduction
 from batch_runner.kling.exchange import Gate, Trouble
 from batch_runner.kling.failures import Failure, failure_of
 from batch_runner.kling.packs import AccountPack, account_concurrency
-from batch_runner.kling.receiver import Receiver
 from batch_runner.kling.refusals import NEEDS_API_KEY, for_person
 from batch_runner.kling.session import open_session
 from batch_runner.kling.transport import NotConnectedError, explained
@@ -24,7 +23,6 @@ __all__ = [
     "Gate",
     "KlingClient",
     "NotConnectedError",
-    "Receiver",
     "TokenSource",
     "Trouble",
     "WebhookSecret",

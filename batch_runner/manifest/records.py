@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from batch_runner.errors import Problem
 from batch_runner.manifest.lines import json_records
 from batch_runner.manifest.source import Format, Source, UnreadableError
 from batch_runner.manifest.table import table_records
-from batch_runner.manifest.yaml_records import yaml_records
 
 Record = tuple[int, dict[str, Any] | Problem]
 
 _WRAPPINGS = frozenset({"items", "prompts", "videos", "clips", "tasks", "jobs"})
-_READERS = {Format.JSONL: json_records, Format.CSV: table_records, Format.YAML: yaml_records}
 
 
 def records(source: Source) -> Iterator[Record]:
     """Every object of the manifest with the line it begins on."""
     try:
         with source.opened() as file:
-            for line, record in _READERS[source.format](file):
+            for line, record in _reader(source.format)(file):
                 yield line, _wrapped(line, record) or record
     except UnreadableError as error:
         yield 0, error.problem
+
+
+def _reader(format_: Format) -> Callable[[BinaryIO], Iterator[Record]]:
+    if format_ is Format.YAML:
+        from batch_runner.manifest.yaml_records import yaml_records  # noqa: PLC0415 - PyYAML, for who writes YAML
+
+        return yaml_records
+    return table_records if format_ is Format.CSV else json_records
 
 
 def _wrapped(line: int, record: dict[str, Any] | Problem) -> Problem | None:

@@ -18,7 +18,6 @@ from batch_runner.catalog import MediaLimits
 from batch_runner.manifest import MediaFacts
 from batch_runner.media.films import film, is_film
 from batch_runner.media.found import UNKNOWN, Found
-from batch_runner.media.images import image
 from batch_runner.media.limits import problems, size_problem
 from batch_runner.media.sounds import sound
 
@@ -83,6 +82,8 @@ def _looked_at(path: Path, _size: int, _mtime_ns: int, type_: str) -> tuple[str,
 def _found(file: BinaryIO, type_: str) -> Found:
     """What a file is, read as one of its type would be."""
     if type_ == "image":
+        from batch_runner.media.images import image  # noqa: PLC0415 - Pillow, for batches with pictures
+
         return image(file)
     if is_film(file):
         return film(file, file.seek(0, io.SEEK_END))

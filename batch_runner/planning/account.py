@@ -7,9 +7,9 @@ from typing import Any
 
 from batch_runner.clock import SystemClock, iso_utc
 from batch_runner.errors import AccountError, StoppedError
+from batch_runner.inert import inert
 from batch_runner.kling import AccountPack, Trouble
 from batch_runner.records import credits_named, credits_text
-from batch_runner.report import inert
 from batch_runner.runner import PACKS_WINDOW_S, supply_warnings
 from batch_runner.service import limits_of, open_client, open_service
 from batch_runner.settings import NO_KEYS_TEXT, Settings, load_keys

@@ -10,6 +10,7 @@ from decimal import Decimal
 from batch_runner import catalog
 from batch_runner.budgets import Window
 from batch_runner.errors import Problem
+from batch_runner.inert import inert
 from batch_runner.model import Item
 from batch_runner.planning.app import AppNeed, PlanCost
 from batch_runner.planning.purchase import Purchase
@@ -17,7 +18,6 @@ from batch_runner.planning.reach import Reach
 from batch_runner.planning.standing import Standing
 from batch_runner.planning.timing import Timing
 from batch_runner.records import credits_text
-from batch_runner.report import inert
 from batch_runner.settings import Settings
 
 

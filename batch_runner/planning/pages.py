@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from batch_runner import catalog
 from batch_runner.answer import table
+from batch_runner.inert import inert
 from batch_runner.ledger import ZERO
 from batch_runner.model import Pack
 from batch_runner.planning.app import PlanCost
@@ -16,7 +17,6 @@ from batch_runner.planning.purchase import Purchase, usd, worth_showing
 from batch_runner.planning.standing import Standing
 from batch_runner.planning.timing import Timing
 from batch_runner.records import credits_named, credits_text
-from batch_runner.report import inert
 from batch_runner.wording import by_count, plural, request_rate
 
 _FEW_ITEMS = 40

@@ -13,9 +13,9 @@ from pathlib import Path
 from batch_runner import catalog
 from batch_runner.answer import Answer, Ask
 from batch_runner.errors import ExitCode, UsageError
-from batch_runner.folder import batch_name
 from batch_runner.intake import manifest_of
 from batch_runner.model import NOTHING, Item
+from batch_runner.naming import batch_name
 from batch_runner.planning import answers, pages
 from batch_runner.planning.account import account_data, account_lines, account_packs
 from batch_runner.planning.app import app_credits, app_need, plan_cost

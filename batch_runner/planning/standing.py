@@ -11,10 +11,9 @@ from pathlib import Path
 from batch_runner.budgets import Window
 from batch_runner.clock import SystemClock
 from batch_runner.errors import Problem
-from batch_runner.folder import batch_name
 from batch_runner.ledger import ZERO
 from batch_runner.model import Item
-from batch_runner.service import realm_of
+from batch_runner.naming import batch_name, realm_of
 from batch_runner.settings import Settings
 from batch_runner.store import Moment, StandingRow, StoreReader, edited
 

@@ -14,8 +14,8 @@ from tqdm import TqdmWarning
 from batch_runner.errors import ExitCode
 from batch_runner.events import BatchFinished, BatchStarted, Event, Notice
 from batch_runner.progress.lines import first_line, last_line, told
-from batch_runner.progress.stream import CarefulStream
 from batch_runner.progress.tally import Tally
+from batch_runner.stream import CarefulStream
 
 with warnings.catch_warnings():
     # In a notebook without widgets the bar is drawn with characters, which is no reason to alarm anybody.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batch_runner.events import BatchFinished, BatchStarted, Event, ItemFinished, Notice
-from batch_runner.report.inert import inert
+from batch_runner.inert import inert
 from batch_runner.wording import plural, request_rate
 
 _TEXT_LIMIT = 400

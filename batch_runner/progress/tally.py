@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from batch_runner.events import Balance, BatchStarted, Event, InFlight, ItemFinished, ItemSubmitted
+from batch_runner.inert import inert
 from batch_runner.model import Pack
 from batch_runner.records import credits_text
-from batch_runner.report.inert import inert
 from batch_runner.wording import by_count
 
 _NAME_LIMIT = 160

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from batch_runner.inert import inert
 from batch_runner.records import LedgerRecord, ResultRecord
 from batch_runner.report.axis import Span, TimeAxis, time_axis, wall_s
-from batch_runner.report.inert import inert
 from batch_runner.report.words import amount_text, duration_text
 
 WIDTH = 1040

@@ -6,16 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from batch_runner.inert import inert_json
 from batch_runner.records import LedgerRecord, ResultRecord, SummaryRecord
-
-_STEERING = [*range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
-_ESCAPES = {code: f"\\u{code:04x}" for code in _STEERING}
-"""Legal in JSON, but a terminal obeys the first ones and many readers of lines split at some of them."""
-
-
-def inert_json(text: str) -> str:
-    """The same JSON, in which no character can steer a terminal."""
-    return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPES)
 
 
 def _json_bytes(value: dict[str, Any], indent: int | None = None) -> bytes:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
+from batch_runner.inert import inert
 from batch_runner.model import FACTS, SUFFIXES
 from batch_runner.records import (
     CreditsRecord,
@@ -22,7 +23,6 @@ from batch_runner.records import (
 )
 from batch_runner.report.axis import wall_s
 from batch_runner.report.charts import Charts, charts
-from batch_runner.report.inert import inert
 from batch_runner.report.troubles import STATUS_ORDER, Trouble, troubles
 from batch_runner.report.words import (
     amount_text,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from batch_runner.inert import inert
 from batch_runner.records import ResultRecord
-from batch_runner.report.inert import inert
 from batch_runner.report.words import advice
 from batch_runner.wording import plural
 

@@ -7,6 +7,7 @@ others? Rows carry a seal, a checksum that the writing connection renews with ev
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ _PACKS = _words(*Pack)
 _UNREADABLE = {
     "batches": (f"realm NOT IN {_words(*Realm)}", "name = ''", "name GLOB '*/*'", "was_lost NOT IN (0, 1)"),
     "items": (
-        f"kind NOT IN {_words(*catalog.kinds())}",
+        "kind NOT IN (SELECT value FROM json_each(:kinds))",
         f"pack NOT IN {_PACKS}",
         "status NOT IN ('queued', 'active', 'succeeded', 'failed')",
         _no_credits("credits"),
@@ -106,8 +107,9 @@ def shape(db: sqlite3.Connection) -> Shape:
 
 def unreadable(db: sqlite3.Connection) -> str | None:
     """The table in which a value stands that its column cannot hold, in words, or None."""
+    known = {"kinds": json.dumps(catalog.kinds())}
     for table, wrongs in _UNREADABLE.items():
-        if db.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(wrongs)} LIMIT 1").fetchone():
+        if db.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(wrongs)} LIMIT 1", known).fetchone():
             return f"{table} hold a value that cannot be"
     return None
 

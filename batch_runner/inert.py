@@ -7,6 +7,9 @@ import unicodedata
 _REPLACED = {"Cc", "Cf", "Cs"}
 _JOINERS = "\u200c\u200d"
 """Format characters that scripts and emoji need, and that cannot reorder or hide anything."""
+_STEERING = [*range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
+_ESCAPES = {code: f"\\u{code:04x}" for code in _STEERING}
+"""Legal in JSON, but a terminal obeys the first ones and many readers of lines split at some of them."""
 
 
 def _inert_character(char: str) -> str:
@@ -26,3 +29,8 @@ def inert(text: str, limit: int | None = None) -> str:
     if limit is not None and len(text) > limit:
         text = f"{text[: limit - 1]}…"
     return text if text.isprintable() else "".join(map(_inert_character, text))
+
+
+def inert_json(text: str) -> str:
+    """The same JSON, in which no character can steer a terminal."""
+    return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPES)
