@@ -9,7 +9,7 @@ def start() -> None:
     """Load the program and run it; a signal that comes meanwhile ends it as soon as it can say so properly."""
     interruption = Interruption()
     interruption.install()
-    from batch_runner.cli import entry  # noqa: PLC0415 - loading takes half a second, in which signals come too
+    from batch_runner.cli import entry  # noqa: PLC0415 - loading takes a while, in which signals come too
 
     entry(interruption)
 

@@ -116,10 +116,11 @@ def serve() -> None:
 
 
 def _become_like_the_program() -> None:
-    import batch_runner.cli  # noqa: PLC0415 - here, so that the other end need not pay for it
+    import batch_runner.cli  # noqa: F401, PLC0415 - here, so that the other end need not pay for it
+    from batch_runner import commands  # noqa: PLC0415
 
-    batch_runner.commands.run()
-    batch_runner.commands.sandbox()
+    commands.run()
+    commands.sandbox()
 
     threads, descriptors = (list(Path("/proc/self", name).iterdir()) for name in ("task", "fd"))
     assert len(threads) == 1, "an import began a thread, which no fork would have"

@@ -89,6 +89,7 @@ def test_what_the_program_finds_when_it_begins_is_the_same(tmp_path: Path) -> No
     package.joinpath("__main__.py").write_text("from batch_runner.cli import entry\nentry()\n")
     told = "".join(f"    {line}\n" for line in PROBE.strip().splitlines())
     package.joinpath("cli.py").write_text(f"def entry():\n{told}    sys.exit(7)\n")
+    package.joinpath("commands.py").write_text("def run(): ...\ndef sandbox(): ...\n")
     said_path = tmp_path / "said"
     environment = {**ENVIRONMENT, "PYTHONPATH": str(package.parent)}
     own, arguments = {**environment, "HOME": "/there"}, ["run", "a b", "--quiet"]
