@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,3 +53,30 @@ def _make(output_dir: Path) -> None:
         for folder in [path.parent for path in made] or [output_dir.parent]:
             if os.access(folder, os.R_OK):  # whoever may not open a folder cannot make it durable either
                 sync_folder(folder)
+
+
+def while_held(output_dir: Path, free_bytes: Callable[[Path], int]) -> Callable[[Path], int]:
+    """``free_bytes``, as long as the folder's lock and store are those that are there now.
+
+    Whoever removes them lets another run start that knows nothing of this one, and both would submit the same lines.
+    What comes back raises ``DiskError`` then.
+    """
+    held = {path: _identity(path) for path in (output_dir / ".lock", output_dir / "state.db")}
+
+    def free(folder: Path) -> int:
+        gone = next((path for path, identity in held.items() if _identity(path) != identity), None)
+        if gone is not None:
+            text = f"{gone} was removed or replaced under the run, so nothing more is submitted"
+            raise DiskError(f"{text}; run the same command again: what was made is found on the account")
+        return free_bytes(folder)
+
+    return free
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of its name while somebody has it open; None where it is not seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -21,7 +21,7 @@ from batch_runner.download import (
 )
 from batch_runner.errors import AccountError, BatchRunnerError, StoppedError
 from batch_runner.events import Event, Notice, Observer
-from batch_runner.folder import held_folder
+from batch_runner.folder import held_folder, while_held
 from batch_runner.kling import KlingClient, TokenSource, open_session
 from batch_runner.lifecycle import State
 from batch_runner.limits import TaskLimiter
@@ -246,7 +246,9 @@ class Launch:
             clock=self.clock,
             limiter=TaskLimiter(self.limits.max_concurrent, rng=self.rng),
             output_dir=settings.output_dir,
-            room=DiskRoom(settings.output_dir, self.free_bytes, self.observer, changed),
+            room=DiskRoom(
+                settings.output_dir, while_held(settings.output_dir, self.free_bytes), self.observer, changed
+            ),
             changed=changed,
             budgets=settings.budget,
             rolling=tuple(settings.rolling_budget.values()),

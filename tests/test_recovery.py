@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,7 +20,7 @@ from simulation import MachineClock, Scenario, Simulation, simulate
 from test_clock import stand_still
 from test_run import done, lines, notices, play, rows
 
-from batch_runner.errors import ExitCode, ManifestError
+from batch_runner.errors import DiskError, ExitCode, ManifestError
 from batch_runner.events import ItemSubmitted
 from batch_runner.limits import RateLimitMonitor
 from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig, wire, world
@@ -619,3 +620,24 @@ def test_the_age_of_a_hold_is_what_the_clock_that_says_more_tells() -> None:
     assert HoldAge(5.0, -9e9).longest_s == 5.0
     assert HoldAge(None, -60.0).longest_s == -60.0
     assert HoldAge(None, -90_000.0).longest_s == float("inf"), "after a reboot nothing else tells it"
+
+
+@pytest.mark.parametrize("gone", [".lock", "state.db", ""], ids=["lock", "store", "folder"])
+def test_a_run_whose_folder_is_taken_from_under_it_submits_no_more_and_the_next_one_finds_what_was_made(
+    tmp_path: Path, gone: str
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        running = asyncio.ensure_future(simulation.run())
+        await asyncio.sleep(50)
+        if gone:
+            (simulation.output_dir / gone).unlink()
+        else:
+            shutil.rmtree(simulation.output_dir)
+        with pytest.raises(DiskError, match=r"was removed or replaced under the run"):
+            await running
+        assert 0 < len(simulation.world.tasks) < 4
+        await asyncio.sleep(60)  # for with the store the requests of the last minute are forgotten
+        again = await done(simulation)
+        assert (again.exit_code, again.items.succeeded, len(simulation.world.tasks)) == (ExitCode.OK, 4, 4)
+
+    play(tmp_path, work, *"abcd", scenario=Scenario(slots=1))
