@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from batch_runner.interruption import Interruption
 
 
@@ -9,6 +11,7 @@ def start() -> None:
     """Load the program and run it; a signal that comes meanwhile ends it as soon as it can say so properly."""
     interruption = Interruption()
     interruption.install()
+    gc.disable()  # what is loaded stays, and looking for garbage in it takes a fifth of a start; see ``commands``
     from batch_runner.cli import entry  # noqa: PLC0415 - loading takes a while, in which signals come too
 
     entry(interruption)

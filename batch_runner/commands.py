@@ -25,18 +25,15 @@ Question = Callable[[Settings], Answer]
 
 
 @contextmanager
-def _no_collecting() -> Iterator[None]:
-    """Nothing that is being loaded is garbage, and looking for some takes a tenth of the time."""
-    was_collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_collecting:
-            gc.enable()
+def _loading() -> Iterator[None]:
+    """A process that began without looking for garbage looks for it from here on, but not among what was loaded."""
+    yield
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
-@_no_collecting()
+@_loading()
 def run() -> Callable[[Path, Settings, Interruption], SummaryRecord]:
     """``run``, with all that a run needs until its report is written."""
     from batch_runner import running
@@ -44,7 +41,7 @@ def run() -> Callable[[Path, Settings, Interruption], SummaryRecord]:
     return running.run
 
 
-@_no_collecting()
+@_loading()
 def sandbox() -> Callable[[argparse.Namespace, Callable[[str], None], Interruption], ExitCode]:
     """``sandbox``."""
     from batch_runner import serving
@@ -52,7 +49,7 @@ def sandbox() -> Callable[[argparse.Namespace, Callable[[str], None], Interrupti
     return serving.serve
 
 
-@_no_collecting()
+@_loading()
 def expansion() -> Callable[[Path, Settings], Iterator[str]]:
     """``plan --expand``."""
     from batch_runner import planning
@@ -60,7 +57,7 @@ def expansion() -> Callable[[Path, Settings], Iterator[str]]:
     return planning.expanded
 
 
-@_no_collecting()
+@_loading()
 def question(namespace: argparse.Namespace, interruption: Interruption) -> Question:
     """Any command that submits nothing and has an answer.
 

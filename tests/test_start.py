@@ -96,6 +96,27 @@ def test_once_a_run_holds_its_folder_it_loads_nothing_more(
     assert [name for name in found["late"] if not name.startswith("encodings.")] == []
 
 
+AT_THE_END = """
+import atexit, gc, sys
+import batch_runner.__main__ as program
+atexit.register(lambda: print([gc.isenabled(), gc.get_freeze_count() > 0], file=sys.stderr))
+sys.argv = ["batch_runner", *sys.argv[1:]]
+program.start()
+"""
+
+
+@pytest.mark.parametrize(
+    "args", [["run", "films.jsonl", *FAST], ["plan", "films.jsonl"], ["plan", "films.jsonl", "--expand"]]
+)
+def test_once_a_command_is_loaded_garbage_is_looked_for_but_not_in_what_was_loaded(
+    tmp_path: Path, args: list[str]
+) -> None:
+    films(tmp_path)
+    done = subprocess.run([sys.executable, "-c", AT_THE_END, *args], cwd=tmp_path, env=clean_environ(tmp_path),
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "[True, True]")
+
+
 AT_AN_IMPORT = """
 import os, signal, sys
 import batch_runner.__main__ as program
