@@ -6,8 +6,9 @@ None of the program's own code is in it, and no store: what there is to pay for 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,11 +18,14 @@ TAKES = ("", "again", "once more", FAILS, AGAINST_POLICY)
 
 _KINDS: Mapping[str, Mapping[str, Any]] = {
     "a": {"model_name": "kling-v2-5-turbo", "duration": "5"},
-    "b": {"model_name": "kling-v2-6", "duration": "10"},
+    "b": {"model_name": "kling-3.0-turbo", "duration": 5},
     "c": {"model_name": "kling-v1", "mode": "pro"},
     "d": {"kind": "image2video", "model_name": "kling-v2-1", "image": "media/start.png"},
+    "e": {"kind": "video-extend", "video_id": {"item": "c"}},
 }
 IDS = tuple(_KINDS)
+SOURCE = {"e": "c"}
+"""Whose result an item takes."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,14 @@ class Twin:
     """
 
     def __init__(self, lines: Iterable[Line]) -> None:
-        self.lines = list(lines)
+        self.lines: list[Line] = []
         self.removed: list[Line] = []
         self._tasks_allowed: Counter[str] = Counter(dict.fromkeys(IDS, 1))
         self._begun: defaultdict[str, list[str]] = defaultdict(list)
         self._failed: set[str] = set()
         self._free_to_edit: set[str] = set()
+        for line in lines:
+            self.add(line, len(self.lines))
 
     # --- the manifest ---------------------------------------------------------------------------------------
 
@@ -78,12 +84,19 @@ class Twin:
         self._tasks_allowed[id_] += 1
 
     def add(self, line: Line, place: int) -> None:
+        """Put a line of no such id there is yet into its place, with its source."""
         if all(each.id != line.id for each in self.lines):
+            if line.id in SOURCE:
+                self.add(Line(SOURCE[line.id]), place)
             self.removed = [each for each in self.removed if each.id != line.id]
             self.lines.insert(place, line)
             self._tasks_allowed[line.id] += 1
 
     def remove(self, id_: str) -> None:
+        """Take a line out, and those that take its result."""
+        for each, source in SOURCE.items():
+            if source == id_:
+                self.remove(each)
         self.removed += [line for line in self.lines if line.id == id_]
         self.lines = [line for line in self.lines if line.id != id_]
 
@@ -97,8 +110,8 @@ class Twin:
             line = next(line for line in self.lines if line.id == id_)
             begun = [prompt for prompt in self._begun[id_] if prompt != line.prompt]
             prompt = paid.get(id_, begun[0])
-            self._begun[id_].remove(line.prompt)  # so that the oldest one comes last
-            self._begun[id_].insert(0, line.prompt)
+            self._begun[id_].remove(line.prompt)  # what was told is tried last, so that each has its turn
+            self._begun[id_].append(line.prompt)
             self.edit(id_, next(take for take in TAKES if Line(id_, take).prompt == prompt))
 
     # --- runs -----------------------------------------------------------------------------------------------
@@ -133,6 +146,39 @@ class Twin:
         """No item has more tasks than its lines, edits and ``--retry-failed`` allowed."""
         for id_, count in made.items():
             assert count <= self._tasks_allowed[id_], f"promise 1: {id_} has {count} tasks"
+
+
+@dataclass(frozen=True)
+class RollingRoom:
+    """What a rolling budget leaves, by the ledger.
+
+    Attributes:
+        most: credits of the budget.
+        window_s: how long a charge counts.
+        ledger: its entries as they are told.
+    """
+
+    most: int
+    window_s: float
+    ledger: Sequence[Mapping[str, Any]]
+
+    def left(self, count: int, at: str) -> Decimal:
+        """What it left at a moment, after so many entries."""
+        young = (
+            entry for entry in self.ledger[:count] if entry["entry"] == "charge" and _age_s(entry, at) < self.window_s
+        )
+        held = Decimal(self.ledger[count - 1]["held"]) if count else Decimal(0)
+        return self.most - held - sum((Decimal(entry["credits"]) for entry in young), Decimal(0))
+
+    def require_kept(self, since: str) -> None:
+        """No hold from a moment on took more than there was."""
+        for count, entry in enumerate(self.ledger, start=1):
+            if entry["entry"] == "hold" and entry["at"] >= since:
+                assert self.left(count, entry["at"]) >= 0, f"promise 4: {entry} with {self.most} in {self.window_s} s"
+
+
+def _age_s(entry: Mapping[str, Any], at: str) -> float:
+    return (datetime.fromisoformat(at) - datetime.fromisoformat(entry["at"])).total_seconds()
 
 
 def fits(row: Mapping[str, Any], available: Decimal | None) -> bool:

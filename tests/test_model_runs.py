@@ -15,9 +15,10 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,13 +31,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from runs_twin import IDS, TAKES, Line, Paid, Twin, fits
+from runs_twin import IDS, SOURCE, TAKES, Line, Paid, RollingRoom, Twin, fits
 from sandbox_kit import picture
 from seeded_loop import prompt_settle_s
 from simulated_film import digest
 from simulation import PowerCut, Scenario, runner_of, simulated
 from simulation_audit import audit, audit_always, audit_end
 
+from batch_runner.clock import iso_utc
 from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.lifecycle import ExternalId
 from batch_runner.records import SummaryRecord
@@ -47,11 +49,13 @@ from batch_runner.sandbox.faults import POSSIBLE, Fault, RequestClass
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "42"))
 STEPS = int(os.environ.get("MODEL_STEPS", "20"))
 
 LINES = st.builds(Line, st.sampled_from(IDS), st.sampled_from(TAKES))
 BUDGETS = st.sampled_from([None, 0, 1, 3, 6, 20])
+ROLLING = st.sampled_from([None, 4, 6, 10])
+WINDOW_S = 3600.0
 MOMENTS = st.one_of(st.integers(1, 60), st.integers(60, 600))
 CUTS: st.SearchStrategy[PowerCut | None] = st.sampled_from([None, None, "worst"])
 FAULTS: st.SearchStrategy[tuple[RequestClass, Fault]] = st.sampled_from(
@@ -68,7 +72,14 @@ ENDED = {ExitCode.OK, ExitCode.ITEMS_FAILED, ExitCode.BUDGET}
 _PICTURE = base64.b64decode(picture(320, 320))
 MUST_BE_SEEN = (
     *("OK", "ITEMS_FAILED", "BUDGET", "STOPPED", "died", "edits told", "repairs", "repairs that died"),
-    *("lost with paid tasks", "second attempts", "wrong answers"),
+    *(
+        "lost with paid tasks",
+        "second attempts",
+        "wrong answers",
+        "chains",
+        "second generation",
+        "no room in the window",
+    ),
 )
 
 
@@ -86,17 +97,23 @@ class RunsMachine(RuleBasedStateMachine):
         repeat=st.sampled_from(["refuse", "same", "second"]),
         visible_after_s=st.sampled_from([0.0, 10.0]),
         slots=st.integers(1, 3),
+        rolling=ROLLING,
     )
-    def begin(self, lines: list[Line], repeat: RepeatPolicy, visible_after_s: float, slots: int) -> None:
+    def begin(
+        self, lines: list[Line], repeat: RepeatPolicy, visible_after_s: float, slots: int, rolling: int | None
+    ) -> None:
         world = WorldConfig(
             max_concurrent=slots, rpm=60, speed=30.0, repeat_policy=repeat, visible_after_s=visible_after_s
         )
         scenario = Scenario(slots=slots, world=world, settle_s=prompt_settle_s(), watches_sqlite=True)
         self.runner = runner_of(scenario)
         self.simulation = self.do(self.stack.enter_async_context(simulated(scenario, self.folder)))
+        self.simulation.environ = {"KLING_API_KEY": self.simulation.sandbox.api_key}
         self.has_begun = True
+        self.has_run = False
         self.twin = Twin(lines)
         self.budget: int | None = None
+        self.rolling = rolling
         self.strangers = 0
         self.known: dict[str, str] = {}
         (self.folder / "media").mkdir()
@@ -205,8 +222,10 @@ class RunsMachine(RuleBasedStateMachine):
 
     # --- the program ----------------------------------------------------------------------------------------
 
-    @rule(budget=BUDGETS)
-    def change_the_budget(self, budget: int | None) -> None:
+    @rule(budget=BUDGETS, rolling=ROLLING)
+    def change_the_budgets(self, budget: int | None, rolling: int | None) -> None:
+        self.do(_pass(0.01))  # what was held before was held under another one
+        self.rolling = rolling
         before, self.budget = self.budget, budget
         if budget is not None and (before is None or budget < before):
             self.simulation.budget_was_lowered = True
@@ -250,15 +269,19 @@ class RunsMachine(RuleBasedStateMachine):
         """One start of the program; None when it died, or when an edited line was told."""
         self.twin.begin(retry_failed=options.get("retry_failed", False))
         requests = len(self.simulation.world.request_stamps)
+        self.started_at = iso_utc(self.simulation.machine_clock.wall_s())
         try:
             summary = self.do(self.one_run(stop_after_s, **options))
         except ManifestError as error:
             assert self.simulation.has_lost or len(self.simulation.world.request_stamps) == requests, "told at once"
             self.take_refusal(error)
             return None
+        self.has_run = True
         SEEN["died" if summary is None else ExitCode(summary.exit_code).name] += 1
         if summary is not None:
             audit(self.simulation, summary)
+            if (room := self.rolling_room()) is not None and not self.simulation.has_lost:
+                room.require_kept(self.started_at)
             rows = self.simulation.results()
             self.known |= {file["path"]: file["sha256"] for row in rows for file in row["files"]}
             self.forget_harm()
@@ -274,15 +297,20 @@ class RunsMachine(RuleBasedStateMachine):
         return here.exists() and digest(here.read_bytes()) == right
 
     async def one_run(self, stop_after_s: float | None, **options: Any) -> SummaryRecord | None:
-        budget = {} if self.budget is None else {"video": self.budget}
+        options["budget"] = {} if self.budget is None else {"video": self.budget}
+        options["rolling_budget"] = [] if self.rolling is None else [f"{self.rolling}/{WINDOW_S:.0f}s"]
         if stop_after_s is None:
-            return await self.simulation.run(budget=budget, **options)
+            return await self.simulation.run(**options)
         halt = Halt()
         timer = asyncio.get_running_loop().call_later(stop_after_s, halt.leave)
         try:
-            return await self.simulation.run(budget=budget, halt=halt, **options)
+            return await self.simulation.run(halt=halt, **options)
         finally:
             timer.cancel()
+
+    def rolling_room(self) -> RollingRoom | None:
+        """What a run found in the ledger, and left there."""
+        return None if self.rolling is None else RollingRoom(self.rolling, WINDOW_S, self.simulation.ledger())
 
     def books(self) -> list[Paid]:
         """What the account says about this batch."""
@@ -329,17 +357,34 @@ class RunsMachine(RuleBasedStateMachine):
             assert (row["status"] == "succeeded") == (made.get(line.id) == line.prompt), row
             assert row["status"] != "unknown", row
             if row["status"] == "pending":
-                assert self.budget is not None, row
-                assert not fits(row, available), "only a budget keeps an item waiting, and only where it has no room"
+                self.require_no_room(row, available)
+            source = SOURCE.get(line.id, "")
+            SEEN["chains"] += row["status"] == "succeeded" and bool(source)
+            SEEN["second generation"] += row["status"] == "succeeded" and line.id == "b"
+            assert row["reason"] != "source" or made.get(source) is None, (
+                "what failed for its source is made once that is"
+            )
         is_short = any(row["status"] == "pending" for row in rows)
         assert (summary.exit_code == ExitCode.BUDGET) == is_short or is_unresolved, summary
         self.twin.ended(row["id"] for row in rows if row["status"] == "failed")
+
+    def require_no_room(self, row: Mapping[str, Any], available: Decimal | None) -> None:
+        """Only a budget keeps an item waiting, and only where it has no room; or its source waits for one."""
+        if (source := SOURCE.get(row["id"])) and self.standing(source) == "pending":
+            return
+        room = self.rolling_room()
+        is_short = room is not None and not fits(row, room.left(len(room.ledger), self.started_at))
+        SEEN["no room in the window"] += is_short
+        assert is_short or not fits(row, available), row
+
+    def standing(self, id_: str) -> str:
+        return next(str(row["status"]) for row in self.simulation.results() if row["id"] == id_)
 
     def come_to_the_end(self) -> None:
         """No more harm: everything that was paid for is had, and then nothing costs anything."""
         simulation = self.simulation
         self.tasks_fail_from_now_on(fails=False)
-        self.change_the_budget(None)
+        self.change_the_budgets(None, None)
         if simulation.has_lost:  # the account cannot name the removed lines that a lost store knew
             self.twin.put_back()
             self.write()
@@ -364,10 +409,21 @@ class RunsMachine(RuleBasedStateMachine):
 
     @invariant()
     def promises_hold(self) -> None:
+        if not self.has_run:
+            return  # nothing has changed that a run could have harmed
+        self.has_run = False
         audit_always(self.simulation)
+        self.require_sources()
         self.twin.require_allowed(Counter(paid.id for paid in self.books()))
         outside = {path.name for path in self.folder.rglob("*") if self.simulation.output_dir not in path.parents}
         assert outside <= {"batch.jsonl", "media", "start.png", "outputs"}, "promise 10"
+
+    def require_sources(self) -> None:
+        """What takes a result was given one that its source had made by then."""
+        tasks = [task for task in self.simulation.tasks if task.kind == "video-extend"]
+        for task in tasks:
+            made = (each for each in self.simulation.tasks if each.video_id == task.body["video_id"])
+            assert any(each.will_succeed and each.ended_at_s <= task.created_at_s for each in made), task
 
 
 async def _pass(seconds: float) -> None:
