@@ -16,7 +16,11 @@ from simulation import Scenario, Simulation, simulate
 
 from batch_runner.errors import DiskError, ExitCode
 from batch_runner.manifest.file_names import file_names
+from batch_runner.model import Realm
+from batch_runner.naming import realm_of
 from batch_runner.sandbox import SandboxTask, WorldConfig, wire
+from batch_runner.sandbox.faults import RequestClass
+from batch_runner.settings import resolve
 
 Work = Callable[[Simulation], Coroutine[Any, Any, None]]
 PRECIOUS = b"precious"
@@ -172,6 +176,37 @@ def test_commands_that_look_follow_no_link(tmp_path: Path, command: str, name: s
     looks_at_files = command in {"verify", "report"}
     assert ended.code == (ExitCode.DISK if looks_at_files or name != "films-sandbox" else ExitCode.OK)
     assert "fault of the program" not in ended.err
+
+
+# --- links that lead to this machine ----------------------------------------------------------------------------------
+
+
+def test_links_to_this_machine_are_followed_only_where_the_api_is_a_test_server_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real API hands out the sandbox's links: what was paid for is told, and not one of them is asked for."""
+    monkeypatch.setattr("batch_runner.service.realm_of", lambda _: Realm.REAL)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, summary.items.failed, len(simulation.world.tasks)) == (ExitCode.ITEMS_FAILED, 2, 2)
+        assert {row["reason"] for row in simulation.results()} == {"asset"}
+        assert simulation.sandbox.faults._seen[RequestClass.DOWNLOAD] == 0
+
+    play(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "realm"),
+    [
+        ("https://api-singapore.klingai.com", Realm.REAL),
+        ("https://127.0.0.1:8443", Realm.REAL),
+        ("http://127.0.0.1:8799", Realm.LOCAL),
+    ],
+)
+def test_an_api_is_a_test_server_only_where_its_address_says_so(base_url: str, realm: Realm) -> None:
+    assert realm_of(resolve({"base_url": base_url}, {}, None)) is realm
 
 
 # --- names that somebody else chose -----------------------------------------------------------------------------------

@@ -221,6 +221,13 @@ MUTATIONS = (
         "[to a file-state.db-wal]",
     ),
     Mutation(
+        "links to this machine are followed wherever the API is",
+        "launch.py",
+        "LinkPolicy(allow_local=service.is_local)",
+        "LinkPolicy(allow_local=True)",
+        "test_containment.py::test_links_to_this_machine_are_followed_only_where_the_api_is_a_test_server_on_it",
+    ),
+    Mutation(
         "a task is overdue although nobody looked",
         "runner/pursuit.py",
         "is_overdue = is_seen and loop_now_s()",
