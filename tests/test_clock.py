@@ -212,6 +212,66 @@ def test_a_pause_that_the_server_asked_for_and_a_sleep_together_make_no_burst(tm
     play(tmp_path, work, *"abcdefgh", faults=FaultPlan(rate_429=0.1), speed=4.0)
 
 
+# --- a machine that slept ----------------------------------------------------------------------------------------
+
+
+def sleep_machine(simulation: Simulation, seconds: float) -> None:
+    """Suspended so long, as Linux does it: all clocks go on, the service's too, but for the one that loops run on."""
+    simulation.clock._start_wall_s += seconds
+    simulation.machine_clock.booted_at_s -= seconds
+
+
+@pytest.mark.parametrize("slept_s", [400.0, 3 * 24 * HOUR_S])
+@pytest.mark.parametrize("after_s", [0.3, 20.0, 70.0])
+def test_a_machine_that_slept_goes_on_as_if_nothing_had_been(tmp_path: Path, slept_s: float, after_s: float) -> None:
+    async def work(simulation: Simulation) -> None:
+        run = asyncio.ensure_future(done(simulation, task_deadline_s=HOUR_S))
+        await asyncio.sleep(after_s)
+        sleep_machine(simulation, slept_s)
+        summary = await run
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 4)
+        assert summary.requests.refused == 0, "the token that ran out meanwhile was renewed before it was sent"
+        assert urgent(simulation) == []
+
+    play(tmp_path, work, *"abcd")
+
+
+@pytest.mark.parametrize("slept_s", [20.0, 3 * HOUR_S])
+def test_fates_that_are_open_while_the_machine_sleeps_are_settled_after_it(tmp_path: Path, slept_s: float) -> None:
+    async def work(simulation: Simulation) -> None:
+        run = asyncio.ensure_future(done(simulation))
+        await asyncio.sleep(3)
+        sleep_machine(simulation, slept_s)
+        assert ((await run).exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
+        assert urgent(simulation) == []
+
+    account: dict[str, Any] = {"repeat_policy": "second", "visible_after_s": 6.0, "max_concurrent": 4}
+    play(tmp_path, work, *"ab", faults=FaultPlan(script={"create": ["lost_answer", "server_error_before"]}), **account)
+
+
+def test_a_machine_that_slept_for_a_month_in_a_submission_sends_nothing_again(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        run = asyncio.ensure_future(done(simulation))
+        await asyncio.sleep(8)
+        assert len(simulation.world.tasks) == 1
+        sleep_machine(simulation, 31 * 24 * HOUR_S)
+        assert ((await run).exit_code, len(simulation.world.tasks)) == (ExitCode.UNRESOLVED, 1)
+
+    faults = FaultPlan(script={"create": ["lost_answer"]})
+    play(tmp_path, work, "a", faults=faults, repeat_policy="second", visible_after_s=10.0)
+
+
+def test_what_a_rolling_budget_counts_grows_old_while_the_machine_sleeps(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert (await done(simulation, rolling_budget="2/1d")).exit_code == ExitCode.BUDGET
+        sleep_machine(simulation, 23 * HOUR_S)
+        assert (await done(simulation, rolling_budget="2/1d")).exit_code == ExitCode.BUDGET
+        sleep_machine(simulation, HOUR_S)
+        assert (await done(simulation, rolling_budget="2/1d")).exit_code == ExitCode.OK
+
+    play(tmp_path, work, *"abcd")
+
+
 # --- patience ----------------------------------------------------------------------------------------------------
 
 
