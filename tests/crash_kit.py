@@ -26,6 +26,7 @@ from crash_oracle import (
     fingerprint,
     litter,
     payment_wrongs,
+    secret_wrongs,
     tasks_by_item,
 )
 from crash_proxy import Cut, KillingProxy
@@ -200,7 +201,9 @@ class Scene:
     def wrongs_now(self) -> list[str]:
         """What may be asked after any kill."""
         tasks = tasks_by_item(self.sandbox, self.item_ids)
-        return [*payment_wrongs(tasks), *file_wrongs(self.output_dir / BATCH, tasks)]
+        keys = (self.sandbox.access_key, self.sandbox.secret_key)
+        secrets = secret_wrongs(self.output_dir, self.said, keys)
+        return [*payment_wrongs(tasks), *file_wrongs(self.output_dir / BATCH, tasks), *secrets]
 
     def wrongs_at_the_end(self) -> list[str]:
         """What must hold when all is quiet."""

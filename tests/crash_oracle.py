@@ -20,6 +20,8 @@ BATCH = "crash"
 MAX_CONCURRENT = 3
 _KEPT_NAMES = {"results.jsonl", "ledger.jsonl", "summary.json", "report.html"}
 _STATE_NAMES = {"state.db", ".lock", BATCH}
+_SIGNS_OF_SECRETS = ("Signature=", "Bearer ", "eyJhbGciOi")
+"""A signed link, a header with a key, a token of whatever keys."""
 
 
 def tasks_by_item(sandbox: Sandbox, item_ids: Sequence[str]) -> dict[str, list[SandboxTask]]:
@@ -67,6 +69,15 @@ def file_wrongs(folder: Path, tasks: Mapping[str, Sequence[SandboxTask]]) -> Ite
         text = (folder / name).read_text(encoding="utf-8")
         if not _is_whole(name, text):
             yield f"PARTIAL FILE: {name}"
+
+
+def secret_wrongs(output_dir: Path, said: str, keys: Sequence[str]) -> Iterator[str]:
+    """Promise 9, at any moment: neither what is on the disk nor what was said holds a key, a token or a signed link."""
+    places = {path.name: path.read_bytes() for path in output_dir.rglob("*") if path.is_file()}
+    for where, content in {**places, "what the program said": said.encode()}.items():
+        for secret in (*keys, *_SIGNS_OF_SECRETS):
+            if secret.encode() in content:
+                yield f"SECRET: {secret!r} stands in {where}"
 
 
 def _is_whole(name: str, text: str) -> bool:

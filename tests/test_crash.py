@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 from crash_kit import SPEED, Scene, Verdict, play, play_all, strace_trouble
-from crash_oracle import BATCH, file_wrongs, fingerprint, ledger_wrongs, payment_wrongs, server_digest
+from crash_oracle import (
+    BATCH,
+    file_wrongs,
+    fingerprint,
+    ledger_wrongs,
+    payment_wrongs,
+    secret_wrongs,
+    server_digest,
+)
 from crash_proxy import Cut, Place
 from crash_steps import LOST_ALL, LOST_DB, LOST_DB_AND_WAL, Step, Syscall, random_moments
 
@@ -204,6 +212,13 @@ def test_the_judge_sees_a_partial_file(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"half")
     [wrong] = file_wrongs(tmp_path, {"a": [a_task()]})
     assert wrong.startswith("PARTIAL FILE: a.mp4")
+
+
+def test_the_judge_sees_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"\0https://cdn.example/a.mp4?Signature=x\0")
+    assert not list(secret_wrongs(tmp_path / "elsewhere", "all is well", ["key"]))
+    told = list(secret_wrongs(tmp_path, "refused: key", ["key"]))
+    assert told == ["SECRET: 'Signature=' stands in state.db", "SECRET: 'key' stands in what the program said"]
 
 
 def test_the_judge_sees_a_ledger_that_does_not_conserve(tmp_path: Path) -> None:
