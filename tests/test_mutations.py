@@ -72,6 +72,13 @@ MUTATIONS = (
         "test_recovery.py::test_a_look_in_the_list_before_the_settle_time_is_over_does_not_count",
     ),
     Mutation(
+        "a look by id alone is enough to believe that there is no task",
+        "runner/search.py",
+        "and bool(is_listed) and watch.late_answers >= needed",
+        "and bool(needed) and watch.late_answers >= 1",
+        "test_recovery.py::test_what_no_look_by_id_shows_is_not_believed_absent_while_there_is_no_list",
+    ),
+    Mutation(
         "absence is believed after the service may have purged the task",
         "runner/submission.py",
         "        if self.passage.may_be_purged:\n",

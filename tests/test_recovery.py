@@ -183,6 +183,25 @@ def test_a_look_in_the_list_before_the_settle_time_is_over_does_not_count(
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=15.0, max_concurrent=2)
 
 
+@pytest.mark.parametrize("fault", ["server_error_before", "html_200"])
+def test_what_no_look_by_id_shows_is_not_believed_absent_while_there_is_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """On an account that would make a second task of a used id; as soon as there is a list, it shows the first one."""
+    monkeypatch.setattr(World, "find", lambda *_: None)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert (summary.exit_code, rows(simulation)["i0"]) == (ExitCode.UNRESOLVED, ("unknown", "unresolved"))
+        assert len(simulation.world.tasks) == summary.credits["video"].held == 1
+        simulation.sandbox.faults.plan = FaultPlan()
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    faults = FaultPlan(script={"create": ["lost_answer"], "list": ["", *[fault] * 500]})
+    play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=faults), repeat_policy="second", visible_after_s=6.0)
+
+
 @pytest.mark.parametrize("wrong", [1, 2, 20])
 def test_wrong_lists_one_after_the_other_do_not_hide_what_an_edited_line_was_paid_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: int
