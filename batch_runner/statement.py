@@ -45,6 +45,7 @@ CASES: Mapping[str, str] = {
     "failed_charged": "failed, and charged all the same",
     "asset_pending": "paid for, its files are still to come",
     "no_asset": "paid for, and the server no longer has its files",
+    "fewer_files": "paid for, and fewer files came than were asked for",
     "unknown": "its fate is open, its hold stays",
     "lost": "its fate was never known, counted as paid at the user's word",
 }

@@ -39,7 +39,7 @@ def troubles(results: Sequence[ResultRecord]) -> list[Trouble]:
     """What went wrong, told once for all the items it happened to; failures first, then the most frequent."""
     groups: dict[tuple[int, str, str, int | None, str], list[ResultRecord]] = {}
     for result in results:
-        if result.status != "succeeded":
+        if result.status != "succeeded" or result.error is not None:
             groups.setdefault(_trouble_key(result), []).append(result)
     ordered = sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1]), group[1][0].line))
     return [

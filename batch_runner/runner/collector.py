@@ -35,6 +35,7 @@ from batch_runner.limits import Backoff
 from batch_runner.manifest.file_names import file_names
 from batch_runner.model import Task
 from batch_runner.runner.context import Context
+from batch_runner.runner.shortfall import files_asked, shortfall_text
 from batch_runner.store import Attempt, Facts, StoredFile
 
 T = TypeVar("T")
@@ -85,7 +86,7 @@ class Collector:
         """
         context = self._context
         try:
-            await self._collect_with_room(attempt, task)
+            made = await self._collect_with_room(attempt, task)
         except AssetGoneError as error:
             context.room.settle(attempt)
             facts = Facts(reason="asset", error_message=str(error))
@@ -104,10 +105,17 @@ class Collector:
         else:
             context.room.settle(attempt)
             self._given_up_in_row = 0
-            await context.apply(attempt, Event.PUBLISH)
-            context.observer(ItemFinished(attempt.item_id, "succeeded", None, ""))
+            await self._published(attempt, made)
 
-    async def _collect_with_room(self, attempt: Attempt, task: Task | None) -> None:
+    async def _published(self, attempt: Attempt, made: int) -> None:
+        """Every file of its task is here; what was asked for and is none of them is told."""
+        missing = shortfall_text(files_asked(attempt), made)
+        await self._context.apply(attempt, Event.PUBLISH, Facts(error_message=missing))
+        self._context.observer(ItemFinished(attempt.item_id, "succeeded", None, missing or ""))
+        if missing:
+            self._context.notice(f"{attempt.item_id}: {missing}", urgent=True)
+
+    async def _collect_with_room(self, attempt: Attempt, task: Task | None) -> int:
         while True:
             try:
                 return await self._collect(attempt, task)
@@ -155,17 +163,27 @@ class Collector:
         await self._context.store.mark(attempt, "asset", text)
         self._context.notice(f"{attempt.item_id}: paid for, but its file is not here yet: {text}", urgent=True)
 
-    async def _collect(self, attempt: Attempt, task: Task | None, *, replace: bool = False) -> None:
+    async def _collect(self, attempt: Attempt, task: Task | None, *, replace: bool = False) -> int:
+        """Bring home every file that is not here; returns how many the task made."""
         folder = await self._on_disk(make_batch_folder, self._context.output_dir, self._context.batch.name)
         stored = await self._context.store.files_of(attempt)
         finished = {file.ordinal for file in stored if await self._finish(file, replace=replace)}
         if stored and len(finished) == stored[0].count:
-            return
-        if task is None or not task.assets:
-            task = await self._ask(attempt)
+            return len(finished)
+        task = await self._in_full(attempt, task)
         for ordinal, name in enumerate(file_names(attempt.item_id, [asset.suffix for asset in task.assets])):
             if ordinal not in finished:
                 await self._fetch_and_publish(attempt, task, ordinal, folder / name, replace=replace)
+        return len(task.assets)
+
+    async def _in_full(self, attempt: Attempt, task: Task | None) -> Task:
+        """The task with its files; a page that names fewer than were asked for is not believed alone."""
+        if task is None or not task.assets:
+            return await self._ask(attempt)
+        if len(task.assets) >= files_asked(attempt):
+            return task
+        again = await self._renewed(attempt, task, is_refused=False)
+        return max(task, again, key=lambda each: len(each.assets))
 
     async def _finish(self, file: StoredFile, *, replace: bool) -> bool:
         """Whether a file with a durable digest is, or can be put, under its final name without a download."""

@@ -10,6 +10,7 @@ A prompt may steer its task, for demonstrations and tests:
 | ``[sandbox:late-policy]`` | the task fails by content policy |
 | ``[sandbox:slow]`` | the task takes five times as long |
 | ``[sandbox:stuck]`` | the task never ends and keeps its slot |
+| ``[sandbox:fewer]`` | one of several pictures is not made, and charged all the same |
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ POLICY = "[sandbox:policy]"
 LATE_POLICY = "[sandbox:late-policy]"
 SLOW = "[sandbox:slow]"
 STUCK = "[sandbox:stuck]"
+FEWER = "[sandbox:fewer]"
 
 RISK_CONTROL = "Failure to pass the risk control system"
 SERVICE_FAILURES = ("generation time out", "internal error", "system error", "service busy")
@@ -60,6 +62,11 @@ def refused_by_policy(config: WorldConfig, key: str, prompt: str) -> bool:
     """Whether content policy refuses the create."""
     draw = Random(f"{config.seed}:policy:{key}").random()
     return POLICY in prompt or draw < config.moderation_create_rate
+
+
+def made_of(count: int, prompt: str) -> int:
+    """How many of the ordered pictures are made."""
+    return count - 1 if count > 1 and FEWER in prompt else count
 
 
 def decide(config: WorldConfig, key: str, prompt: str, median_s: float, trouble: str) -> Fate:

@@ -21,7 +21,7 @@ from batch_runner.sandbox.codes import (
     already_exists,
 )
 from batch_runner.sandbox.config import PackConfig, RepeatPolicy, WorldConfig
-from batch_runner.sandbox.fate import AT_ONCE, decide, refused_by_policy
+from batch_runner.sandbox.fate import AT_ONCE, decide, made_of, refused_by_policy
 from batch_runner.sandbox.issued import Issued, KnownNow
 from batch_runner.sandbox.kept import digest, kept
 from batch_runner.sandbox.products import PRODUCTS, Order, Product, Request
@@ -187,7 +187,7 @@ class World:
             mode=order.inherited.get("mode", request.mode),
             pack=product.pack,
             slots=0 if product.is_sync else order.slots,
-            count=order.count,
+            count=made_of(order.count, request.prompt),
             sound=order.sound,
             facts={**order.facts, "status": order.status} if product.is_sync else dict(order.facts),
             failure_charged=fate.failure_charged,

@@ -31,7 +31,7 @@ SELECT b.realm, b.name, '' AS day, i.model, i.kind, a.pack, a.held
 """
 
 _BOOKED = """
-SELECT b.realm, b.name, i.item_id, i.model, i.kind, a.*, e.at
+SELECT b.realm, b.name, i.item_id, i.model, i.kind, i.error_message, a.*, e.at
   FROM attempts a JOIN items i USING (item_key) JOIN batches b USING (batch_id)
   JOIN (SELECT attempt_id, max(seq) AS seq FROM entries GROUP BY attempt_id) newest USING (attempt_id)
   JOIN entries e ON e.seq = newest.seq
@@ -126,6 +126,8 @@ def _case(row: sqlite3.Row) -> str | None:
         return _OF_STATE[state]
     if charged is None:
         return None
+    if state is State.PUBLISHED and row["error_message"]:
+        return "fewer_files"
     if state is State.FAILED:
         return "failed_charged" if Decimal(charged) else None
     if Decimal(charged) != Decimal(row["estimate"]):
