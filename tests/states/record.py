@@ -19,7 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,8 @@ async def _remove_a_line(on: Simulation, moment: int) -> None:
 
 async def _lose_sight(on: Simulation, moment: int) -> None:
     await on.run(die_at=moment)
-    on.world.config = replace(on.world.config, visible_after_s=1e9)
-    await on.run()
+    with mock.patch.multiple(type(on.world), find=lambda *_: None, page=lambda *_: []):
+        await on.run()
 
 
 async def _overdue(on: Simulation, _: int) -> None:
