@@ -143,6 +143,16 @@ def test_an_empty_pack_stops_submitting_and_finishes_what_runs(tmp_path: Path) -
     play(tmp_path, work, "a", "b", "c", "d", "e", pack_credits=Decimal(2))
 
 
+def test_a_pack_that_is_still_empty_at_the_next_start_leaves_the_rest_pending_and_holds_nothing(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        for _ in range(3):
+            summary = await done(simulation)
+            assert (summary.exit_code, rows(simulation)["i1"]) == (ExitCode.ACCOUNT, ("pending", "account"))
+            assert summary.credits["video"].held == 0
+
+    play(tmp_path, work, "a", "b", pack_credits=Decimal(1), scenario=Scenario(slots=1))
+
+
 def test_what_is_in_flight_when_the_time_is_over_is_not_left_for_the_empty_pack(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         summary = await done(simulation, max_runtime_s=30.0)

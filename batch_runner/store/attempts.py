@@ -151,8 +151,9 @@ def mint(db: sqlite3.Connection, item: sqlite3.Row, name: ExternalId, terms: Ter
 
 _SUBMITTED = frozenset({Event.ACCEPT, Event.SUCCEED, Event.FAIL})
 _FINISHED = frozenset({Event.SUCCEED, Event.FAIL, Event.REFUSE, Event.GIVE_UP})
-_SENDS = {Event.SEND: 1, Event.PUT_BACK: -1}
-"""What was put back never made a task: the count that stays is of those whose fate was open once."""
+_NOT_TAKEN_IN = frozenset({(State.SENDING, Event.PUT_BACK), (State.SENDING, Event.WITHDRAW)})
+"""What was put off, or refused for the account's sake, never made a task: the sendings that count are those whose fate
+was open once."""
 
 
 def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, terms: Terms) -> Attempt:
@@ -165,13 +166,14 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, t
     step = lifecycle.step(attempt.state, event)
     at_s = terms.now.wall_s
     made = json.dumps(dict(facts.made)) if facts.made else None
+    sends = (event is Event.SEND) - ((attempt.state, event) in _NOT_TAKEN_IN)
     db.execute(
         "UPDATE attempts SET state = ?, task_id = CASE WHEN ? THEN NULL ELSE coalesce(?, task_id) END,"
         " made = coalesce(?, made), sends = sends + ?,"
         " submitted_at = CASE WHEN ? THEN coalesce(submitted_at, ?) ELSE submitted_at END,"
         " finished_at = CASE WHEN ? THEN coalesce(finished_at, ?) ELSE finished_at END WHERE attempt_id = ?",
-        (step.state.value, event is Event.LOSE_ANSWER, facts.task_id, made, _SENDS.get(event, 0), event in _SUBMITTED,
-         at_s, event in _FINISHED, at_s, attempt_id),
+        (step.state.value, event is Event.LOSE_ANSWER, facts.task_id, made, sends, event in _SUBMITTED, at_s,
+         event in _FINISHED, at_s, attempt_id),
     )  # fmt: skip
     after = get(db, attempt_id)
     _book(db, after, step.money, facts, terms)
