@@ -64,7 +64,7 @@ def while_held(output_dir: Path, free_bytes: Callable[[Path], int]) -> Callable[
     held = {path: _identity(path) for path in (output_dir / ".lock", output_dir / "state.db")}
 
     def free(folder: Path) -> int:
-        gone = next((path for path, identity in held.items() if _identity(path) != identity), None)
+        gone = next((path for path, identity in held.items() if _identity(path) != (identity or ())), None)
         if gone is not None:
             text = f"{gone} was removed or replaced under the run, so nothing more is submitted"
             raise DiskError(f"{text}; run the same command again: what was made is found on the account")

@@ -22,6 +22,7 @@ from test_run import done, lines, notices, play, rows
 
 from batch_runner.errors import DiskError, ExitCode, ManifestError
 from batch_runner.events import ItemSubmitted
+from batch_runner.folder import while_held
 from batch_runner.limits import RateLimitMonitor
 from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig, wire, world
 from batch_runner.sandbox.codes import Code, Denied
@@ -660,3 +661,31 @@ def test_a_run_whose_folder_is_taken_from_under_it_submits_no_more_and_the_next_
         assert (again.exit_code, again.items.succeeded, len(simulation.world.tasks)) == (ExitCode.OK, 4, 4)
 
     play(tmp_path, work, *"abcd", scenario=Scenario(slots=1))
+
+
+@pytest.mark.parametrize("gone", [".lock", "state.db"])
+def test_what_waited_for_its_request_while_the_folder_was_taken_away_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    monkeypatch.setattr(RateLimitMonitor, "permit", _slow_for_submission(1))
+
+    async def work(simulation: Simulation) -> None:
+        running = asyncio.ensure_future(simulation.run())
+        await asyncio.sleep(30)
+        (simulation.output_dir / gone).unlink()
+        summary = await running
+        assert summary is not None
+        assert (summary.exit_code, summary.items.pending, len(simulation.world.tasks)) == (ExitCode.DISK, 1, 0)
+        assert f"{gone} was removed or replaced under the run" in notices(simulation)
+        again = await done(simulation)
+        assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
+
+
+def test_a_lock_that_was_gone_before_the_run_came_to_submit_is_missed_too(tmp_path: Path) -> None:
+    (tmp_path / "state.db").touch()
+    with pytest.raises(DiskError, match=r"\.lock was removed"):
+        while_held(tmp_path, lambda _: 1)(tmp_path)
+    (tmp_path / ".lock").touch()
+    assert while_held(tmp_path, lambda _: 1)(tmp_path) == 1

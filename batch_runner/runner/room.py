@@ -114,6 +114,15 @@ class DiskRoom:
         while not await self.offer(attempt):
             await self._change()
 
+    async def check(self) -> None:
+        """See that the disk still tells its room, as it does while the folder is the run's own.
+
+        Raises:
+            DiskError: it does not.
+        """
+        if self._free_bytes is not None:
+            await self._free()
+
     async def again(self, attempt: Attempt, error: DiskFullError) -> bool:
         """Wait until a download that met a full disk may be tried again; False when nobody waits any longer.
 

@@ -146,6 +146,7 @@ class Courier:
 
     async def _intend(self) -> None:
         """From here on a crash reads as "may exist"; while the request waited for its turn, nothing was sent."""
+        await self.context.room.check()
         if self._is_in_doubt and not self._search.may_send():
             raise OutdatedLookError
         if self.passage.route.is_sync and self.context.calls is not None:
