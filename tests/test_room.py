@@ -184,8 +184,13 @@ def test_a_disk_that_does_not_tell_ends_the_run_before_anything_is_bought(
             raise DiskError("cannot look at outputs: the disk reported an error")
 
         monkeypatch.setattr(Simulation, "free_bytes", property(broken, lambda *_: None), raising=False)
-        with pytest.raises(DiskError, match="reported an error"):
-            await simulation.run()
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.DISK
+        assert summary.credits["video"].held == 0
+        assert "the disk reported an error" in "".join(
+            event.text for event in simulation.events if isinstance(event, Notice)
+        )
         assert simulation.world.tasks == []
 
     play(tmp_path, work, 2)

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import suppress
 
 from batch_runner.budgets import Shortage
-from batch_runner.errors import BatchRunnerError, StoppedError
+from batch_runner.errors import BatchRunnerError, DiskError, StoppedError
 from batch_runner.events import InFlight
 from batch_runner.kling import failure_of
 from batch_runner.lifecycle import LIVE, SLOT_HOLDING, Event, State
@@ -89,7 +89,10 @@ class Crew:
         if claim.attempt is None:
             return False
         await context.limiter.acquire(claim.attempt.slots)
-        await context.room.offer(claim.attempt)  # where there is no room, its courier waits, and nobody is claimed
+        try:
+            await context.room.offer(claim.attempt)  # where there is no room, its courier waits, and nobody is claimed
+        except DiskError as error:
+            self._leave(error)  # and the courier gives its hold back
         self._start(claim.attempt)
         self._tell()
         await context.tell_balance(claim.attempt.pack)
@@ -158,12 +161,15 @@ class Crew:
         try:
             await self._bring_home(attempt)
         except BatchRunnerError as error:  # one worker's disk or account trouble must not tear the others down
-            self._context.notice(str(error), urgent=True)
-            self._context.halt.leave(error)
+            self._leave(error)
         finally:
             self._couriers.pop(attempt.attempt_id, None)
             self._busy.pop(attempt.attempt_id, None)
             self._context.changed.set()
+
+    def _leave(self, error: BatchRunnerError) -> None:
+        self._context.notice(str(error), urgent=True)
+        self._context.halt.leave(error)
 
     async def _bring_home(self, attempt: Attempt) -> None:
         task = None
