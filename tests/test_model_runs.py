@@ -88,7 +88,7 @@ class RunsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="runs-model-", dir=_memory()))
+        self.folder = Path(tempfile.mkdtemp(prefix="runs-model-"))
         self.stack = AsyncExitStack()
         self.has_begun = False
 
@@ -428,10 +428,6 @@ class RunsMachine(RuleBasedStateMachine):
 
 async def _pass(seconds: float) -> None:
     await asyncio.sleep(seconds)
-
-
-def _memory() -> str | None:
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def test_whole_runs_agree_with_their_model_whatever_happens() -> None:

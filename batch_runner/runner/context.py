@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from batch_runner.budgets import RollingBudget
 from batch_runner.clock import Clock
-from batch_runner.errors import StoppedError
+from batch_runner.errors import BatchRunnerError, StoppedError
 from batch_runner.events import Balance, InFlight, Notice, Observer
 from batch_runner.kling import AccountPack
 from batch_runner.lifecycle import Event
@@ -154,6 +154,11 @@ class Context:
     def notice(self, text: str, *, urgent: bool = False) -> None:
         """Tell a person something."""
         self.observer(Notice(text, urgent))
+
+    def leave(self, error: BatchRunnerError) -> None:
+        """Nothing good can come of this run any more: say why, and end it soon."""
+        self.notice(str(error), urgent=True)
+        self.halt.leave(error)
 
     def well(self) -> None:
         """The API answered: whatever trouble there was is over."""

@@ -92,7 +92,7 @@ class Crew:
         try:
             await context.room.offer(claim.attempt)  # where there is no room, its courier waits, and nobody is claimed
         except DiskError as error:
-            self._leave(error)  # and the courier gives its hold back
+            context.leave(error)  # and the courier gives its hold back
         self._start(claim.attempt)
         self._tell()
         await context.tell_balance(claim.attempt.pack)
@@ -161,15 +161,11 @@ class Crew:
         try:
             await self._bring_home(attempt)
         except BatchRunnerError as error:  # one worker's disk or account trouble must not tear the others down
-            self._leave(error)
+            self._context.leave(error)
         finally:
             self._couriers.pop(attempt.attempt_id, None)
             self._busy.pop(attempt.attempt_id, None)
             self._context.changed.set()
-
-    def _leave(self, error: BatchRunnerError) -> None:
-        self._context.notice(str(error), urgent=True)
-        self._context.halt.leave(error)
 
     async def _bring_home(self, attempt: Attempt) -> None:
         task = None

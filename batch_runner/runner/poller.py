@@ -154,8 +154,7 @@ class Poller:
             context.trouble(str(trouble))
             await asyncio.sleep(self._backoff.next_s())
         except AccountError as error:
-            context.notice(str(error), urgent=True)
-            context.halt.leave(error)
+            context.leave(error)
             await asyncio.sleep(_ASK_AGAIN_S)
         else:
             context.well()

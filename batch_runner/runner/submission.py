@@ -128,8 +128,7 @@ class Courier:
             await self.context.halt.unless(asyncio.sleep(self.passage.backoff.next_s()))
             return
         except AccountError as error:
-            self.context.notice(str(error), urgent=True)
-            self.context.halt.leave(error)
+            self.context.leave(error)
             raise HaltedError from None
         name = self.attempt.external_task_id
         try:
