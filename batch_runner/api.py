@@ -94,7 +94,7 @@ async def run_settings(
     keys, callbacks = Keyring(settings, environ), callbacks_of(settings, environ)
     if not (settings.output_dir / "state.db").exists() and any(True for _ in manifest.items()):
         keys.get()  # a first run without keys stops before it makes anything
-    async with launch.store() as store:
+    async with launch.held() as (launch, store):
         batch = await launch.load(store)
         if not await has_work(store, batch, retry_failed=settings.retry_failed):
             return await launch.nothing_to_do(store, batch)
@@ -123,7 +123,7 @@ async def repair_settings(
     """
     launch = _launch(path, settings, observer, clock, None)
     launch = replace(launch, rng=rng or launch.rng)
-    async with launch.store() as store:
+    async with launch.held() as (launch, store):
         return await launch.repair(store, await launch.load(store), Keyring(settings, environ))
 
 

@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from batch_runner.callbacks import Callbacks, open_callbacks
 from batch_runner.clock import Clock
@@ -111,14 +111,17 @@ class Launch:
         return os.fsencode(self.source.path).decode("utf-8", "backslashreplace")
 
     @asynccontextmanager
-    async def store(self) -> AsyncIterator[Store]:
-        """The output folder held alone, and its store, for the length of a block."""
+    async def held(self) -> AsyncIterator[tuple[Launch, Store]]:
+        """The output folder held alone for the length of a block: the launch that sees that it stays so, and the store.
+
+        Reading a large manifest takes long enough for somebody to take the folder away.
+        """
         folder = self.settings.output_dir
         with held_folder(folder) as has_past:
             book = price_book_of(self.settings)
             store = await SqliteStore.open(folder / "state.db", self.clock, has_forgotten=has_past, book=book)
             try:
-                yield store
+                yield replace(self, free_bytes=while_held(folder, self.free_bytes)), store
             finally:
                 await store.close()
 
@@ -246,9 +249,7 @@ class Launch:
             clock=self.clock,
             limiter=TaskLimiter(self.limits.max_concurrent, rng=self.rng),
             output_dir=settings.output_dir,
-            room=DiskRoom(
-                settings.output_dir, while_held(settings.output_dir, self.free_bytes), self.observer, changed
-            ),
+            room=DiskRoom(settings.output_dir, self.free_bytes, self.observer, changed),
             changed=changed,
             budgets=settings.budget,
             rolling=tuple(settings.rolling_budget.values()),

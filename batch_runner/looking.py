@@ -83,9 +83,10 @@ def _credits_told(pack: str, record: dict[str, str]) -> str:
 
 
 def _item_rows(rows: Iterable[ResultRecord]) -> Iterator[tuple[str, ...]]:
-    yield ("line", "id", "status", "reason", "credits", "file or message")
+    yield ("line", "id", "status", "reason", "credits", "files and message")
     for row in rows:
-        last = ", ".join(file.path for file in row.files) or (row.error.message if row.error else "")
+        told = [", ".join(file.path for file in row.files), row.error.message if row.error else ""]
+        last = "; ".join(filter(None, told))
         yield (str(row.line), inert(row.id), row.status, row.reason or "", _cost_told(row), inert(last))
 
 

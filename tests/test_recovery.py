@@ -23,6 +23,7 @@ from test_run import done, lines, notices, play, rows
 from batch_runner.errors import DiskError, ExitCode, ManifestError
 from batch_runner.events import ItemSubmitted
 from batch_runner.folder import while_held
+from batch_runner.launch import Launch
 from batch_runner.limits import RateLimitMonitor
 from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig, wire, world
 from batch_runner.sandbox.codes import Code, Denied
@@ -30,7 +31,7 @@ from batch_runner.sandbox.config import RepeatPolicy
 from batch_runner.sandbox.faults import RequestClass
 from batch_runner.sandbox.world import World
 from batch_runner.schedule import poll_interval_s
-from batch_runner.store import HoldAge
+from batch_runner.store import Batch, HoldAge, Store
 
 SLOTS = 3
 RPM = 60
@@ -681,6 +682,28 @@ def test_what_waited_for_its_request_while_the_folder_was_taken_away_is_not_sent
         assert f"{gone} was removed or replaced under the run" in notices(simulation)
         again = await done(simulation)
         assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
+
+
+def test_a_folder_that_another_run_took_while_the_manifest_was_read_is_not_taken_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Launch.load
+
+    async def load_and_lose(launch: Launch, store: Store) -> Batch:
+        batch, others = await load(launch, store), launch.settings.output_dir / "others"
+        others.touch()
+        others.replace(others.with_name(".lock"))
+        return batch
+
+    monkeypatch.setattr(Launch, "load", load_and_lose)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, summary.items.pending, len(simulation.world.tasks)) == (ExitCode.DISK, 1, 0)
+        assert ".lock was removed or replaced under the run" in notices(simulation)
 
     play(tmp_path, work, "a", scenario=Scenario(slots=1))
 

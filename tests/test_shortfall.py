@@ -15,6 +15,7 @@ from batch_runner.accounting import ledger
 from batch_runner.errors import ExitCode
 from batch_runner.events import Notice
 from batch_runner.kling.client import KlingClient
+from batch_runner.looking import status
 from batch_runner.model import Route, Task
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import WorldConfig
@@ -48,7 +49,9 @@ def test_fewer_pictures_than_were_asked_for_are_kept_and_told(tmp_path: Path) ->
         assert (row["status"], row["reason"], len(row["files"])) == ("succeeded", None, 2)
         assert text.startswith("hero: it asked for 3 files and the service made 2")
         assert row["error"] == {"code": None, "message": text.removeprefix("hero: ")}
-        assert "it asked for 3 files and the service made 2" in simulation.tree()["batch/report.html"].decode()
+        page = simulation.tree()["batch/report.html"].decode()
+        assert "it asked for 3 files and the service made 2" in page
+        assert "<q>" not in page, "the words are ours and no quotation"
 
     play(tmp_path, work, SHORT)
 
@@ -59,6 +62,16 @@ def test_the_ledger_lists_what_was_paid_for_them(tmp_path: Path) -> None:
         settings = resolve({"output_dir": str(simulation.output_dir)}, {}, None)
         [case] = ledger(None, settings, simulation.machine_clock).data["cases"]
         assert (case["case"], case["item"], case["charged"]) == ("fewer_files", "hero", case["estimated"])
+
+    play(tmp_path, work, SHORT)
+
+
+def test_status_tells_it_beside_the_files(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        settings = resolve({"output_dir": str(simulation.output_dir)}, {}, None)
+        [row] = [line for line in status(simulation.manifest, settings).lines if "hero" in line]
+        assert "batch/hero-2.png; it asked for 3 files and the service made 2" in row
 
     play(tmp_path, work, SHORT)
 

@@ -42,16 +42,19 @@ def troubles(results: Sequence[ResultRecord]) -> list[Trouble]:
         if result.status != "succeeded" or result.error is not None:
             groups.setdefault(_trouble_key(result), []).append(result)
     ordered = sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1]), group[1][0].line))
-    return [
-        Trouble(
-            status=status,
-            reason=inert(reason, 60),
-            message=inert(message, _TEXT_LIMIT),
-            code=code,
-            count=plural(len(members), "item"),
-            names=tuple(inert(member.id, 60) for member in members[:_MOST_NAMES]),
-            more=max(len(members) - _MOST_NAMES, 0),
-            advice=advice(status, reason),
-        )
-        for (_, status, reason, code, message), members in ordered
-    ]
+    return [_trouble(status, reason, code, message, members) for (_, status, reason, code, message), members in ordered]
+
+
+def _trouble(status: str, reason: str, code: int | None, message: str, members: Sequence[ResultRecord]) -> Trouble:
+    told = inert(message, _TEXT_LIMIT)
+    is_ours = status == "succeeded"  # then nobody refused anything, and the words are no quotation
+    return Trouble(
+        status=status,
+        reason=inert(reason, 60),
+        message="" if is_ours else told,
+        code=code,
+        count=plural(len(members), "item"),
+        names=tuple(inert(member.id, 60) for member in members[:_MOST_NAMES]),
+        more=max(len(members) - _MOST_NAMES, 0),
+        advice=told if is_ours else advice(status, reason),
+    )
