@@ -22,6 +22,12 @@ if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _NEEDED_BY
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What ``-n auto`` means here: many tests only wait, for a process that starts or for a socket."""
+    return 2 * (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A worker that is done takes over what another one has still before it: some tests last as long as hundreds."""
     from xdist import scheduler  # type: ignore[import-untyped]  # noqa: PLC0415 - only where tests are shared out

@@ -103,16 +103,16 @@ def test_a_clock_that_was_set_between_two_runs_makes_no_burst(tmp_path: Path, sh
 
 
 def test_a_run_of_several_hours_renews_its_token_in_time(tmp_path: Path) -> None:
-    """A token lives for 1800 s: not one request of seven hours is refused."""
+    """A token lives for 1800 s: not one request of hours is refused."""
 
     async def work(simulation: Simulation) -> None:
         began_s = simulation.clock.wall_s()
         summary = await done(simulation, task_deadline_s=20 * HOUR_S)
-        assert simulation.clock.wall_s() - began_s > 5 * HOUR_S
+        assert simulation.clock.wall_s() - began_s > 2 * HOUR_S
         assert (summary.exit_code, summary.requests.refused) == (ExitCode.OK, 0)
         assert not simulation.world.refusals
 
-    play(tmp_path, work, "a", "b", "c", speed=0.01, rpm=6)
+    play(tmp_path, work, "a", "b", "c", speed=0.025, rpm=6)
 
 
 # --- a process that stood still ----------------------------------------------------------------------------------

@@ -213,7 +213,7 @@ def test_every_published_package_is_offered() -> None:
 
 
 def test_more_slots_what_if(tmp_path: Path) -> None:
-    data = planned(tmp_path, *numbered(30), tier="free", what_if=("max_concurrent=10", "tier=pro"))
+    data = planned(tmp_path, *numbered(12), tier="free", what_if=("max_concurrent=10", "tier=pro"))
     times = [data["time"]["median_s"], *(row["median_s"] for row in data["what_if"].values())]
     assert times[0] > 4 * times[1]
     assert times[1] < times[2] < times[0]

@@ -94,7 +94,7 @@ def test_the_test_command_is_what_the_checks_run() -> None:
     command = BLOCKS["tests"].strip()
     assert "\n" not in command
     assert command in (ROOT / ".ci/run").read_text().splitlines()
-    assert command.endswith("-m pytest -q -n 4"), "no test is left out by the command"
+    assert command.endswith("-m pytest -q -n auto"), "no test is left out by the command"
 
 
 @runs("keys", "first")

@@ -237,7 +237,7 @@ def test_a_call_is_never_made_twice_whenever_the_run_dies(tmp_path: Path) -> Non
     tried = died = 0
     fates = set()
     while died == tried:
-        moment = 1 + stride(5) * tried
+        moment = 1 + stride(7) * tried
         tried += 1
         folder = tmp_path / str(moment)
         folder.mkdir()
@@ -439,7 +439,7 @@ def test_a_call_is_never_made_twice_whenever_the_run_dies_and_its_store_is_lost(
     tried = died = 0
     fates = set()
     while died == tried:
-        moment = 1 + stride(5) * tried
+        moment = 1 + stride(7) * tried
         tried += 1
         folder = tmp_path / str(moment)
         folder.mkdir()
