@@ -12,7 +12,7 @@ import batch_runner
 from batch_runner import sandbox_flags
 from batch_runner.errors import UsageError
 from batch_runner.inert import inert
-from batch_runner.settings import add_flags
+from batch_runner.settings import DEFAULT_KEYS_FILE, add_flags, is_secret_name
 
 _HELP = {
     "run": "submit, poll, download, keep the ledger; start it again to go on",
@@ -73,7 +73,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     namespace, strange = parser.parse_known_args(_with_command(argv))
     if strange:
         hint = _meant_flag(strange, commands[namespace.command]) or _meant_command(namespace)
-        parser.error(f"unrecognized arguments: {inert(' '.join(strange), 200)}{hint}")
+        parser.error(f"unrecognized arguments: {inert(' '.join(_sayable(strange)), 200)}{hint}")
     if namespace.command == "run" and argv[0] != "run":
         _refuse_command(parser, namespace)
     return namespace
@@ -85,7 +85,17 @@ def _refuse_command(parser: _Parser, namespace: argparse.Namespace) -> None:
         parser.error(f"there is no manifest {inert(str(namespace.manifest), 200)}{hint}")
 
 
+def _sayable(strange: Sequence[str]) -> list[str]:
+    """The words nobody knows, without what follows an option among them: it may be a key, and this may be logged."""
+    first = next((place for place, word in enumerate(strange) if word.startswith("-")), len(strange))
+    options = [word for word in strange[first:] if word.startswith("-")]
+    names = [word.partition("=")[0] if word.startswith("--") else word[:2] for word in options]
+    return [*strange[:first], *names]
+
+
 def _meant_flag(strange: Sequence[str], command: _Parser) -> str:
+    if any(is_secret_name(word) for word in _sayable(strange)):
+        return f" (keys are never an argument: put them in the environment or in {DEFAULT_KEYS_FILE}, mode 0600)"
     known = list(command._option_string_actions)  # noqa: SLF001 - argparse tells its options nowhere else
     words = (word.partition("=")[0] for word in strange if word.startswith("--"))
     close = [match for word in words for match in difflib.get_close_matches(word, known, n=1)]

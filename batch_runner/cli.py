@@ -19,7 +19,7 @@ from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestE
 from batch_runner.inert import inert, inert_json
 from batch_runner.interruption import STOPPED, Interruption
 from batch_runner.records import SummaryRecord, credits_text
-from batch_runner.settings import OPTION_NAMES, Settings, resolve
+from batch_runner.settings import OPTION_NAMES, Settings, is_given, resolve
 from batch_runner.stream import CarefulStream
 from batch_runner.wording import plural
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str], interruption: Interruption | None = None) -> int:
     If ``interruption`` has heard a signal, whoever started it has already thought better of it: it only says so.
     """
     interruption = interruption or Interruption()
-    is_json, is_quiet = "--json" in argv, "--quiet" in argv
+    is_json, is_quiet = (is_given(name, argv, os.environ) for name in ("json", "quiet"))
     try:
         namespace, settings = interruption.at_once(lambda: _understood(argv), even_if_heard=True)
         is_json, is_quiet = settings.json, settings.quiet

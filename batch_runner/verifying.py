@@ -34,7 +34,7 @@ def verify(manifest: Path, settings: Settings) -> Answer:
 def _verified(manifest: Path, settings: Settings) -> Answer:
     with StoreReader.open(reader_path(settings)) as reader:
         batch = batches_of(reader, manifest, settings)[0]
-        files = [file for row in reader.results(batch) for file in row.files]
+        files = reader.finished_files(batch)
         faults = reader.ledger_faults()
     wrong = {}
     check_batch_folder(settings.output_dir, batch.name)

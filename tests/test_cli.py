@@ -623,7 +623,7 @@ def test_a_store_whose_making_was_cut_off_is_told_by_whoever_looks_and_finished_
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ("films.jsonl --max-concurent 3", "unrecognized arguments: --max-concurent 3 (did you mean --max-concurrent?)"),
+        ("films.jsonl --max-concurent 3", "unrecognized arguments: --max-concurent (did you mean --max-concurrent?)"),
         ("run films.jsonl --sandbx --rpm=9", "(did you mean --sandbox?)"),
         ("verify films.jsonl --repiar", "(did you mean --repair?)"),
         ("verfy films.jsonl", "(did you mean the command verify?)"),
@@ -640,6 +640,61 @@ def test_a_mistyped_word_is_told_with_the_right_one(folder: Path, args: str, wor
     assert ended.code == 2
     assert words in ended.err
     assert [path.name for path in folder.iterdir()] == ["films.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("--api-key sk-HUNTER2", "--api-key (keys are never an argument: put them in the environment"),
+        ("--secret-key=HUNTER2", "--secret-key (keys are never an argument: put them in the environment"),
+        ("-kHUNTER2", "unrecognized arguments: -k"),
+        ("--key HUNTER2 HUNTER2", "unrecognized arguments: --key"),
+    ],
+)
+def test_a_key_that_was_given_as_an_argument_is_not_repeated(folder: Path, words: str, hint: str) -> None:
+    write_manifest(folder / "films.jsonl", [GOOD])
+    ended = run_here("films.jsonl", *words.split(), "--json")
+    assert ended.code == 2
+    assert "HUNTER2" not in ended.out + ended.err
+    assert hint in ended.err
+
+
+@pytest.mark.parametrize(("value", "out"), [("1", "{"), ("no", ""), ("what", "")])
+def test_json_from_the_environment_has_its_object_for_a_wrong_option_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, out: str
+) -> None:
+    write_manifest(folder / "films.jsonl", [GOOD])
+    monkeypatch.setenv("BATCH_RUNNER_JSON", value)
+    ended = run_here("films.jsonl", "--budget", "foo")
+    assert ended.code == 2
+    assert ended.out[:1] == out
+
+
+def test_verify_looks_at_finished_files_whose_lines_are_gone_too(folder: Path) -> None:
+    write_manifest(folder / "films.jsonl", [GOOD, {**GOOD, "id": "gone"}])
+    assert run_here("films.jsonl", *FAST).code == 0
+    write_manifest(folder / "films.jsonl", [GOOD])
+    assert run_here("films.jsonl", *FAST).code == 0
+    (folder / "outputs/films-sandbox/gone.mp4").unlink()
+    ended = run_here("verify", "films.jsonl", "--sandbox")
+    assert ended.code == 6
+    assert "gone.mp4: is missing" in ended.out
+    repaired = run_here("verify", "films.jsonl", "--repair", *FAST)
+    assert (repaired.code, "1 file was fetched again" in repaired.out) == (0, True)
+    assert "2 of 2 files are as recorded" in repaired.out
+
+
+def test_a_run_whose_derived_files_cannot_be_written_is_recorded_as_it_ended(folder: Path) -> None:
+    write_manifest(folder / "films.jsonl", [GOOD])
+    (folder / "outputs/films-sandbox/results.jsonl").mkdir(parents=True)
+    ended = run_here("films.jsonl", *FAST)
+    assert ended.code == 6
+    assert "a folder stands there; move it away and run again" in ended.err
+    (folder / "outputs/films-sandbox/results.jsonl").rmdir()
+    assert run_here("report", "films.jsonl", "--sandbox").code == 0
+    summary = json.loads((folder / "outputs/films-sandbox/summary.json").read_text())
+    assert (summary["exit_code"], summary["items"]["succeeded"]) == (6, 1)
+    assert run_here("films.jsonl", *FAST).code == 0
 
 
 def test_a_command_without_a_word_names_them_all() -> None:

@@ -22,7 +22,7 @@ from simulation_audit import audit_always
 
 from batch_runner import catalog
 from batch_runner.errors import ExitCode, ManifestError, StoreError
-from batch_runner.events import Notice
+from batch_runner.events import BatchFinished, Notice
 from batch_runner.kling.transport import Answer, LostError, Transport
 from batch_runner.lifecycle import ExternalId
 from batch_runner.manifest.registry import Registry
@@ -97,6 +97,8 @@ def test_a_call_whose_answer_is_lost_is_not_repeated_without_the_users_word(tmp_
         assert summary.credits["video"].held == Decimal("0.05")
         told = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
         assert any("--repeat-lost" in text for text in told)
+        [closing] = [event.text for event in simulation.events if isinstance(event, BatchFinished)]
+        assert closing.endswith("--repeat-lost makes it again, which may pay twice")
         again = await run(simulation)
         assert (again.exit_code, again.requests.submit) == (ExitCode.UNRESOLVED, 0)
         repeated = await run(simulation, repeat_lost=True)

@@ -492,10 +492,44 @@ def test_keys_from_a_private_file(tmp_path: Path) -> None:
 
 
 def test_the_environment_beats_the_file_and_never_mixes_with_it(tmp_path: Path) -> None:
-    path = keys_file(tmp_path, 'access_key = "a"\nsecret_key = "s"')
-    keys = load_keys({"KLING_API_KEY": "k"}, path)
+    (tmp_path / ".config/batch_runner").mkdir(parents=True)
+    keys_file(tmp_path / ".config/batch_runner", 'access_key = "a"\nsecret_key = "s"')
+    keys = load_keys({"KLING_API_KEY": "k", "HOME": str(tmp_path)}, None)
     assert keys is not None
     assert (keys.access_key, keys.api_key) == (None, "k")
+
+
+def test_a_keys_file_that_was_named_is_not_passed_over_for_other_keys_in_the_environment(tmp_path: Path) -> None:
+    """Another account would pay than the one that was named."""
+    path = keys_file(tmp_path, 'api_key = "hunter2"')
+    with pytest.raises(AccountError, match=r"different keys.* unset KLING_ACCESS_KEY and KLING_SECRET_KEY") as caught:
+        load_keys(PAIR, path)
+    assert "hunter2" not in str(caught.value)
+    assert load_keys({"KLING_API_KEY": "hunter2"}, path) == load_keys({}, path)
+    assert load_keys(PAIR, keys_file(tmp_path, 'webhook_secret = "whsec_x"')) == load_keys(PAIR, None)
+    with pytest.raises(AccountError, match="check --keys-file"):
+        load_keys(PAIR, tmp_path / "mistyped.toml")
+
+
+def test_a_keys_file_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AccountError, match="not valid TOML"):
+        load_keys({}, keys_file(tmp_path, f"api_key = {'[' * 5000}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("budget = 1e99999999999999999999", "a number that is too large"),
+        (f"rpm = {'9' * 5000}", "a number that is too large"),
+        (f"rpm = {'[' * 5000}", "nested too deeply"),
+    ],
+    ids=["exponent", "digits", "nested"],
+)
+def test_a_settings_file_that_no_parser_can_hold_is_told(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "batch_runner.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=f"batch_runner.toml .*{words}"):
+        resolve({}, {}, path)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620])

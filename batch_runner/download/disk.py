@@ -28,6 +28,7 @@ _WORDS = {
     errno.EPERM: "not permitted; check the owner and mode of the output folder",
     errno.EIO: "the disk reported an error; check it before running again",
     errno.ELOOP: "it is a symbolic link, and links are not followed; remove it",
+    errno.EISDIR: "a folder stands there; move it away and run again",
     errno.ENAMETOOLONG: "the name is too long for this file system; shorten the item's id",
 }
 

@@ -17,7 +17,7 @@ _NEXT_BY_EXIT_CODE = {
     1: "The program itself went wrong. Running it again continues where it stopped.",
     2: "Nothing was sent: the settings or the manifest need a correction first.",
     3: "The failures below say why; correct the manifest, or run again with --retry-failed.",
-    4: "The budget stopped it: raise --budget and run it again to finish the rest.",
+    4: "A budget (--budget or --rolling-budget) stopped it: raise it, or run it again when it has room.",
     5: "The account needs a look (keys, permission, arrears or an empty pack); then run it again.",
     6: "The disk or the output folder refused; make room and run it again.",
     7: "It was stopped before the end: run it again to go on.",
@@ -29,12 +29,13 @@ _ADVICE_BY_REASON = {
     "policy": "Change the prompt or the image: the same input is refused again.",
     "rejected": "The request can never succeed as it is: correct this line of the manifest.",
     "generation": "The service could not make it. --retry-failed submits it anew, which may cost credits.",
-    "budget": "Raise --budget and run it again.",
+    "budget": "A budget has no room for it: raise --budget or --rolling-budget, or run it again when there is room.",
     "account": "Look at the account (keys, permission, arrears, empty pack), then run it again.",
     "stopped": "Run it again: it goes on from here.",
-    "asset": "The task succeeded but its file could not be fetched. Run it again soon: the service keeps"
-    " files for a limited time.",
-    "unresolved": "Run it again later: the service is asked for the task, and nothing is submitted twice.",
+    "asset": "The task succeeded but its file could not be fetched. Run it again soon (if it failed, with"
+    " --retry-failed, which asks for the same file and pays nothing): the service keeps files for a limited time.",
+    "unresolved": "Run it again later: the service is asked for the task, and nothing is submitted twice. What a run"
+    " says cannot be asked for is made again only with --repeat-lost, which may pay twice.",
     "overdue": "The task runs unusually long. Run it again later: the same task is asked for, not a second one.",
     "disk": "Make room or mend the output folder, then run it again.",
 }

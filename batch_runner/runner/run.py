@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 
 from batch_runner import catalog
 from batch_runner.budgets import Shortage
 from batch_runner.clock import Clock
 from batch_runner.download import make_batch_folder
-from batch_runner.errors import AccountError, BatchRunnerError, ExitCode, NotDurableError, StoppedError
+from batch_runner.errors import AccountError, BatchRunnerError, DiskError, ExitCode, NotDurableError, StoppedError
 from batch_runner.events import BatchFinished, BatchStarted, ItemFinished
 from batch_runner.lifecycle import LIVE, Event, State
 from batch_runner.records import ItemCounts, RequestCounts, SummaryRecord
@@ -205,10 +205,23 @@ class Run:
         await context.store.save_run(context.batch, run)
         if isinstance(halt.error, NotDurableError):
             raise halt.error  # not another file, not another sync on a disk that failed
-        derived = await write_derived(context.store, context.batch, context.output_dir)
+        try:
+            derived = await write_derived(context.store, context.batch, context.output_dir)
+        except DiskError as error:
+            if not isinstance(error, NotDurableError):  # else nothing more is written; the store knows the rest
+                await context.store.save_run(context.batch, replace(run, exit_code=ExitCode.DISK))
+            raise
         assert derived is not None
         summary = derived.summary
-        text = closing_words(summary, halt.error, self._shortages, lineless=self._lineless)
+        open_ = await context.store.in_states(context.batch, [State.UNKNOWN])
+        unaskable = sum(catalog.route(attempt.kind, attempt.model).is_sync for attempt in open_)
+        text = closing_words(
+            summary,
+            halt.error,
+            self._shortages,
+            lineless=self._lineless,
+            is_askable=not open_ or unaskable < len(open_),
+        )
         context.observer(BatchFinished(code, text))
         return summary
 
@@ -227,9 +240,17 @@ async def record_idle(
 
 
 def closing_words(
-    summary: SummaryRecord, error: BatchRunnerError | None, shortages: Sequence[Shortage] = (), *, lineless: int = 0
+    summary: SummaryRecord,
+    error: BatchRunnerError | None,
+    shortages: Sequence[Shortage] = (),
+    *,
+    lineless: int = 0,
+    is_askable: bool = True,
 ) -> str:
-    """One line for a person: how the batch stands, and what to do next if anything is left."""
+    """One line for a person: how the batch stands, and what to do next if anything is left.
+
+    ``is_askable`` says whether a later run may learn the fate of any item that is unknown.
+    """
     items = summary.items
     parts = [f"{items.succeeded:,} of {items.total:,} succeeded"]
     for word in ("failed", "pending", "unknown"):
@@ -239,6 +260,8 @@ def closing_words(
     next_step = _NEXT_STEP.get(ExitCode(summary.exit_code), "")
     if summary.exit_code == ExitCode.BUDGET and shortages:
         next_step = f"The budget stopped it: {'; '.join(map(str, shortages))}"
+    if items.unknown and summary.exit_code == ExitCode.UNRESOLVED and not is_askable:
+        next_step = "What is unknown cannot be asked for again: --repeat-lost makes it again, which may pay twice"
     if lineless and summary.exit_code == ExitCode.UNRESOLVED and not items.unknown:
         gone, back = by_count(lineless, "a line that is", "lines that are"), by_count(lineless, "it", "them")
         next_step = f"The account has paid for {gone} gone: put {back} back to have the files"
@@ -256,8 +279,8 @@ def idle_words(summary: SummaryRecord) -> str:
 
 
 _NEXT_STEP = {
-    ExitCode.ITEMS_FAILED: "results.jsonl says why; --retry-failed gives failed items a new attempt",
-    ExitCode.BUDGET: "The budget stopped it; raise --budget to go on",
+    ExitCode.ITEMS_FAILED: "results.jsonl says why; --retry-failed tries failed items again",
+    ExitCode.BUDGET: "A budget stopped it; raise --budget or --rolling-budget to go on",
     ExitCode.STOPPED: "Run the same command again to go on",
     ExitCode.UNRESOLVED: "Run the same command again: what is unknown is not paid again until its fate is settled",
 }

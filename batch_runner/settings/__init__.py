@@ -2,7 +2,7 @@
 
 from batch_runner.settings.keys import DEFAULT_KEYS_FILE, NO_KEYS_TEXT, Keys, load_keys, load_webhook_secret
 from batch_runner.settings.options import DEFAULT_BASE_URL, OPTION_NAMES, OPTIONS, Option, Settings, add_flags
-from batch_runner.settings.sources import resolve
+from batch_runner.settings.sources import is_given, is_secret_name, resolve
 from batch_runner.settings.values import check_batch_name
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "Settings",
     "add_flags",
     "check_batch_name",
+    "is_given",
+    "is_secret_name",
     "load_keys",
     "load_webhook_secret",
     "resolve",

@@ -87,7 +87,7 @@ def _table(path: Path, *, required: bool) -> Mapping[str, object]:
         return {}
     except OSError as exc:
         raise AccountError(f"the keys file {path} cannot be read ({exc.strerror})") from None
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise AccountError(f"the keys file {path} is not valid TOML{toml_place(exc)}") from None
     if set(table) - {*_KEY_NAMES, _WEBHOOK_SECRET}:
         raise AccountError(f"{path} may hold access_key and secret_key, api_key, webhook_secret, and nothing else")
@@ -106,6 +106,8 @@ def _file(environ: Mapping[str, str], keys_path: Path | None) -> tuple[Path, Map
 def load_keys(environ: Mapping[str, str], keys_path: Path | None) -> Keys | None:
     """The account's keys from the environment, else from a file; the two are never mixed.
 
+    A file that was named is not passed over for other keys in the environment: another account would pay.
+
     Args:
         environ: may hold ``KLING_ACCESS_KEY`` with ``KLING_SECRET_KEY``, or ``KLING_API_KEY``.
         keys_path: a file that must exist, or None for the usual place, which may be absent.
@@ -114,14 +116,22 @@ def load_keys(environ: Mapping[str, str], keys_path: Path | None) -> Keys | None
         The keys, or None when there are none.
 
     Raises:
-        AccountError: half a pair, a file that others can read, or a value that cannot be a key.
+        AccountError: half a pair, a file that others can read, a value that cannot be a key, or other keys in the
+            environment than in the file that was named.
     """
     names = {name: f"KLING_{name.upper()}" for name in _KEY_NAMES}
     keys = _checked_keys(environ, names, "the environment")
-    if keys is not None:
+    if keys is not None and keys_path is None:
         return keys
     path, table = _file(environ, keys_path)
-    return _checked_keys(table, {name: name for name in _KEY_NAMES}, str(path))
+    in_file = _checked_keys(table, {name: name for name in _KEY_NAMES}, str(path))
+    if keys is not None and in_file is not None and keys != in_file:
+        given = " and ".join(names[name] for name in _KEY_NAMES if getattr(keys, name))
+        raise AccountError(
+            f"{path} (--keys-file) and the environment hold different keys, and which account pays must be clear;"
+            f" unset {given}, or leave --keys-file out"
+        )
+    return keys or in_file
 
 
 def load_webhook_secret(environ: Mapping[str, str], keys_path: Path | None) -> str | None:
@@ -141,7 +151,7 @@ def load_webhook_secret(environ: Mapping[str, str], keys_path: Path | None) -> s
     return secret or None
 
 
-def toml_place(exc: ValueError) -> str:
+def toml_place(exc: Exception) -> str:
     """Where a TOML file is wrong, without the parser's text, which may quote a secret."""
     place = re.search(r"\(at (line \d+, column \d+|end of document)\)", str(exc))
     return f" at {place[1]}" if place else ""

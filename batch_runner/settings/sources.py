@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -54,7 +54,8 @@ class _Sources:
         return value
 
 
-def _is_secret_name(key: str) -> bool:
+def is_secret_name(key: str) -> bool:
+    """Whether what stands under this name may be a key, whatever it is called exactly."""
     return any(word in key.lower().replace("-", "_") for word in _SECRET_WORDS)
 
 
@@ -62,7 +63,7 @@ def _holds_secret_name(key: str, value: object) -> bool:
     inner = value.items() if isinstance(value, dict) else ()
     listed = value if isinstance(value, list) else ()
     return (
-        _is_secret_name(key)
+        is_secret_name(key)
         or any(_holds_secret_name(k, v) for k, v in inner)
         or any(_holds_secret_name("", v) for v in listed)
     )
@@ -78,6 +79,10 @@ def _read_table(path: Path) -> dict[str, Any] | str:
         return f"cannot be read ({exc.strerror})"
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         return f"is not valid TOML{toml_place(exc)}"
+    except (ValueError, ArithmeticError):  # from int and Decimal, which the parser hands digits
+        return "holds a number that is too large; correct it"
+    except RecursionError:
+        return "is nested too deeply; a setting is at most a list of tables"
 
 
 def _take_table(sources: _Sources, path: Path) -> None:
@@ -111,6 +116,17 @@ def _check_names(sources: _Sources) -> None:
         if name.startswith(ENV_PREFIX) and name not in variables:
             close = difflib.get_close_matches(name, variables, n=1, cutoff=0.85)
             sources.problems += [f"{name}: no such variable (did you mean {right}?)" for right in close]
+
+
+def is_given(name: str, argv: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether a switch is on, as far as can be told before anything else is understood: for how an error is told."""
+    [option] = [option for option in OPTIONS if option.name == name]
+    if option.flag in argv:
+        return True
+    try:
+        return bool(option.parse(environ.get(option.env, "no")))
+    except ValueError:
+        return False
 
 
 def resolve(flags: Mapping[str, object], environ: Mapping[str, str], toml_path: Path | None) -> Settings:

@@ -13,6 +13,7 @@ from batch_runner.model import Realm
 from batch_runner.records import (
     CaseRecord,
     CreditsRecord,
+    FileRecord,
     ItemCounts,
     LedgerRecord,
     ResultRecord,
@@ -65,6 +66,10 @@ class StoreReader:
     def results(self, batch: Batch) -> list[ResultRecord]:
         """One record an item, in manifest order."""
         return list(views.results(self._connection, batch.batch_id))
+
+    def finished_files(self, batch: Batch) -> list[FileRecord]:
+        """The files of every finished item, also of those whose lines have left the manifest."""
+        return views.finished_files(self._connection, batch.batch_id)
 
     def ledger(self, batch: Batch) -> list[LedgerRecord]:
         """One record an entry, oldest first."""

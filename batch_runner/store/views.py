@@ -142,6 +142,16 @@ def _files(db: sqlite3.Connection, attempt_id: int) -> tuple[FileRecord, ...]:
     return tuple(FileRecord(row["path"], row["bytes"], row["sha256"]) for row in rows)
 
 
+def finished_files(db: sqlite3.Connection, batch_id: int) -> list[FileRecord]:
+    """The files of every finished item, also of those whose lines have left the manifest."""
+    rows = db.execute(
+        "SELECT f.path, f.bytes, f.sha256 FROM files f JOIN attempts a USING (attempt_id) JOIN items i USING (item_key)"
+        " WHERE i.batch_id = ? AND a.state = ? ORDER BY i.in_manifest DESC, i.line, f.attempt_id, f.ordinal",
+        (batch_id, State.PUBLISHED),
+    )
+    return [FileRecord(row["path"], row["bytes"], row["sha256"]) for row in rows]
+
+
 def _iso(wall_s: float | None) -> str | None:
     return None if wall_s is None else iso_utc(wall_s)
 
