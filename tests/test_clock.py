@@ -15,6 +15,7 @@ from simulation import Scenario, Simulation, audit, simulate
 
 from batch_runner.errors import ExitCode
 from batch_runner.events import Notice
+from batch_runner.kling.transport import Answer, Transport
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import FaultPlan, WorldConfig
 from batch_runner.schedule import Patience
@@ -182,6 +183,29 @@ def test_a_task_is_called_overdue_only_by_a_look_after_its_deadline(tmp_path: Pa
         run = asyncio.ensure_future(done(simulation, task_deadline_s=600))
         await asyncio.sleep(30)
         stand_still(HOUR_S)
+        assert (await run).exit_code == ExitCode.OK
+        assert urgent(simulation) == []
+
+    play(tmp_path, work, "a", "b")
+
+
+def test_a_process_that_stood_still_after_the_deadline_calls_nothing_overdue_before_it_has_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange, is_away = Transport.exchange, asyncio.Event()
+
+    async def away(self: Transport, *args: Any) -> Answer:
+        return Answer(503, {}, b"") if is_away.is_set() else await exchange(self, *args)
+
+    monkeypatch.setattr(Transport, "exchange", away)
+
+    async def work(simulation: Simulation) -> None:
+        run = asyncio.ensure_future(done(simulation, task_deadline_s=60))
+        await asyncio.sleep(50)
+        is_away.set()
+        await asyncio.sleep(30)
+        stand_still(HOUR_S)
+        is_away.clear()
         assert (await run).exit_code == ExitCode.OK
         assert urgent(simulation) == []
 

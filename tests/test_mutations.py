@@ -236,7 +236,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a task is overdue although nobody looked",
-        "runner/pursuit.py",
+        "runner/watch.py",
         "is_overdue = is_seen and loop_now_s()",
         "is_overdue = loop_now_s()",
         "test_clock.py::test_a_task_is_called_overdue_only_by_a_look_after_its_deadline",

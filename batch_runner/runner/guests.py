@@ -28,8 +28,7 @@ class Guests:
         self._poller = poller
         self._group = group
         self._tasks: set[asyncio.Task[None]] = set()
-        self._overdue: set[int] = set()
-        self._staying: set[int] = set()
+        self._staying: dict[int, Watch] = {}
 
     async def take_up(self) -> None:
         """Hold the slots of all that may be in flight; calls that are answered at once hold none."""
@@ -39,8 +38,8 @@ class Guests:
             if catalog.route(attempt.kind, attempt.model).is_sync:
                 continue
             self._context.limiter.adopt(attempt.slots)
-            self._staying.add(attempt.attempt_id)
-            self._tasks.add(self._group.create_task(self._follow(attempt), name=f"guest {attempt.attempt_id}"))
+            watch = self._staying[attempt.attempt_id] = Watch(attempt, self._context.policy.settle_s)
+            self._tasks.add(self._group.create_task(self._follow(attempt, watch), name=f"guest {attempt.attempt_id}"))
 
     @property
     def count(self) -> int:
@@ -50,7 +49,7 @@ class Guests:
     async def are_worth_waiting_for(self) -> bool:
         """Whether something is to be submitted for which only they leave too few slots, and some will end."""
         context = self._context
-        if context.halt.is_set or not self._staying - self._overdue:
+        if context.halt.is_set or all(watch.is_stuck for watch in self._staying.values()):
             return False
         return any(row.slots > context.limiter.free for row in await context.store.left(context.batch))
 
@@ -60,31 +59,37 @@ class Guests:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(self, attempt: Attempt) -> None:
-        watch = Watch(attempt, self._context.policy.settle_s)
+    async def _follow(self, attempt: Attempt, watch: Watch) -> None:
         self._poller.add(watch)
         try:
             with suppress(AccountError):  # whoever submits is told the same, and ends the run with it
                 await self._until_over(attempt, watch)
         finally:
             self._poller.remove(watch)
-        self._staying.discard(attempt.attempt_id)
+        self._staying.pop(attempt.attempt_id)
         self._context.free_slots(attempt)
 
     async def _until_over(self, attempt: Attempt, watch: Watch) -> None:
         """Until its task has ended, or nobody has seen one for long enough."""
-        policy = self._context.policy
-        overdue_at_s = loop_now_s() + policy.task_deadline_s - _age_s(attempt, self._context.clock.wall_s())
+        age_s = _age_s(attempt, self._context.clock.wall_s())
+        overdue_at_s = loop_now_s() + self._context.policy.task_deadline_s - age_s
         while True:
-            task = await watch.next_task(policy.settle_s if watch.task_id is None else None)
-            if task is None and watch.task_id is None:
-                await self._ask(attempt, watch)
-            is_late = loop_now_s() >= overdue_at_s
-            if _is_over(watch, task) or (is_late and watch.task_id is None):
+            task, is_overdue = await self._next(attempt, watch, overdue_at_s)
+            if _is_over(watch, task) or (is_overdue and watch.task_id is None):
                 return
-            if is_late and task is not None and attempt.attempt_id not in self._overdue:
-                self._overdue.add(attempt.attempt_id)
+            if is_overdue and not watch.is_stuck:
+                watch.is_stuck = True
                 self._context.changed.set()
+
+    async def _next(self, attempt: Attempt, watch: Watch, overdue_at_s: float) -> tuple[Task | None, bool]:
+        """What is seen of its task next, and whether it is overdue by that; one without an id is asked for by name."""
+        if watch.task_id is not None:
+            return await watch.next_or_overdue(overdue_at_s)
+        task = await watch.next_task(self._context.policy.settle_s)
+        if task is None and watch.task_id is None:
+            await self._ask(attempt, watch)
+        is_told = task is not None or watch.task_id is None
+        return task, is_told and loop_now_s() >= overdue_at_s
 
     async def _ask(self, attempt: Attempt, watch: Watch) -> None:
         """Look for the task of a submission whose answer is missing, beside the lists."""

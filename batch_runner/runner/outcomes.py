@@ -80,7 +80,7 @@ class Outcomes:
                 await self.passage.refused_by(refusal)
 
     def _note_full(self, refusal: Refusal) -> None:
-        """Slots that tasks of this run hold become free with them: nobody else is waited for."""
+        """Slots that tasks of this run hold become free with them, unless they are stuck: nobody else is waited for."""
         if self.passage.poller.is_following:
             self._context.put_offs.over()
         else:

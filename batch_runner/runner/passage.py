@@ -33,8 +33,6 @@ class Passage:
 
     Attributes:
         hold_age: how long ago an earlier run made its hold, when it was taken up; None where this run made it.
-        is_stuck: nothing this run does moves the attempt any more (overdue, missing, unresolved); it is still
-            watched while the run has other work.
         was_unknown: some submission of it may have been accepted, whatever a later one is answered with.
         odd: what it fails with if there turns out to be no task.
         lost_why: why its fate is open; None where an earlier run found it so.
@@ -46,7 +44,6 @@ class Passage:
     poller: Poller
     attempt: Attempt
     hold_age: HoldAge | None = None
-    is_stuck: bool = False
     was_unknown: bool = False
     odd: Refusal | None = None
     lost_why: str | None = None
@@ -76,6 +73,11 @@ class Passage:
     def _was_sent_in_vain(self) -> bool:
         """Whether an earlier run believed that what it had sent made no task, and did not come to send it again."""
         return self.attempt.state is State.READY and self.attempt.sends > 0 and not self.route.is_sync
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing this run does moves the attempt any more."""
+        return self.watch.is_stuck
 
     @property
     def may_be_purged(self) -> bool:
@@ -129,7 +131,7 @@ class Passage:
     def stuck(self, text: str) -> None:
         """Nothing this run does moves it any more; ``text`` says why, once."""
         if not self.is_stuck:
-            self.is_stuck = True
+            self.watch.is_stuck = True
             self.context.notice(f"{self.attempt.item_id}: {text}", urgent=True)
             self.context.changed.set()
 
@@ -149,7 +151,7 @@ class Passage:
         if self.attempt.submitted_at is None:
             self.since_s = loop_now_s()
         await self.record(Event.ACCEPT, Facts(task_id=task.task_id))
-        self.is_stuck = False
+        self.watch.is_stuck = False
         self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted))
 
     async def adopt(self, task: Task) -> None:

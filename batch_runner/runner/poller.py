@@ -101,8 +101,8 @@ class Poller:
 
     @property
     def is_following(self) -> bool:
-        """Whether any task that is known to exist is followed."""
-        return any(watch.task_id is not None for watch in self._watches.values())
+        """Whether any task that is known to exist is followed, and its end waited for."""
+        return any(watch.task_id is not None and not watch.is_stuck for watch in self._watches.values())
 
     def follows(self, task_id: str, besides: Watch) -> bool:
         """Whether this task is another attempt's already."""
@@ -151,6 +151,8 @@ class Poller:
         try:
             await self._look_at(list_path)
         except Trouble as trouble:
+            for watch in self._on(list_path):
+                watch.vain_looks += 1
             context.trouble(str(trouble))
             await asyncio.sleep(self._backoff.next_s())
         except AccountError as error:
@@ -222,6 +224,7 @@ class Poller:
         try:
             await self._ask(watch)
         except Trouble as trouble:
+            watch.vain_looks += 1
             if trouble.refusal is not None:
                 raise
 

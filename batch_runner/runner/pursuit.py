@@ -12,8 +12,6 @@ from batch_runner.runner.search import Search
 from batch_runner.store import Facts
 
 _VANISHED_LOOKS = 4
-_LAST_LOOK_S = 60.0
-"""So long a task whose deadline has passed is given to be seen once more before it is called overdue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +24,13 @@ class Pursuit:
     async def follow(self) -> None:
         """Wait for the next news of the task, and take it."""
         passage, watch = self.passage, self.passage.watch
-        left_s = self._overdue_at_s() - loop_now_s()
-        task = await watch.next_task(left_s if left_s > 0 else None if passage.is_stuck else _LAST_LOOK_S)
+        task, is_overdue = await watch.next_or_overdue(self._overdue_at_s())
         if task is not None:
             await passage.take_task(task)
         elif watch.is_mistaken:
             await self._mistaken()
         elif watch.absent_looks >= _VANISHED_LOOKS and not watch.settle_left_s(loop_now_s()):
             await self._vanished()
-        # Only what a look after the deadline shows unfinished is overdue: the process may have stood still till then.
-        is_seen = task is not None or (left_s <= 0 and not watch.absent_looks)
-        is_overdue = is_seen and loop_now_s() >= self._overdue_at_s()
         if is_overdue and passage.attempt.state is State.IN_FLIGHT and not passage.is_stuck:
             await passage.context.store.mark(passage.attempt, "overdue")
             passage.stuck("its task is overdue; it is asked for as long as this run lasts, and by the next one")

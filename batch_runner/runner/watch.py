@@ -12,6 +12,9 @@ from batch_runner.model import Task
 from batch_runner.schedule import settle_left_s
 from batch_runner.store import Attempt
 
+_LAST_LOOK_S = 60.0
+"""So long a task whose deadline has passed is given to be seen once more before it is called overdue."""
+
 
 class Watch:
     """What the poller has learned about one attempt; its worker waits here.
@@ -27,8 +30,11 @@ class Watch:
         late_lists, late_answers: those of them that began after the settle time, in the list and by id.
         vain_lists: looks in the list after the settle time that could not tell: there are more tasks than it showed.
         exists: the server said that the external id already has a task.
+        vain_looks: looks so far that brought no answer.
         asked_at_s: loop time at which its task was last asked for by id.
         is_mistaken: the task that was taken for this attempt's turned out to be another item's.
+        is_stuck: nothing this run does moves the attempt any more (overdue, missing, unresolved); it is still
+            watched while the run has other work.
     """
 
     def __init__(self, attempt: Attempt, settle_s: float) -> None:
@@ -38,7 +44,8 @@ class Watch:
         self.task_id = attempt.task_id
         self.sent()
         self.exists = False
-        self.is_mistaken = False
+        self.is_mistaken = self.is_stuck = False
+        self.vain_looks = 0
         self.asked_at_s = float("-inf")
         self._task: Task | None = None
         self._news = asyncio.Event()
@@ -109,6 +116,22 @@ class Watch:
         self._news.clear()
         task, self._task = self._task, None
         return task
+
+    async def next_or_overdue(self, overdue_at_s: float) -> tuple[Task | None, bool]:
+        """What ``next_task`` brings, and whether the task is overdue if this shows no end of it.
+
+        Only a look after the deadline can tell: the process may have stood still till then. Where no look tells
+        anything about the task for a minute more, in which the process was awake, it is overdue all the same.
+        """
+        began_s, absent_looks, vain_looks = loop_now_s(), self.absent_looks, self.vain_looks
+        is_late = began_s >= overdue_at_s
+        last_look_s = None if self.is_stuck else _LAST_LOOK_S
+        task = await self.next_task(last_look_s if is_late else overdue_at_s - began_s)
+        was_awake = loop_now_s() - began_s < 2 * _LAST_LOOK_S
+        is_silent = self.absent_looks == absent_looks and (not absent_looks or self.vain_looks > vain_looks)
+        is_seen = task is not None or (is_late and was_awake and is_silent)
+        is_overdue = is_seen and loop_now_s() >= overdue_at_s
+        return task, is_overdue
 
 
 def is_of_another(task: Task, external_task_id: str) -> bool:

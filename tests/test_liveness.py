@@ -1,0 +1,176 @@
+"""A run ends, although some question of it is never answered, or some task of it never ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulation import Scenario, Simulation, audit, simulate
+from simulation_books import BatchBooks
+
+from batch_runner.errors import ExitCode
+from batch_runner.events import BatchFinished, Notice
+from batch_runner.kling.transport import Answer, Transport
+from batch_runner.records import SummaryRecord
+from batch_runner.sandbox import SandboxTask, WorldConfig
+from batch_runner.sandbox.fate import STUCK
+from batch_runner.sandbox.world import World
+
+Work = Callable[[Simulation], Coroutine[Any, Any, None]]
+NO_ANSWER = Answer(503, {}, b'{"code": 5001, "message": "maintenance"}')
+DEADLINE_S = 60.0
+A_WHILE_S = 1500.0
+"""Long past the deadline and every patience but the two hours of a full account."""
+
+
+def play(tmp_path: Path, work: Work, *lines: Mapping[str, object], room: int, slots: int = 2, rpm: int = 60) -> None:
+    """A batch of these lines, on an account that has room for so many tasks at once."""
+    world = WorldConfig(max_concurrent=room, rpm=rpm)
+    manifest = tuple(json.dumps(line) for line in lines)
+    simulate(Scenario(slots=slots, rpm=rpm, world=world, lines=manifest), tmp_path, work)
+
+
+def item(name: str, prompt: str = "scene") -> dict[str, object]:
+    return {"id": name, "prompt": prompt}
+
+
+async def ended(simulation: Simulation, within_s: float = A_WHILE_S, **options: Any) -> SummaryRecord:
+    summary = await simulation.run(die_after_s=within_s, **{"task_deadline_s": DEADLINE_S, **options})
+    assert summary is not None, "the run had not ended"
+    audit(simulation, summary)
+    return summary
+
+
+def notices(simulation: Simulation) -> str:
+    return "\n".join(event.text for event in simulation.events if isinstance(event, Notice))
+
+
+def rows(simulation: Simulation) -> dict[str, tuple[str, str | None]]:
+    return {row["id"]: (row["status"], row["reason"]) for row in simulation.results()}
+
+
+class Silence:
+    """Lists do not show some tasks, and after a few times "not found" questions about them get no answer any more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, not_found: int = 0, are_listed: bool = False) -> None:
+        self._left = not_found
+        self._ids: set[str] = set()
+        page, exchange = World.page, Transport.exchange
+
+        def listed(world: World, *args: Any) -> list[SandboxTask]:
+            return [task for task in page(world, *args) if are_listed or task.task_id not in self._ids]
+
+        async def asked(transport: Transport, method: str, path: str, *args: Any) -> Answer:
+            name = path.rpartition("/")[2]
+            return self._answer(name) if name in self._ids else await exchange(transport, method, path, *args)
+
+        monkeypatch.setattr(World, "page", listed)
+        monkeypatch.setattr(Transport, "exchange", asked)
+
+    def about(self, *tasks: SandboxTask) -> None:
+        self._ids = {task.task_id for task in tasks}
+
+    def _answer(self, name: str) -> Answer:
+        self._left -= 1
+        body = {"code": 1201, "message": f"Task not found by id/external id: {name}"}
+        return NO_ANSWER if self._left < 0 else Answer(400, {}, json.dumps(body).encode())
+
+
+# --- a full account ----------------------------------------------------------------------------------------------
+
+
+def test_a_full_account_is_not_waited_for_as_long_as_a_task_of_the_runs_own_never_ends(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        began_s = simulation.clock.wall_s()
+        summary = await ended(simulation, within_s=9000.0)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert rows(simulation) == {"a": ("pending", "overdue"), "b": ("pending", "stopped")}
+        assert 7200 <= simulation.clock.wall_s() - began_s - DEADLINE_S < 7200 + 600
+        assert "the service has put every submission off for 2 hours" in notices(simulation)
+
+    play(tmp_path, work, item("a", STUCK), item("b"), room=1, rpm=6)
+
+
+def test_a_full_account_is_not_waited_for_as_long_as_a_task_of_another_batch_never_ends(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        await other_batch_after_death(simulation, "b")
+        assert (await ended(simulation, within_s=9000.0)).exit_code == ExitCode.STOPPED
+        assert "the service has put every submission off for 2 hours" in notices(simulation)
+
+    play(tmp_path, work, item("a", STUCK), room=1, rpm=6)
+
+
+def test_an_account_that_a_slow_task_of_the_runs_own_fills_is_waited_for(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert (await ended(simulation)).exit_code == ExitCode.STOPPED, "it is told, and its item not waited for alone"
+        assert rows(simulation) == {"a": ("succeeded", None), "b": ("pending", "overdue")}
+
+    play(tmp_path, work, item("a"), item("b"), room=1)
+
+
+# --- nobody tells of a task --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("not_found", [0, 2, 3])
+def test_a_task_of_which_nobody_tells_any_more_is_overdue_after_its_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, not_found: int
+) -> None:
+    silence = Silence(monkeypatch, not_found=not_found)
+
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=20) is None
+        silence.about(*simulation.world.tasks)
+        assert (await ended(simulation)).exit_code == ExitCode.STOPPED
+        assert rows(simulation) == {"a": ("pending", "overdue")}
+        silence.about()
+        assert (await ended(simulation, task_deadline_s=7200.0)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, item("a"), room=1, slots=1)
+
+
+def test_a_task_that_is_not_found_for_good_is_missing_and_not_overdue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = Silence(monkeypatch, not_found=1000)
+
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=20) is None
+        silence.about(*simulation.world.tasks)
+        monkeypatch.setattr(World, "find", lambda *_: None)
+        assert (await ended(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert "overdue" not in notices(simulation)
+
+    play(tmp_path, work, item("a"), room=1, slots=1)
+
+
+async def other_batch_after_death(simulation: Simulation, name: str) -> None:
+    """The first batch's run is killed with its task in flight; the batch that runs next has one line."""
+    assert await simulation.run(die_after_s=20) is None
+    assert len(simulation.world.tasks) == 1
+    other = BatchBooks("second", simulation.folder / "second.jsonl")
+    other.manifest.write_text(json.dumps(item(name)), encoding="utf-8")
+    simulation.batches.append(other)
+    simulation.batch = other
+
+
+def test_another_batchs_task_of_which_nobody_tells_is_not_waited_for_beyond_its_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = Silence(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        await other_batch_after_death(simulation, "b")
+        silence.about(*simulation.world.tasks)
+        began_s = simulation.clock.wall_s()
+        assert (await ended(simulation)).exit_code == ExitCode.STOPPED
+        assert simulation.clock.wall_s() - began_s < DEADLINE_S + 90
+        last = [event.text for event in simulation.events if isinstance(event, BatchFinished)][-1]
+        assert "1 task that does not move holds every slot" in last
+        silence.about()
+        assert (await ended(simulation, task_deadline_s=7200.0)).exit_code == ExitCode.OK
+
+    play(tmp_path, work, item("a"), room=1, slots=1)
