@@ -33,7 +33,7 @@ from batch_runner.sandbox import WorldConfig
 from batch_runner.settings import resolve
 from batch_runner.statement import CASES as KINDS_OF_CASE
 from batch_runner.statement import COLUMNS, harmless
-from batch_runner.store import Facts, RunRow, SqliteStore
+from batch_runner.store import Facts, RunRow, SqliteStore, StoredFile
 from batch_runner.virtual_time import VirtualClock, run_virtual
 
 DAY_S = 86_400
@@ -92,6 +92,8 @@ async def tell(store: SqliteStore, name: str, realm: Realm, stories: dict[str, S
         attempt = (await store.claim_next(batch, {})).attempt
         assert attempt is not None
         for event in story.events:
+            if event is E.PUBLISH:
+                await store.record_file(attempt, StoredFile(0, f"{name}/{attempt.item_id}", 4, "0" * 64, 1))
             charged = None if story.charged is None else Decimal(story.charged)
             attempt = await store.apply(attempt, event, {}, Facts(task_id=f"t-{attempt.item_id}", charged=charged))
     await store.save_run(batch, RunRow("m", {"video": Decimal(40)}, 0, {}, 0.0, 0.0, 0.0))

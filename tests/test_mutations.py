@@ -103,7 +103,7 @@ MUTATIONS = (
         "a file gets its name before its digest is durable",
         "runner/collector.py",
         "        await self._context.store.record_file(attempt, file)\n        if await",
-        "        await self._on_disk(publish, part_path, final_path)\n"
+        "        await self._filing.put(part_path, final_path)\n"
         "        await self._context.store.record_file(attempt, file)\n        if await",
         "test_write_order.py::test_a_digest_is_recorded_before_its_file_has_its_name_and_an_intent_before_its_task_is_made",
     ),

@@ -254,7 +254,7 @@ def raising() -> Callable[..., Any]:
         ("batch_runner.launch.open_session", "--json"),
         ("batch_runner.kling.client.KlingClient.create", "--json"),
         ("batch_runner.kling.client.KlingClient.page", "--no-quiet"),
-        ("batch_runner.runner.collector.publish", "--json"),
+        ("batch_runner.runner.filing.publish", "--json"),
         ("batch_runner.runner.derived.write_atomically", "--quiet"),
         ("batch_runner.store.sqlite.SqliteStore.save_run", "--json"),
         ("batch_runner.report.page._page", "--no-quiet"),

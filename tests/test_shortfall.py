@@ -12,7 +12,8 @@ import pytest
 from simulation import Scenario, Simulation, audit, simulate
 
 from batch_runner.accounting import ledger
-from batch_runner.errors import ExitCode
+from batch_runner.download import Downloaded, Downloader
+from batch_runner.errors import DiskError, ExitCode
 from batch_runner.events import Notice
 from batch_runner.kling.client import KlingClient
 from batch_runner.looking import status
@@ -114,4 +115,111 @@ def test_a_page_that_names_fewer_files_than_the_task_itself_is_not_believed(
         assert (len(row["files"]), row["error"], urgent(simulation)) == (3, None, [])
 
     monkeypatch.setattr(KlingClient, "page", short_page)
+    play(tmp_path, work, "a fox")
+
+
+class Service:
+    """Names and hands out only some files of a task, as long as it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.named: list[int] | None = None
+        self.looks = 10**9
+        self.withheld: set[str] = set()
+        find, page, fetch = KlingClient.find, KlingClient.page, Downloader.fetch
+
+        def short(task: Task) -> Task:
+            named = self.named
+            return (
+                task
+                if named is None
+                else replace(task, assets=tuple(task.assets[place] for place in named[: len(task.assets)]))
+            )
+
+        async def short_find(client: KlingClient, *args: Any, **options: Any) -> Task | None:
+            task = await find(client, *args, **options)
+            if task is None or not task.assets or not self.looks:
+                return task
+            self.looks -= 1
+            return short(task)
+
+        async def short_page(client: KlingClient, *args: Any) -> list[Task]:
+            return [short(task) for task in await page(client, *args)]
+
+        async def some(downloader: Downloader, url: str, part_path: Path, *args: Any) -> Downloaded:
+            if part_path.name.removesuffix(".part") in self.withheld:
+                raise DiskError("the disk is away")
+            return await fetch(downloader, url, part_path, *args)
+
+        monkeypatch.setattr(KlingClient, "find", short_find)
+        monkeypatch.setattr(KlingClient, "page", short_page)
+        monkeypatch.setattr(Downloader, "fetch", some)
+
+
+ALL = {"hero-1.png", "hero-2.png", "hero-3.png"}
+
+
+async def stopped_by_the_disk(simulation: Simulation) -> None:
+    summary = await simulation.run()
+    assert summary is not None
+    assert summary.exit_code == ExitCode.DISK
+
+
+async def has_all(simulation: Simulation) -> None:
+    """Every picture is here, each once, and the next run has nothing to do or to complain about."""
+    summary = await done(simulation)
+    [row] = simulation.results()
+    assert (len(row["files"]), row["error"]) == (3, None)
+    assert len({file["sha256"] for file in row["files"]}) == 3
+    assert await done(simulation) == summary
+
+
+@pytest.mark.parametrize("here", [0, 2])
+def test_one_answer_that_names_fewer_files_is_not_believed_by_a_later_run_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: int
+) -> None:
+    """The service was said to have made two, and the batch to be done; with two here already, state.db was damaged."""
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        service.withheld = set(sorted(ALL)[here:])
+        await stopped_by_the_disk(simulation)
+        service.withheld, service.named, service.looks = set(), [0, 1], 1
+        await has_all(simulation)
+
+    play(tmp_path, work, "a fox")
+
+
+def test_what_a_later_answer_named_counts_though_an_earlier_one_named_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        service.named, service.withheld = [0, 1], {"hero-2.png"}
+        await stopped_by_the_disk(simulation)
+        service.named, service.withheld = None, {"hero-3.png"}
+        await stopped_by_the_disk(simulation)
+        service.withheld = set()
+        await has_all(simulation)
+
+    play(tmp_path, work, "a fox")
+
+
+def test_while_a_task_names_fewer_files_than_before_its_item_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        service.withheld = {"hero-3.png"}
+        await stopped_by_the_disk(simulation)
+        service.withheld, service.named = set(), [0, 1]
+        summary = await simulation.run()
+        assert summary is not None
+        [row] = simulation.results()
+        assert (summary.exit_code, row["status"], row["reason"]) == (ExitCode.STOPPED, "pending", "asset")
+        assert "names 2 files now, and named 3 before" in row["error"]["message"]
+        service.named = None
+        await has_all(simulation)
+
     play(tmp_path, work, "a fox")

@@ -66,6 +66,22 @@ def test_items_are_claimed_by_priority_then_in_manifest_order(tmp_path: Path) ->
     with_store(tmp_path / "state.db", work)
 
 
+@pytest.mark.parametrize("recorded", [0, 2])
+def test_what_would_be_read_as_damage_is_not_published(tmp_path: Path, recorded: int) -> None:
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("a"))
+        attempt = await claimed(store, batch)
+        for event in (Event.SEND, Event.ACCEPT, Event.SUCCEED):
+            attempt = await store.apply(attempt, event, {})
+        for ordinal in range(recorded):
+            await store.record_file(attempt, StoredFile(ordinal, f"b/a-{ordinal + 1}.png", 3, "00" * 32, 3))
+        with pytest.raises(AssertionError, match="must not be published"):
+            await store.apply(attempt, Event.PUBLISH, {})
+        assert [row.state for row in await store.in_states(batch, list(State))] == [State.SUCCEEDED]
+
+    with_store(tmp_path / "state.db", work)
+
+
 def test_nothing_is_submitted_before_the_account_was_searched(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         batch = await loaded(store, item("a"), searched=False)

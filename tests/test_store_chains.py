@@ -39,6 +39,8 @@ async def claimed_ids(store: Store, batch: Batch, slots: int = 9) -> list[str]:
 async def bring_to(store: Store, batch: Batch, item_id: str, *events: Event, **facts: object) -> Attempt:
     [attempt] = [each for each in await store.in_states(batch, list(State)) if each.item_id == item_id]
     for event in events:
+        if event is Event.PUBLISH:
+            await store.record_file(attempt, StoredFile(0, f"b/{item_id}.mp4", 4, "0" * 64, 1))
         attempt = await store.apply(attempt, event, {}, Facts(**facts))  # type: ignore[arg-type]  # any fact
     return attempt
 
@@ -59,10 +61,9 @@ def test_what_a_source_made_can_be_had_once_it_is_published(tmp_path: Path) -> N
     async def work(store: Store) -> None:
         batch = await loaded(store, item("hero"))
         await claimed_ids(store, batch)
-        attempt = await bring_to(store, batch, "hero", Event.SEND, Event.ACCEPT)
+        await bring_to(store, batch, "hero", Event.SEND, Event.ACCEPT)
         await bring_to(store, batch, "hero", Event.SUCCEED, made={"video_id": "v-1"}, charged=Decimal(2))
         assert await store.source(batch, "hero") is None
-        await store.record_file(attempt, StoredFile(0, "b/hero.mp4", 4, "0" * 64, 1))
         await bring_to(store, batch, "hero", Event.PUBLISH)
         source = await store.source(batch, "hero")
         assert source is not None

@@ -19,7 +19,7 @@ from batch_runner.model import Item, Realm, Task
 from batch_runner.rehearsal.account import Part, ThinAirAccount
 from batch_runner.runner import Context, Policy, Poller, work_through
 from batch_runner.sandbox import WorldConfig
-from batch_runner.store import Attempt, Batch, SqliteStore, Store
+from batch_runner.store import Attempt, Batch, SqliteStore, Store, StoredFile
 from batch_runner.virtual_time import VirtualClock, run_virtual
 
 _DOWNLOAD_S = 3.0
@@ -114,6 +114,8 @@ class _Home:
     async def collect(self, attempt: Attempt, task: Task | None) -> None:  # noqa: ARG002 - thin air makes no files
         """Let some time pass, and call it published."""
         await asyncio.sleep(_DOWNLOAD_S)
+        path = f"{self.context.batch.name}/{attempt.item_id}"
+        await self.context.store.record_file(attempt, StoredFile(0, path, 0, "0" * 64, 1))
         await self.context.apply(attempt, LifeEvent.PUBLISH)
         self._finished += 1
         self._ended_s = loop_now_s()

@@ -164,6 +164,8 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, t
     """
     attempt = get(db, attempt_id)
     step = lifecycle.step(attempt.state, event)
+    if event is Event.PUBLISH:
+        _require_every_file(db, attempt)
     at_s = terms.now.wall_s
     made = json.dumps(dict(facts.made)) if facts.made else None
     sends = (event is Event.SEND) - ((attempt.state, event) in _NOT_TAKEN_IN)
@@ -181,6 +183,15 @@ def apply(db: sqlite3.Connection, attempt_id: int, event: Event, facts: Facts, t
     if attempt.state is State.ASSET_GONE and after.state is State.PUBLISHED:
         chains.queue_dependents_of(db, after.batch_id, after.item_id)
     return after
+
+
+def _require_every_file(db: sqlite3.Connection, attempt: Attempt) -> None:
+    """What would be read as damage at the next opening is not written."""
+    query = "SELECT count(*), coalesce(max(count), 1) FROM files WHERE attempt_id = ?"
+    recorded, made = db.execute(query, (attempt.attempt_id,)).fetchone()
+    if recorded != made:
+        text = f"{recorded} of the {made} files of {attempt.external_task_id} are recorded; it must not be published"
+        raise AssertionError(text)
 
 
 def _book(db: sqlite3.Connection, attempt: Attempt, money: Money, facts: Facts, terms: Terms) -> None:
