@@ -414,6 +414,69 @@ def test_a_second_sending_that_an_ended_run_was_put_off_with_is_looked_for_by_th
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=90.0)
 
 
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+@pytest.mark.parametrize("becomes", ["removed", "edited"])
+def test_a_second_sending_that_an_ended_run_was_put_off_with_is_not_forgotten_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, becomes: str, end: str
+) -> None:
+    """Its first one's task shows only after the run, as on an account that is slow to list what it made."""
+    permit = RateLimitMonitor.permit
+    monkeypatch.setattr(RateLimitMonitor, "permit", _slow_for_submission(3))
+
+    async def work(simulation: Simulation) -> None:
+        await (simulation.run(die_after_s=40) if end == "killed" else simulation.run(max_runtime_s=40))
+        assert simulation.sandbox.faults.injected == {Fault.LOST_ANSWER: 1, Fault.RATE_429: 1}
+        await asyncio.sleep(60)
+        monkeypatch.setattr(RateLimitMonitor, "permit", permit)
+        left = lines("a, but in red", "b")[becomes == "removed" :]
+        simulation.manifest.write_text("\n".join(left), encoding="utf-8")
+        if becomes == "edited":
+            with pytest.raises(ManifestError, match=r"i0.*edited"):
+                await simulation.run()
+            assert len(simulation.world.tasks) == 1
+            return
+        summary = await done(simulation, task_settle_s=100)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
+        assert (simulation.output_dir / "batch" / "i0.mp4").exists()
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer", "rate_429"]}))
+    play(tmp_path, work, "a", "b", scenario=start, visible_after_s=90.0)
+
+
+def test_a_submission_that_never_arrived_is_not_sent_for_a_line_that_left_but_when_it_comes_back(
+    tmp_path: Path,
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=10) is None
+        simulation.manifest.write_text("\n".join(lines("a", "b")[1:]), encoding="utf-8")
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.OK
+        assert summary.credits["video"].held == 0
+        assert [task.body["prompt"] for task in simulation.world.tasks] == ["b"]
+        assert "i0: its line left the manifest" in notices(simulation)
+        simulation.manifest.write_text("\n".join(lines("a", "b")), encoding="utf-8")
+        again = await done(simulation)
+        assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["reset_before"]}))
+    play(tmp_path, work, "a", "b", scenario=start)
+
+
+def test_what_a_line_that_left_was_paid_for_is_looked_for_for_long(tmp_path: Path) -> None:
+    """No second sending tells of it, so that the settle time alone does not show that there is no task."""
+
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=10) is None
+        simulation.manifest.write_text(lines(*prompts)[1], encoding="utf-8")
+        summary = await done(simulation)
+        assert (summary.items.total, summary.items.failed) == (1, 1)
+        assert (simulation.output_dir / "batch" / "i0.mp4").exists()
+
+    prompts = ("a", "[sandbox:policy]")
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    play(tmp_path, work, *prompts, scenario=start, visible_after_s=90.0)
+
+
 def test_a_second_sending_that_is_refused_for_the_items_own_sake_fails_it(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         summary = await done(simulation)

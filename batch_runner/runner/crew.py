@@ -49,12 +49,14 @@ class Crew:
         await self._guests.take_up()
         states = [*sorted(LIVE - {State.READY}), *([State.ASSET_GONE] if with_gone_assets else [])]
         ages = await self._context.store.hold_ages(self._context.batch)
-        for attempt in await self._context.store.in_states(self._context.batch, states):
+        sent = await self._context.store.in_states(self._context.batch, states)
+        ready = await self._context.store.in_states(self._context.batch, [State.READY])
+        for attempt in [*sent, *(each for each in ready if each.was_left_open)]:
             if attempt.state in SLOT_HOLDING:
                 self._context.limiter.adopt(attempt.slots)
             self._context.room.expect(attempt)
             self._start(attempt, ages.get(attempt.attempt_id))
-        for attempt in await self._context.store.in_states(self._context.batch, [State.READY]):
+        for attempt in (each for each in ready if not each.was_left_open):
             await self._take_up_unsent(attempt, ages.get(attempt.attempt_id))
         self._tell()
 

@@ -60,19 +60,14 @@ class Passage:
         self.watch = Watch(self.attempt, self.context.policy.settle_s)
         self.route = catalog.route(self.attempt.kind, self.attempt.model)
         self.backoff = Backoff(2.0, 60.0, self.context.rng)
-        self.was_unknown = self.attempt.state in {State.SENDING, State.UNKNOWN} or self._was_sent_in_vain
-        self._was_lost_before = self.attempt.state in MAY_EXIST
+        self.was_unknown = self.attempt.was_left_open or self.attempt.state in {State.SENDING, State.UNKNOWN}
+        self._was_lost_before = self.attempt.was_left_open or self.attempt.state in MAY_EXIST
         self._taken_up = Moment.of(self.context.clock)
         self._longest_age_s = 0.0 if self.hold_age is None else self.hold_age.longest_s
         submitted_at = self.attempt.submitted_at
         wall_age_s = 0.0 if submitted_at is None else self.context.clock.wall_s() - submitted_at
         boot_age_s = None if self.hold_age is None else self.hold_age.boot_s
         self.since_s = loop_now_s() - task_age_s(wall_age_s, boot_age_s)
-
-    @property
-    def _was_sent_in_vain(self) -> bool:
-        """Whether an earlier run believed that what it had sent made no task, and did not come to send it again."""
-        return self.attempt.state is State.READY and self.attempt.sends > 0 and not self.route.is_sync
 
     @property
     def is_stuck(self) -> bool:
@@ -139,6 +134,19 @@ class Passage:
         """The submission was not taken in, and made no task: it is to be sent later."""
         self.look_no_more()
         await self.record(Event.PUT_BACK)
+
+    async def leave_open(self) -> None:
+        """Nothing is sent now, but an earlier sending may have made its task: it is unknown, by way of an intent."""
+        if self.attempt.state is State.READY:
+            await self.record(Event.SEND)
+        await self.record(Event.LOSE_ANSWER)
+
+    async def withdraw(self) -> None:
+        """It was never made, and has no line any more: nothing is sent, by way of an intent that is taken back."""
+        await self.record(Event.SEND)
+        await self.record(Event.WITHDRAW)
+        text = "its line left the manifest, and the account shows no task for it"
+        self.context.notice(f"{self.attempt.item_id}: {text}: nothing is sent, and its hold is given back")
 
     def look_no_more(self) -> None:
         """In the lists, unless an earlier sending may still show there."""

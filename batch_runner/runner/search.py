@@ -78,8 +78,12 @@ class Search:
 
     def is_vain(self) -> bool:
         """Whether it was asked for often and long enough without a clear word."""
+        return self._asks >= _UNCLEAR_LOOKS and self.is_long()
+
+    def is_long(self) -> bool:
+        """Whether it was looked for so long that its absence is believed without the answer to a second sending."""
         limit_s = _SETTLE_LIMIT * self.passage.context.policy.settle_s
-        return self._asks >= _UNCLEAR_LOOKS and loop_now_s() - self.passage.watch.sent_at_s > limit_s
+        return loop_now_s() - self.passage.watch.sent_at_s > limit_s
 
     def may_send(self) -> bool:
         """Whether the last look by id showed no task, nobody has seen one since, and the look is not too old."""

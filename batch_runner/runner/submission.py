@@ -73,6 +73,8 @@ class Courier:
 
     async def carry(self) -> None:
         """Bring the attempt to a state that holds no slot, and free the slot then."""
+        if self.attempt.was_left_open:
+            await self.passage.leave_open()
         if self.attempt.state is not State.READY:
             self.passage.poller.add(self.passage.watch)
         try:
@@ -106,13 +108,17 @@ class Courier:
             admission = await halt.unless(self.context.limiter.admitted(self.attempt.pack))
             await self._send(admission)
         except HaltedError:
-            if self.attempt.state is State.SENDING:
-                await self.passage.record(Event.PUT_BACK)
-            task = await self.passage.watch.next_task(None) if self.passage.watch.has_task else None
-            if task is None:
-                await self.passage.record(Event.WITHDRAW, Facts(reason=halt.reason))
-            else:  # an earlier sending has made it after all
-                await self.passage.adopt(task)
+            await self._stand_back()
+
+    async def _stand_back(self) -> None:
+        """It is not sent any more; its hold is only given back where no earlier sending can have made a task."""
+        task = await self.passage.watch.next_task(None) if self.passage.watch.has_task else None
+        if task is not None:
+            await self.passage.adopt(task)
+        elif self.passage.was_unknown:
+            await self.passage.leave_open()
+        else:
+            await self.passage.record(Event.WITHDRAW, Facts(reason=self.context.halt.reason))
 
     async def _send(self, admission: int) -> None:
         """Everything that takes time first, then the intent, durable, then the request at once."""
@@ -211,8 +217,12 @@ class Courier:
         elif self.context.halt.is_set or self.passage.watch.exists or self._sends >= self.context.policy.max_sends:
             self.passage.stuck("the fate of its submission cannot be settled now; the next run takes it up")
             await self._rest()
-        else:
+        elif self.attempt.in_manifest:
             await self._send_again()
+        elif self._search.is_long():
+            await self.passage.withdraw()
+        else:
+            await self._rest()
 
     def _untraceable_why(self) -> str | None:
         """Why its absence does not show that it was never made, for a person; None where it does."""

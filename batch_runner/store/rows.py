@@ -60,6 +60,11 @@ class Attempt:
     sends: int
     in_manifest: bool
 
+    @property
+    def was_left_open(self) -> bool:
+        """Whether it waits to be sent again, though an earlier sending may have made its task."""
+        return self.state is State.READY and self.sends > 0
+
 
 @dataclass(frozen=True, slots=True)
 class HoldAge:
