@@ -247,6 +247,7 @@ def test_a_line_that_was_away_while_the_account_was_searched_is_searched_for_whe
         batch = await loaded(store, item("a", 1), searched=False)
         tasks = [found("a", 1, TaskStatus.FAILED), found("b", 1, TaskStatus.SUCCEEDED)]
         assert await store.adopt(batch, tasks, {}) == 1
+        assert await store.kinds(batch) == [("text2video", "")]
         await loaded(store, item("a", 1), item("b", 2), searched=False)
         assert await store.unlooked_kinds(batch) == [("text2video", "")]
         assert (await store.claim_next(batch, {})).attempt is None

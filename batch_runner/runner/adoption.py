@@ -19,6 +19,7 @@ from batch_runner.model import FACTS, FACTS_SUFFIX, Generation, Route, Task, Tas
 from batch_runner.runner.context import Context
 from batch_runner.runner.crew import first_of_ours
 from batch_runner.runner.inquiry import Line, UnsettledError, ask_by_name, asked_patiently
+from batch_runner.runner.lineless import Lineless, is_owed, tell_lineless
 from batch_runner.schedule import MAX_PAGE_SIZE
 from batch_runner.store import FoundTask, StoredFile
 from batch_runner.wording import by_count, plural
@@ -31,7 +32,7 @@ _MOST_LOOKS = 6
 """An account on which others work shows new tasks at every look, but leaves none out."""
 
 
-async def adopt_from_account(context: Context) -> int:
+async def adopt_from_account(context: Context) -> Lineless:
     """Take up every task of this batch that the account has, then let the items be submitted.
 
     Of calls that are answered at once the account knows nothing: their files here tell, and the log of calls.
@@ -42,7 +43,7 @@ async def adopt_from_account(context: Context) -> int:
     What is found is taken up beyond any budget too, for it is paid already: that is told, and stops what is new.
 
     Returns:
-        How many tasks that a lost store may have known have no line any more; 0 once a run has ended with that news.
+        What there is of tasks that a lost store may have known and that have no line any more.
 
     Raises:
         ManifestError: the account has a live or finished task of a line that was edited since.
@@ -54,26 +55,42 @@ async def adopt_from_account(context: Context) -> int:
     if await _adopt(context, told) or is_found:
         for pack in sorted({*context.budgets, *(budget.pack for budget in context.rolling)}):
             await context.tell_balance(pack, "with what was found of earlier runs, ")
-    return await _tell_lineless(context, told.found)
+    return await tell_lineless(context, told.found, is_all=told.is_all)
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What the account says of the items of one list: their tasks, and those of which it does not tell, with why."""
+    """What the account says of the items of some lists.
+
+    Attributes:
+        found: their tasks.
+        unsettled: those of which it does not tell, with why.
+        is_all: whether every list told.
+    """
 
     found: list[FoundTask] = field(default_factory=list)
     unsettled: Mapping[str, str] = field(default_factory=dict)
+    is_all: bool = True
 
 
 async def _search(context: Context) -> _Told:
-    kinds = await context.store.unlooked_kinds(context.batch)
-    if not kinds:
+    routes = await _routes_to_search(context)
+    if not routes:
         return _Told()
-    routes = {route.list_path: route for kind, model in kinds for route in [catalog.route(kind, model)]}
     await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - loop_now_s()))
-    told = await _ask_everywhere(context, list(routes.values()))
+    told = await _ask_everywhere(context, routes)
     found = [each for one in told for each in one.found]
-    return _Told(found, {item_id: why for one in told for item_id, why in one.unsettled.items()})
+    unsettled = {item_id: why for one in told for item_id, why in one.unsettled.items()}
+    return _Told(found, unsettled, all(one.is_all for one in told))
+
+
+async def _routes_to_search(context: Context) -> list[Route]:
+    """Those of the lines that were never searched for; after a loss also of those that may have been removed since."""
+    kinds = await context.store.unlooked_kinds(context.batch)
+    if await is_owed(context.store, context.batch):
+        kinds = [*kinds, *await context.store.kinds(context.batch)]
+    routes = (catalog.route(kind, model) for kind, model in kinds)
+    return list({route.list_path: route for route in routes if not route.is_sync}.values())
 
 
 async def _adopt(context: Context, told: _Told) -> int:
@@ -83,19 +100,6 @@ async def _adopt(context: Context, told: _Told) -> int:
         words = by_count(count, "was found on the account and is", "were found on the account and are")
         context.notice(f"{plural(count, 'task')} of this batch {words} taken up, not paid again")
     return count
-
-
-async def _tell_lineless(context: Context, found: Sequence[FoundTask]) -> int:
-    """Where no store was lost, they are those of another folder: told, and nobody's trouble here."""
-    number = await context.store.without_line(context.batch, found)
-    if not number:
-        return 0
-    tasks, belong = plural(number, "task"), by_count(number, "belongs to a line that is", "belong to lines that are")
-    text = f"{tasks} of this batch on the account {belong} not in the manifest any more"
-    back = by_count(number, "the line back to have its files", "the lines back to have their files")
-    context.notice(f"{text}; put {back}", urgent=True)
-    is_news = context.was_lost and await context.store.summary(context.batch) is None
-    return number if is_news else 0
 
 
 async def _ask_everywhere(context: Context, routes: Sequence[Route]) -> list[_Told]:
@@ -118,7 +122,10 @@ async def _told_of(context: Context, route: Route) -> _Told:
         return await _tasks_by_name(context, route, await _items_on(context, route))
     except UnsettledError as error:
         items = await _items_on(context, route)
-        return _Told(unsettled=dict.fromkeys((item_id for item_id, _ in items), str(error)))
+        if not items:
+            text = f"{route.list_path} does not tell whether it has tasks of lines that are gone ({error})"
+            context.notice(f"{text}; run the same command again later", urgent=True)
+        return _Told(unsettled=dict.fromkeys((item_id for item_id, _ in items), str(error)), is_all=False)
 
 
 async def _items_on(context: Context, route: Route) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from batch_runner.runner.context import Collecting, Context
 from batch_runner.runner.crew import first_of_ours, work_through
 from batch_runner.runner.derived import write_derived
 from batch_runner.runner.halt import Halt, HaltedError
+from batch_runner.runner.lineless import Lineless, is_left_to_tell, is_owed, told
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.sources import body_to_send
 from batch_runner.runner.strays import stray_text, strays_of, with_strays
@@ -35,7 +36,8 @@ async def has_work(store: Store, batch: Batch, *, retry_failed: bool) -> bool:
     counts = await store.counts(batch)
     left = counts.pending + counts.unknown + (counts.failed if retry_failed else 0)
     states = [*sorted(LIVE), *([State.ASSET_GONE] if retry_failed else [])]
-    return bool(left) or bool(await store.in_states(batch, states))
+    is_open = bool(left) or bool(await store.in_states(batch, states))
+    return is_open or await is_left_to_tell(store, batch)
 
 
 def exit_code(counts: ItemCounts, halt: Halt, *, is_blocked: bool) -> ExitCode:
@@ -91,7 +93,7 @@ class Run:
         self._retry_failed = retry_failed
         self._max_runtime_s = max_runtime_s
         self._shortages: tuple[Shortage, ...] = ()
-        self._lineless = 0
+        self._lineless = Lineless()
 
     async def __call__(self) -> SummaryRecord:
         """Run to the end that is possible now, record it, and write the derived files.
@@ -189,7 +191,9 @@ class Run:
         strays = await strays_of(context.store, context.batch)
         for stray in strays:
             context.notice(stray_text(stray), urgent=True)
-        counts = with_strays(await context.store.counts(context.batch), strays, self._lineless)
+        counts = with_strays(await context.store.counts(context.batch), strays, self._lineless.count)
+        if not self._lineless.is_all and await is_owed(context.store, context.batch):
+            counts = replace(counts, pending=counts.pending + 1)  # a search that the next run has to make
         code = exit_code(counts, halt, is_blocked=bool(self._shortages))
         queued = halt.reason if halt.is_set else "budget" if self._shortages else "stopped"
         await context.store.give_reasons(context.batch, queued, halt.reason_in_flight)
@@ -212,6 +216,8 @@ class Run:
                 await context.store.save_run(context.batch, replace(run, exit_code=ExitCode.DISK))
             raise
         assert derived is not None
+        if code is ExitCode.UNRESOLVED and self._lineless.count and self._lineless.is_all:
+            await told(context)
         summary = derived.summary
         open_ = await context.store.in_states(context.batch, [State.UNKNOWN])
         unaskable = sum(catalog.route(attempt.kind, attempt.model).is_sync for attempt in open_)
@@ -219,7 +225,7 @@ class Run:
             summary,
             halt.error,
             self._shortages,
-            lineless=self._lineless,
+            lineless=self._lineless.count,
             is_askable=not open_ or unaskable < len(open_),
         )
         context.observer(BatchFinished(code, text))

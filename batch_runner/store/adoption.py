@@ -67,9 +67,10 @@ def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], ter
 
 
 def without_line(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> int:
-    """How many of these tasks live or were paid for, and belong to no line that this store has ever seen."""
-    query = "SELECT 1 FROM items WHERE batch_id = ? AND digest = ?"
-    return sum(_is_live(task) and db.execute(query, (batch_id, task.name.item)).fetchone() is None for task in found)
+    """How many of these tasks live or were paid for, unknown here, and belong to no line of the manifest."""
+    unknown = (task for task in found if _is_live(task) and not _known(db, str(task.name)))
+    query = "SELECT 1 FROM items WHERE batch_id = ? AND digest = ? AND in_manifest = 1"
+    return sum(db.execute(query, (batch_id, task.name.item)).fetchone() is None for task in unknown)
 
 
 def _is_live(found: FoundTask) -> bool:

@@ -81,6 +81,12 @@ def begun_items(db: sqlite3.Connection, batch: Batch) -> list[str] | None:
     return [row["item_id"] for row in db.execute(query, (batch.batch_id,))]
 
 
+def kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
+    """Products and models of all items, with or without a line now."""
+    rows = db.execute("SELECT DISTINCT kind, model FROM items WHERE batch_id = ? ORDER BY kind, model", (batch_id,))
+    return [(row["kind"], row["model"]) for row in rows]
+
+
 def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, has_past: bool) -> tuple[Batch, bool]:
     """The batch, and whether it is new here."""
     row = db.execute("SELECT batch_id, realm FROM batches WHERE name = ?", (name,)).fetchone()

@@ -51,6 +51,9 @@ class Store(Protocol):
     async def unlooked_kinds(self, batch: Batch) -> list[tuple[str, str]]:
         """Products and models whose queued items still need the account searched for earlier tasks."""
 
+    async def kinds(self, batch: Batch) -> list[tuple[str, str]]:
+        """Products and models of all items that the manifest ever had."""
+
     async def unlooked_items(self, batch: Batch, kind: str, model: str) -> list[tuple[str, str]]:
         """Id and fingerprint of such items of a product and model."""
 
@@ -70,7 +73,7 @@ class Store(Protocol):
         """
 
     async def without_line(self, batch: Batch, found: Sequence[FoundTask]) -> int:
-        """How many of the tasks found live or were paid for, and belong to no line that this store has ever seen."""
+        """How many of the tasks found live or were paid for, unknown here, and belong to no line of the manifest."""
 
     async def unlooked_calls(self, batch: Batch) -> list[tuple[str, str]]:
         """Id and product of items that a lost store may have paid for and no account can tell of."""

@@ -113,6 +113,10 @@ class SqliteStore(Transactions):
         """See ``Store``."""
         return await self._do(adoption.unlooked_kinds, batch.batch_id)
 
+    async def kinds(self, batch: Batch) -> list[tuple[str, str]]:
+        """See ``Store``."""
+        return await self._do(batches.kinds, batch.batch_id)
+
     async def adopt(
         self,
         batch: Batch,
