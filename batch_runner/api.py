@@ -115,8 +115,8 @@ async def repair_settings(
 ) -> dict[str, str]:
     """Fetch finished files that are missing or altered again; never generates, never pays.
 
-    What stands altered under a final name is kept beside it as ``NAME.damaged-1``. The arguments are those of
-    ``run_settings``.
+    What stands altered under a final name is kept beside it as ``NAME.damaged-1``, and what the service hands out now
+    instead of the recorded file as ``NAME.other-1``. The arguments are those of ``run_settings``.
 
     Returns:
         For every item that could not be restored, why.

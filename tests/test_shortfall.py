@@ -21,6 +21,7 @@ from batch_runner.model import Route, Task
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import WorldConfig
 from batch_runner.settings import resolve
+from batch_runner.wording import plural
 
 SHORT = "a fox [sandbox:fewer]"
 
@@ -223,3 +224,97 @@ def test_while_a_task_names_fewer_files_than_before_its_item_waits(
         await has_all(simulation)
 
     play(tmp_path, work, "a fox")
+
+
+def test_a_later_run_that_is_told_the_files_in_another_order_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One picture was kept under two names, and another never fetched."""
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        service.withheld = {"hero-2.png", "hero-3.png"}
+        await stopped_by_the_disk(simulation)
+        service.withheld, service.named = set(), [1, 2, 0]
+        await has_all(simulation)
+
+    play(tmp_path, work, "a fox")
+
+
+def lose(simulation: Simulation, *names: str) -> dict[str, bytes]:
+    """Everything in the batch's folder; then some of it is removed."""
+    there = {path.name: path.read_bytes() for path in simulation.batch_dir.iterdir()}
+    for name in names:
+        (simulation.batch_dir / name).unlink()
+    return there
+
+
+def now(simulation: Simulation) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in simulation.batch_dir.iterdir()}
+
+
+@pytest.mark.parametrize("named", [[1, 0, 2], [1, 0], [0]])
+def test_a_file_is_restored_by_what_was_recorded_wherever_the_task_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: list[int]
+) -> None:
+    """Another picture was put under its name, and recorded in the place of the one that was paid for."""
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        await has_all(simulation)
+        there = lose(simulation, "hero-1.png")
+        service.named = named
+        assert await simulation.repair() == {}
+        assert now(simulation) == there
+
+    play(tmp_path, work, "a fox")
+
+
+@pytest.mark.parametrize(("lost", "named"), [({"hero-3.png"}, [0, 1]), ({"hero-1.png", "hero-3.png"}, [1])])
+def test_what_a_task_names_no_more_is_told_and_stays_as_it_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: set[str], named: list[int]
+) -> None:
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        await has_all(simulation)
+        there = lose(simulation, *lost)
+        service.named = named
+        [why] = (await simulation.repair()).values()
+        assert f"its task names {plural(len(named), 'file')} now, and named 3 before" in why
+        assert all(f"batch/{name}: none of the files" in why for name in lost)
+        assert now(simulation) == {name: content for name, content in there.items() if name not in lost}
+        service.named = None
+        assert await simulation.repair() == {}
+        assert now(simulation) == there
+
+    play(tmp_path, work, "a fox")
+
+
+@pytest.mark.parametrize("harm", ["removed", "altered"])
+def test_a_file_that_the_service_has_made_anew_is_kept_beside_the_recorded_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    find = KlingClient.find
+
+    async def find_anew(client: KlingClient, *args: Any, **options: Any) -> Task | None:
+        task = await find(client, *args, **options)
+        assert task is not None
+        return replace(task, assets=tuple(replace(asset, content=b"anew") for asset in task.assets))
+
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        there = lose(simulation, "hero.png")
+        left = {name: content for name, content in there.items() if name != "hero.png"}
+        if harm == "altered":
+            left["hero.png"] = b"altered"
+            (simulation.batch_dir / "hero.png").write_bytes(b"altered")
+        with monkeypatch.context() as patch:
+            patch.setattr(KlingClient, "find", find_anew)
+            for _ in range(2):
+                assert "it is kept as hero.png.other-1" in (await simulation.repair())["hero"]
+                assert now(simulation) == left | {"hero.png.other-1": b"anew"}, "kept once, and the record is as it was"
+        assert await simulation.repair() == {}
+        assert now(simulation)["hero.png"] == there["hero.png"]
+
+    play(tmp_path, work, "a fox", 1)

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+from itertools import count
 from pathlib import Path
 
 from batch_runner.download.disk import (
@@ -56,6 +57,26 @@ def set_aside(path: Path) -> Path | None:
         path.rename(aside)
     sync_folder(path.parent)
     return aside
+
+
+def keep_beside(part_path: Path, final_path: Path) -> Path:
+    """Give a whole, synced part that is not what belongs under the final name a name beside it; returns that name.
+
+    One that was kept there before is not kept twice.
+
+    Raises:
+        DiskError: the disk refused; a failed sync of the folder must not be retried.
+    """
+    content = sha256_of(part_path)
+    for number in count(1):
+        path = final_path.with_name(f"{final_path.name}.other-{number}")
+        if is_as_recorded(path, *content):
+            tidy(part_path, path)
+            return path
+        if status_of(path) is None:
+            break
+    publish(part_path, path)
+    return path
 
 
 def tidy(part_path: Path, final_path: Path) -> None:

@@ -7,6 +7,7 @@ the account where the bytes are already here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from batch_runner.download import Downloader, TargetExists, make_batch_folder, tidy
@@ -18,9 +19,9 @@ from batch_runner.model import Task
 from batch_runner.runner.context import Context
 from batch_runner.runner.fetching import AssetGoneError, AssetLaterError, Fetcher
 from batch_runner.runner.filing import Filing, part_of
-from batch_runner.runner.shortfall import files_asked, shortfall_text
+from batch_runner.runner.restoring import Restorer
+from batch_runner.runner.shortfall import fewer_now_text, files_asked, shortfall_text
 from batch_runner.store import Attempt, Facts, StoredFile
-from batch_runner.wording import plural
 
 _GIVEN_UP_MOST = 5
 
@@ -38,6 +39,7 @@ class Collector:
         self._context = context
         self._filing = Filing(context.output_dir)
         self._fetcher = Fetcher(context, downloader, self._filing, at_once)
+        self._restorer = Restorer(context, self._fetcher, self._filing)
         self._given_up_in_row = 0
 
     @property
@@ -96,10 +98,9 @@ class Collector:
         aside only when its whole successor is here.
         """
         try:
-            await self._collect(attempt, None, replace=True)
+            return "; ".join(await self._restorer.restore(attempt)) or None
         except (AssetGoneError, AssetLaterError, TargetExists, DiskError) as error:
             return str(error)
-        return None
 
     def _given_up(self) -> None:
         """Where file after file cannot be had, buying more would be spending blindly."""
@@ -114,36 +115,56 @@ class Collector:
         await self._context.store.mark(attempt, "asset", text)
         self._context.notice(f"{attempt.item_id}: paid for, but its file is not here yet: {text}", urgent=True)
 
-    async def _collect(self, attempt: Attempt, task: Task | None, *, replace: bool = False) -> int:
+    async def _collect(self, attempt: Attempt, task: Task | None) -> int:
         """Bring home every file that is not here; returns how many the task made."""
         folder = await self._filing.do(make_batch_folder, self._context.output_dir, self._context.batch.name)
-        stored = await self._context.store.files_of(attempt)
-        finished = {file.ordinal for file in stored if await self._filing.finish(file, replace=replace)}
-        recorded = max((file.count for file in stored), default=0)
+        stored = {file.ordinal: file for file in await self._context.store.files_of(attempt)}
+        finished = {file.ordinal for file in stored.values() if await self._filing.finish(file)}
+        recorded = max((file.count for file in stored.values()), default=0)
         if stored and len(finished) == recorded:
             return recorded
         task = await self._fetcher.in_full(attempt, task, max(recorded, files_asked(attempt)))
-        if len(task.assets) < recorded:
-            raise AssetLaterError(_fewer_now(len(task.assets), recorded))
+        if fewer := fewer_now_text(len(task.assets), recorded):
+            raise AssetLaterError(fewer)
         for ordinal, name in enumerate(file_names(attempt.item_id, [asset.suffix for asset in task.assets])):
             if ordinal not in finished:
-                await self._fetch_and_publish(attempt, task, ordinal, folder / name, replace=replace)
+                others = {file.sha256: file.ordinal for file in stored.values() if file.ordinal != ordinal}
+                stored[ordinal] = await self._fetch_and_publish(attempt, task, ordinal, folder / name, others)
         return len(task.assets)
 
     async def _fetch_and_publish(
-        self, attempt: Attempt, task: Task, ordinal: int, final_path: Path, *, replace: bool
-    ) -> None:
+        self, attempt: Attempt, task: Task, ordinal: int, final_path: Path, others: Mapping[str, int]
+    ) -> StoredFile:
         part_path = part_of(final_path)
-        size, digest = await self._fetcher.fetch(attempt, task, ordinal, part_path)
+        size, digest = await self._fetch_own(attempt, task, ordinal, part_path, others)
         path = final_path.relative_to(self._context.output_dir).as_posix()
         file = StoredFile(ordinal, path, size, digest, len(task.assets))
         await self._context.store.record_file(attempt, file)
         if await self._filing.has(final_path, file):  # a lost state.db: the finished file is already here
             await self._filing.do(tidy, part_path, final_path)
-            return
-        await self._filing.put(part_path, final_path, replace=replace)
+        else:
+            await self._filing.put(part_path, final_path)
+        return file
 
+    async def _fetch_own(
+        self, attempt: Attempt, task: Task, ordinal: int, part_path: Path, others: Mapping[str, int]
+    ) -> tuple[int, str]:
+        """Fetch the file of this number, whichever place an answer has it at; its size and SHA-256 hex.
 
-def _fewer_now(named: int, recorded: int) -> str:
-    """Nobody can tell which ones are missing."""
-    return f"its task names {plural(named, 'file')} now, and named {recorded:,} before"
+        Where another recorded file has come in its place, it is looked for in that one's: the order has changed since.
+        A place that has its own file still ends the search, for then two files of the task are alike.
+
+        Args:
+            attempt: whose file it is.
+            task: as it was told now.
+            ordinal: the number, counted from 0.
+            part_path: where to.
+            others: the numbers of the other recorded files, by SHA-256 hex.
+        """
+        place, seen = ordinal, set[int]()
+        while True:
+            size, digest = await self._fetcher.fetch(attempt, task, place, part_path)
+            seen.add(place)
+            place = others.get(digest, place)
+            if place in seen:
+                return size, digest

@@ -22,3 +22,8 @@ def shortfall_text(asked: int, made: int) -> str | None:
         f"it asked for {plural(asked, 'file')} and the service made {made:,}, kept here; `ledger` lists what that was"
         " charged (claim it from Kling if it is too much), and a new line, with an id of its own, makes the rest"
     )
+
+
+def fewer_now_text(named: int, recorded: int) -> str | None:
+    """How many files an answer names where an earlier one named more, for a person; None where it names as many."""
+    return None if named >= recorded else f"its task names {plural(named, 'file')} now, and named {recorded:,} before"
