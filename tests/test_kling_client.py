@@ -15,6 +15,7 @@ from kling_stub import ACCESS, ROUTE, SECRET, Scene, Seen, Step, ok, play, refus
 
 from batch_runner.errors import AccountError
 from batch_runner.kling import Credentials, KlingClient, TokenSource, Trouble, open_session
+from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import RateLimitMonitor
 from batch_runner.model import Accepted, CreateOutcome, Refused, TaskStatus, Unknown, Verdict
 from batch_runner.virtual_time import VirtualClock, run_virtual
@@ -207,6 +208,23 @@ def test_an_unknown_task_is_none_and_no_refusal(step: Step) -> None:
     task, stage = play(lambda stage: stage.client.find(ROUTE, "77"), step)
     assert task is None
     assert stage.client.requests.refused == 0
+
+
+OURS = str(ExternalId.of("batch", "i0", 1, "f" * 64))
+THEIRS = str(ExternalId.of("batch", "i1", 1, "f" * 64))
+
+
+@pytest.mark.parametrize("told", [OURS, "77", THEIRS[:-1], f"{THEIRS}0", "null", ""])
+def test_a_not_found_that_does_not_name_another_attempt_is_about_the_one_that_was_asked_for(told: str) -> None:
+    step = refuse(400, 1201, f"Task not found by id/external id: {told}")
+    task, _ = play(lambda stage: stage.client.find(ROUTE, OURS, by_external_id=True), step)
+    assert task is None
+
+
+@pytest.mark.parametrize("asked", [OURS, "77"])
+def test_a_not_found_that_names_another_attempt_is_no_answer(asked: str) -> None:
+    step = refuse(400, 1201, f"Task not found by id/external id: {THEIRS}")
+    assert "another task" in str(trouble_of(lambda stage: stage.client.find(ROUTE, asked), step))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import asyncio
 import shutil
 import tempfile
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
-from itertools import count, pairwise
+from itertools import chain, count, pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,9 @@ from test_run import done, lines, notices, play, rows
 from batch_runner.errors import DiskError, ExitCode, ManifestError
 from batch_runner.events import ItemSubmitted
 from batch_runner.folder import while_held
+from batch_runner.kling.transport import Answer, Transport
 from batch_runner.launch import Launch
+from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import RateLimitMonitor
 from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig, wire, world
 from batch_runner.sandbox.codes import Code, Denied
@@ -347,6 +349,35 @@ def test_a_stale_answer_about_a_finished_task_is_noticed_by_its_name(
         assert "another item's" in notices(simulation)
 
     play(tmp_path, work, "a", "b", scenario=Scenario(slots=1), visible_after_s=6.0)
+
+
+def test_another_questions_not_found_is_not_believed_of_a_submission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first list after the settle time is an old one, and the question by id is answered with another's answer."""
+    others = iter([str(ExternalId.of("batch", "i1", 1, "f" * 64))])
+    lists: Iterator[bool] = repeat(True)
+    page, exchange = World.page, Transport.exchange
+
+    def old(self: World, kind: str, page_num: int, page_size: int, now_s: float) -> Sequence[SandboxTask]:
+        return page(self, kind, page_num, page_size, now_s if next(lists) else 0.0)
+
+    async def exchanged(self: Transport, method: str, path: str, *args: Any) -> Answer:
+        of_a_task, slash, asked = path.rpartition("/text2video/")
+        return await exchange(self, method, f"{of_a_task}{slash}{next(others, asked) if slash else asked}", *args)
+
+    async def work(simulation: Simulation) -> None:
+        nonlocal lists
+        assert await simulation.run(die_after_s=5) is None
+        lists = chain([False, False], repeat(True))
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+        assert next(others, None) is None, "one question was answered wrongly"
+
+    monkeypatch.setattr(World, "page", old)
+    monkeypatch.setattr(Transport, "exchange", exchanged)
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
+    play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=6.0, max_concurrent=2)
 
 
 def test_a_refusal_of_a_second_sending_is_no_word_about_the_first_one(

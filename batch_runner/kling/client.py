@@ -119,7 +119,7 @@ class KlingClient:
             path = wire_v2.find_path(_listed(route), [task_or_external_id], by_external_id=by_external_id)
         else:
             path = wire_v1.find_path(_listed(route), task_or_external_id)
-        reply = await self._get(path)
+        reply = await self._get(path, task_or_external_id)
         if reply is None and route.generation is Generation.V1:
             return None
         try:
@@ -232,8 +232,8 @@ class KlingClient:
 
     # --- what they share ----------------------------------------------------------------------------------
 
-    async def _get(self, path: str) -> Envelope | None:
-        return await self._exchange.query(Request(POLL, "GET", path, self._read_timeout_s))
+    async def _get(self, path: str, asked_id: str = "") -> Envelope | None:
+        return await self._exchange.query(Request(POLL, "GET", path, self._read_timeout_s, asked_id=asked_id))
 
     def _legible(self, rows: Sequence[Any], parse: Callable[[Any], Task]) -> list[Task]:
         """The rows that are tasks; the others are counted."""

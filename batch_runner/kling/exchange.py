@@ -12,7 +12,7 @@ from batch_runner.errors import AccountError
 from batch_runner.kling.auth import TokenSource
 from batch_runner.kling.cleaning import LONGEST_READ
 from batch_runner.kling.envelope import Envelope, MalformedAnswer, parse_envelope
-from batch_runner.kling.refusals import classify, code_of, for_person
+from batch_runner.kling.refusals import classify, code_of, for_person, names_another
 from batch_runner.kling.transport import Answer, LostError, NotConnectedError, Transport
 from batch_runner.model import Refusal, Verdict
 from batch_runner.records import RequestCounts
@@ -53,13 +53,17 @@ class Trouble(Exception):  # noqa: N818 - a passing state of the service, not an
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked. ``path`` is escaped already; ``timeout_s`` counts from the connection to the last byte."""
+    """What is asked. ``path`` is escaped already; ``timeout_s`` counts from the connection to the last byte.
+
+    ``asked_id`` is the id of the one task that is asked for; without it a "not found" is believed whatever it names.
+    """
 
     kind: str
     method: str
     path: str
     timeout_s: float
     body: bytes | None = None
+    asked_id: str = ""
 
 
 class Exchange:
@@ -98,6 +102,8 @@ class Exchange:
             return reply
         if reply.verdict is not Verdict.NOT_FOUND:
             raise_refused(reply)
+        if request.asked_id and names_another(reply.message, request.asked_id):
+            raise Trouble("the answer is about another task")
         return None
 
     async def ask(self, request: Request, intend: Intend | None = None) -> Envelope | Refusal:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from batch_runner.kling.cleaning import clean_text
 from batch_runner.kling.http_date import date_s
+from batch_runner.lifecycle import ExternalId
 from batch_runner.model import Refusal, Verdict
 
 
@@ -76,6 +77,8 @@ _NOT_AN_ANSWER = Row(Verdict.SERVER, "the answer did not come from the API; chec
 
 _EXISTS = re.compile(r"already\s+exist|external.{0,200}duplicat", re.IGNORECASE)
 _NOT_FOUND = re.compile(r"not\s+found\s+by\s+(?:id|external)|task\s+(?:is\s+)?not\s+(?:found|exist)", re.IGNORECASE)
+_NAMED = re.compile(r"not\s+found\s+by\s+(?:id|external)[^:]{0,40}:\s*(br-[0-9a-f-]+)", re.IGNORECASE)
+"""The live service says whom it has not found: ``Task not found by id/external id: X`` (kling-api 3.0)."""
 _NO_KEY_PAIR = re.compile(r"not\s+support\s+AK/SK", re.IGNORECASE)
 """Said of a key pair's token and of an API key that is none, wherever only API keys are served (kling-api 2.3)."""
 _INVALID_KEY = 1002
@@ -122,6 +125,15 @@ def code_of(value: Any) -> int | None:
     if isinstance(value, Decimal) and value.is_finite() and 0 <= value < 10**9 and value == int(value):
         return int(value)
     return None
+
+
+def names_another(message: str, asked_id: str) -> bool:
+    """Whether a "not found" is about another attempt's task than the one that was asked for.
+
+    Only a whole name of this program's own counts: a text in another form says nothing for certain.
+    """
+    named = _NAMED.search(message)
+    return named is not None and named[1] != asked_id and ExternalId.parse(named[1]) is not None
 
 
 def for_person(refusal: Refusal) -> str:
