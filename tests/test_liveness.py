@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from batch_runner.errors import ExitCode
 from batch_runner.events import BatchFinished, Notice
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.records import SummaryRecord
-from batch_runner.sandbox import SandboxTask, WorldConfig
+from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig
 from batch_runner.sandbox.fate import STUCK
 from batch_runner.sandbox.world import World
 
@@ -26,11 +27,20 @@ A_WHILE_S = 1500.0
 """Long past the deadline and every patience but the two hours of a full account."""
 
 
-def play(tmp_path: Path, work: Work, *lines: Mapping[str, object], room: int, slots: int = 2, rpm: int = 60) -> None:
-    """A batch of these lines, on an account that has room for so many tasks at once."""
+def play(
+    tmp_path: Path,
+    work: Work,
+    *lines: Mapping[str, object],
+    room: int,
+    slots: int = 2,
+    rpm: int = 60,
+    creates: Sequence[str] = (),
+) -> None:
+    """A batch of these lines, on an account that has room for so many tasks, and these faults of submissions."""
+    faults = FaultPlan(script={"create": creates})
     world = WorldConfig(max_concurrent=room, rpm=rpm)
     manifest = tuple(json.dumps(line) for line in lines)
-    simulate(Scenario(slots=slots, rpm=rpm, world=world, lines=manifest), tmp_path, work)
+    simulate(Scenario(slots=slots, rpm=rpm, world=world, lines=manifest, faults=faults), tmp_path, work)
 
 
 def item(name: str, prompt: str = "scene") -> dict[str, object]:
@@ -174,3 +184,69 @@ def test_another_batchs_task_of_which_nobody_tells_is_not_waited_for_beyond_its_
         assert (await ended(simulation, task_deadline_s=7200.0)).exit_code == ExitCode.OK
 
     play(tmp_path, work, item("a"), room=1, slots=1)
+
+
+# --- a link to another item's result cannot be had -----------------------------------------------------------------
+
+SOUND = {"id": "sound", "kind": "video-to-audio", "video_url": {"item": "source"}, "bgm_prompt": "a waltz"}
+
+
+def write(simulation: Simulation, *lines: Mapping[str, object]) -> None:
+    simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def test_a_link_that_is_not_answered_is_left_to_the_next_run_and_its_slot_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = Silence(monkeypatch, are_listed=True)
+
+    async def work(simulation: Simulation) -> None:
+        await ended(simulation, task_deadline_s=7200.0)
+        silence.about(*simulation.world.tasks)
+        write(simulation, item("source"), SOUND, item("stuck", STUCK), item("late"))
+        summary = await ended(simulation, within_s=3000.0, task_deadline_s=900.0)
+        assert summary.exit_code == ExitCode.STOPPED
+        assert rows(simulation)["sound"] == ("pending", "stopped")
+        assert rows(simulation)["late"] == ("succeeded", None)
+        assert summary.credits["video"].held == 1, "the task that is stuck"
+        assert notices(simulation).count("sound: what it takes from its source cannot be had now") == 1
+        silence.about()
+        write(simulation, item("source"), SOUND)
+        await ended(simulation, task_deadline_s=900.0)
+        assert rows(simulation)["sound"] == ("succeeded", None)
+
+    play(tmp_path, work, item("source"), room=3)
+
+
+def test_a_link_that_is_not_answered_for_a_while_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silence = Silence(monkeypatch, are_listed=True)
+
+    async def work(simulation: Simulation) -> None:
+        await ended(simulation, task_deadline_s=7200.0)
+        silence.about(*simulation.world.tasks)
+        write(simulation, item("source"), SOUND, item("stuck", STUCK))
+        asyncio.get_running_loop().call_later(500.0, silence.about)
+        await ended(simulation, within_s=3000.0, task_deadline_s=1200.0)
+        assert rows(simulation)["sound"] == ("succeeded", None)
+
+    play(tmp_path, work, item("source"), room=3)
+
+
+def test_a_submission_whose_fate_is_open_keeps_its_hold_while_its_link_is_not_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = Silence(monkeypatch, are_listed=True)
+
+    async def work(simulation: Simulation) -> None:
+        await ended(simulation, task_deadline_s=7200.0)
+        source = simulation.world.tasks[0]
+        write(simulation, item("source"), SOUND, item("stuck", STUCK))
+        asyncio.get_running_loop().call_later(10.0, silence.about, source)
+        summary = await ended(simulation, within_s=3000.0, task_deadline_s=900.0)
+        assert (summary.exit_code, rows(simulation)["sound"]) == (ExitCode.UNRESOLVED, ("unknown", "unresolved"))
+        silence.about()
+        await ended(simulation, task_deadline_s=900.0)
+        assert rows(simulation)["sound"] == ("succeeded", None)
+        assert len(simulation.world.tasks) == 3
+
+    play(tmp_path, work, item("source"), room=3, creates=["", "", "reset_before"])

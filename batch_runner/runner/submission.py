@@ -10,6 +10,7 @@ from typing import Any
 from batch_runner.errors import AccountError
 from batch_runner.kling import Trouble
 from batch_runner.lifecycle import SLOT_HOLDING, Event, State
+from batch_runner.limits import loop_now_s
 from batch_runner.model import Accepted, Task, Unknown
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
@@ -18,7 +19,11 @@ from batch_runner.runner.passage import HIDDEN_AGE_TEXT, REPEAT_TEXT, Passage
 from batch_runner.runner.pursuit import Pursuit
 from batch_runner.runner.search import Search
 from batch_runner.runner.sources import UnusableSourceError
+from batch_runner.schedule import Patience
 from batch_runner.store import Attempt, Facts
+
+_UNPREPARED_S = 600.0
+"""So long a link to another item's result is asked for while everything else is answered."""
 
 Prepare = Callable[[Context, Attempt], Coroutine[Any, Any, dict[str, Any]]]
 """Puts together the API's fields of an attempt; see ``sources.body_to_send``."""
@@ -42,6 +47,7 @@ class Courier:
     is_sending: bool = False
     _is_waiting: bool = False
     _sends: int = 0
+    _patience: Patience = field(default_factory=lambda: Patience(_UNPREPARED_S, _UNPREPARED_S))
     _search: Search = field(init=False)
     _pursuit: Pursuit = field(init=False)
     _outcomes: Outcomes = field(init=False)
@@ -130,12 +136,12 @@ class Courier:
             await self.passage.refused(None, error.reason, str(error))
             return
         except Trouble as trouble:
-            self.context.trouble(str(trouble))
-            await self.context.halt.unless(asyncio.sleep(self.passage.backoff.next_s()))
+            await self._unprepared(str(trouble))
             return
         except AccountError as error:
             self.context.leave(error)
             raise HaltedError from None
+        self._patience.well()
         name = self.attempt.external_task_id
         try:
             outcome = await self.context.client.create(self.passage.route, body, name, self._intend)
@@ -148,6 +154,23 @@ class Courier:
         finally:
             self.is_sending = False
             self.context.changed.set()
+
+    async def _unprepared(self, why: str) -> None:
+        """What it takes from another item cannot be had now: wait, though not as long as others keep the run going."""
+        self.context.trouble(why)
+        if self._patience.trouble(loop_now_s()):
+            await self._put_aside(f"what it takes from its source cannot be had now ({why}); the next run tries again")
+        if self.attempt.state in SLOT_HOLDING:
+            await self.context.halt.unless(asyncio.sleep(self.passage.backoff.next_s()))
+
+    async def _put_aside(self, why: str) -> None:
+        """Leave it to the next run and its slot to others; where a task of it may be there, only wait no longer."""
+        if self.passage.was_unknown or self.passage.watch.has_task:
+            self.passage.stuck(why)
+            return
+        self.context.notice(f"{self.attempt.item_id}: {why}", urgent=True)
+        await self.context.store.put_aside(self.attempt)  # first: what is withdrawn could be claimed again at once
+        await self.passage.record(Event.WITHDRAW)
 
     async def _intend(self) -> None:
         """From here on a crash reads as "may exist"; while the request waited for its turn, nothing was sent."""

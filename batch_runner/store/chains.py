@@ -39,6 +39,12 @@ def count_waits(db: sqlite3.Connection, batch_id: int) -> None:
     )
 
 
+def put_aside(db: sqlite3.Connection, attempt_id: int) -> None:
+    """Count a source that does not hand out its result as one that has not succeeded, until all are counted anew."""
+    query = "UPDATE items SET waits = waits + 1 WHERE item_key = (SELECT item_key FROM attempts WHERE attempt_id = ?)"
+    db.execute(query, (attempt_id,))
+
+
 def tell_dependents(db: sqlite3.Connection, batch_id: int, item_id: str) -> None:
     """An item's standing changed: those that take its results may wait for one source less."""
     db.execute(

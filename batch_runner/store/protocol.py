@@ -138,6 +138,9 @@ class Store(Protocol):
     async def mark(self, attempt: Attempt, reason: str, message: str | None = None) -> None:
         """Note why the attempt's item waits."""
 
+    async def put_aside(self, attempt: Attempt) -> None:
+        """Let the attempt's item, once it is queued, wait until its lines are loaded again, which the next run does."""
+
     async def give_reasons(self, batch: Batch, queued: str | None, active: str | None) -> None:
         """Say of every unfinished item why this run leaves it there."""
 

@@ -214,6 +214,10 @@ class SqliteStore(Transactions):
         """See ``Store``."""
         await self._do(attempts.mark, attempt.attempt_id, reason, message)
 
+    async def put_aside(self, attempt: Attempt) -> None:
+        """See ``Store``."""
+        await self._do(chains.put_aside, attempt.attempt_id)
+
     async def give_reasons(self, batch: Batch, queued: str | None, active: str | None) -> None:
         """See ``Store``."""
         await self._do(attempts.give_reasons, batch.batch_id, queued, active)
