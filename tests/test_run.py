@@ -393,6 +393,7 @@ def test_a_file_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
         assert summary.exit_code == ExitCode.DISK
         assert own.read_bytes() == b"my holiday"
         assert rows(simulation) == {"i0": ("pending", "asset")}
+        assert [str(own) in event.text for event in simulation.events if isinstance(event, BatchFinished)] == [True]
         own.rename(own.with_name("holiday.txt"))
         assert (await done(simulation)).exit_code == ExitCode.OK
         assert len(simulation.world.tasks) == 1

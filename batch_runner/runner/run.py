@@ -223,7 +223,7 @@ class Run:
         unaskable = sum(catalog.route(attempt.kind, attempt.model).is_sync for attempt in open_)
         text = closing_words(
             summary,
-            halt.error,
+            halt.error or halt.noted,
             self._shortages,
             lineless=self._lineless.count,
             is_askable=not open_ or unaskable < len(open_),
