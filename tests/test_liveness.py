@@ -68,6 +68,7 @@ class Silence:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, not_found: int = 0, are_listed: bool = False) -> None:
         self._left = not_found
         self._ids: set[str] = set()
+        self.are_names_unheard = False
         page, exchange = World.page, Transport.exchange
 
         def listed(world: World, *args: Any) -> list[SandboxTask]:
@@ -75,7 +76,8 @@ class Silence:
 
         async def asked(transport: Transport, method: str, path: str, *args: Any) -> Answer:
             name = path.rpartition("/")[2]
-            return self._answer(name) if name in self._ids else await exchange(transport, method, path, *args)
+            is_silent = name in self._ids or (self.are_names_unheard and name.startswith("br-"))
+            return self._answer(name) if is_silent else await exchange(transport, method, path, *args)
 
         monkeypatch.setattr(World, "page", listed)
         monkeypatch.setattr(Transport, "exchange", asked)
@@ -250,3 +252,25 @@ def test_a_submission_whose_fate_is_open_keeps_its_hold_while_its_link_is_not_an
         assert len(simulation.world.tasks) == 3
 
     play(tmp_path, work, item("source"), room=3, creates=["", "", "reset_before"])
+
+
+def test_a_submission_after_a_loss_of_which_the_account_does_not_tell_is_left_to_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = Silence(monkeypatch, are_listed=True)
+
+    async def work(simulation: Simulation) -> None:
+        await ended(simulation)
+        for path in simulation.output_dir.glob("state.db*"):
+            path.unlink()
+        write(simulation, item("stuck", STUCK), item("new"))
+        silence.are_names_unheard = True
+        summary = await ended(simulation, within_s=3000.0)
+        assert (summary.exit_code, rows(simulation)["new"]) == (ExitCode.STOPPED, ("pending", "stopped"))
+        assert notices(simulation).count("new: the account does not tell whether it was sent before") == 1
+        silence.are_names_unheard = False
+        await ended(simulation, task_deadline_s=900.0)
+        assert rows(simulation)["new"] == ("succeeded", None)
+        assert len(simulation.world.tasks) == 2
+
+    play(tmp_path, work, item("stuck", STUCK), room=3)

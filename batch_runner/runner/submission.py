@@ -129,6 +129,8 @@ class Courier:
     async def _send(self, admission: int) -> None:
         """Everything that takes time first, then the intent, durable, then the request at once."""
         if not await self._is_new():
+            if self._is_untold:
+                await self._put_aside("the account does not tell whether it was sent before; the next run asks again")
             return
         try:
             body = await self.context.halt.unless(self.prepare(self.context, self.attempt))
@@ -208,6 +210,12 @@ class Courier:
         else:
             self.passage.look_no_more()
         return task is None and self._search.may_send()
+
+    @property
+    def _is_untold(self) -> bool:
+        """Whether the look that it is only sent upon has been in vain for too long."""
+        is_unsent = self.attempt.state is State.READY
+        return is_unsent and self._search.is_vain() and not self._search.is_known_absent
 
     # --- settling what is unknown -------------------------------------------------------------------------
 
