@@ -20,7 +20,7 @@ from batch_runner.manifest import Manifest
 from batch_runner.naming import batch_name
 from batch_runner.progress import choose, running_in_notebook
 from batch_runner.records import SummaryRecord
-from batch_runner.runner import FreeBytes, Halt, has_work
+from batch_runner.runner import BatchLists, FreeBytes, Halt, has_work
 from batch_runner.service import check_keys, embedded_sandbox, limits_of
 from batch_runner.settings import Settings, resolve
 
@@ -96,7 +96,8 @@ async def run_settings(
         keys.get()  # a first run without keys stops before it makes anything
     async with launch.held() as (launch, store):
         batch = await launch.load(store)
-        if not await has_work(store, batch, retry_failed=settings.retry_failed):
+        lists = BatchLists(settings.output_dir, batch)
+        if not await has_work(store, batch, lists, retry_failed=settings.retry_failed):
             return await launch.nothing_to_do(store, batch)
         found = keys.get()
         if found is not None:

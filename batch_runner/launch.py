@@ -31,6 +31,7 @@ from batch_runner.naming import realm_of
 from batch_runner.records import ResultRecord, SummaryRecord
 from batch_runner.runner import (
     CALL_LOG,
+    BatchLists,
     CallLog,
     Collector,
     Context,
@@ -259,6 +260,7 @@ class Launch:
             halt=self.halt,
             hints=hints,
             calls=CallLog(settings.output_dir, batch),
+            lists=BatchLists(settings.output_dir, batch),
             lost_at_s=lost_at_s,
         )
 

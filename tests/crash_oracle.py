@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_runner.lifecycle import ExternalId
+from batch_runner.runner.lists import LISTS
 from batch_runner.sandbox import Sandbox, SandboxTask
 from batch_runner.sandbox.clips import ClipWish, render
 
@@ -150,7 +151,7 @@ def result_wrongs(folder: Path, tasks: Mapping[str, Sequence[SandboxTask]]) -> I
 
 def litter(output_dir: Path, item_ids: Sequence[str]) -> Iterator[str]:
     """What a finished batch should not have left behind."""
-    kept = _KEPT_NAMES | {f"{item_id}.mp4" for item_id in item_ids}
+    kept = _KEPT_NAMES | {LISTS} | {f"{item_id}.mp4" for item_id in item_ids}
     for folder, names in ((output_dir, _STATE_NAMES), (output_dir / BATCH, kept)):
         for path in sorted(folder.iterdir()):
             if path.name not in names:

@@ -242,7 +242,7 @@ def test_a_servers_ids_become_neither_paths_nor_other_requests(
         assert await simulation.repair() == {}, "asked for by its id, whatever that is"
         assert {hostile, f"{hostile}1"} <= set(asked)
         assert sorted(path.name for path in simulation.output_dir.glob("batch/*")) == [
-            "i0.mp4", "i1.mp4", "ledger.jsonl", "report.html", "results.jsonl", "summary.json",
+            ".lists.jsonl", "i0.mp4", "i1.mp4", "ledger.jsonl", "report.html", "results.jsonl", "summary.json",
         ]  # fmt: skip
         assert sorted(path.name for path in simulation.folder.iterdir()) == ["batch.jsonl", "outputs"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from simulation import Simulation
 from test_run import done, lines, notices, play
 
-from batch_runner.errors import ExitCode
+from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.runner import Run
+from batch_runner.runner.lists import LISTS
 
 IN_FLIGHT_S = 25.0
 """By then the lines were submitted, and no task has ended."""
@@ -76,3 +78,76 @@ def test_a_run_that_dies_when_every_item_is_finished_leaves_the_news_to_the_next
         assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
 
     play(tmp_path, work, "a", "b")
+
+
+PICTURE = json.dumps({"id": "pic", "kind": "images", "prompt": "p"})
+
+
+@pytest.mark.parametrize("left", [PICTURE, None], ids=["another product", "no line"])
+def test_a_loss_is_followed_by_a_search_of_lists_that_no_line_is_left_of(tmp_path: Path, left: str | None) -> None:
+    async def work(simulation: Simulation) -> None:
+        whole = (*lines("a"), PICTURE)
+        write(simulation, *whole)
+        await lost_in_flight(simulation)
+        write(simulation, *([left] if left else []))
+        assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert (await done(simulation)).requests.total == 0
+        write(simulation, *whole)
+        summary = await done(simulation)
+        assert (summary.exit_code, summary.items.succeeded, len(simulation.world.tasks)) == (ExitCode.OK, 2, 2)
+
+    play(tmp_path, work, "a")
+
+
+@pytest.mark.parametrize("is_away_first", [False, True])
+def test_a_line_that_became_another_product_after_a_loss_is_not_paid_again(
+    tmp_path: Path, *, is_away_first: bool
+) -> None:
+    edited = json.dumps({"id": "i0", "kind": "omni-video", "prompt": "a", "aspect_ratio": "16:9", "duration": "5"})
+
+    async def work(simulation: Simulation) -> None:
+        await lost_in_flight(simulation)
+        if is_away_first:
+            write(simulation, PICTURE)
+            assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
+        write(simulation, edited)
+        with pytest.raises(ManifestError, match="earlier text"):
+            await simulation.run()
+        assert len([task for task in simulation.world.tasks if task.kind != "images"]) == 1
+        write(simulation, *lines("a"))
+        assert (await done(simulation)).exit_code == ExitCode.OK
+
+    play(tmp_path, work, "a")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\n", b'["of-a-later-version", "x"]\n{}\n[1, 2]\n'])
+def test_lists_that_nobody_can_read_leave_those_of_the_manifest(tmp_path: Path, content: bytes) -> None:
+    async def work(simulation: Simulation) -> None:
+        await lost_in_flight(simulation)
+        path = simulation.batch_dir / LISTS
+        whole = path.read_bytes()
+        path.write_bytes(content)
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+        assert path.read_bytes() == content + whole
+
+    play(tmp_path, work, "a")
+
+
+def test_a_list_that_these_keys_do_not_reach_keeps_no_other_line_waiting(tmp_path: Path) -> None:
+    newer = json.dumps({"id": "newer", "prompt": "n", "model_name": "kling-3.0-turbo"})
+
+    async def work(simulation: Simulation) -> None:
+        by_pair, by_key = simulation.environ, {"KLING_API_KEY": simulation.sandbox.api_key}
+        write(simulation, *lines("a"), newer)
+        simulation.environ = by_key
+        await lost_in_flight(simulation)
+        write(simulation, *lines("a"))
+        simulation.environ = by_pair
+        summary = await done(simulation)
+        assert (summary.exit_code, summary.items.succeeded) == (ExitCode.STOPPED, 1)
+        assert "does not tell whether it has tasks of lines that are gone" in notices(simulation)
+        simulation.environ = by_key
+        assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
+
+    play(tmp_path, work, "a")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from batch_runner import catalog
 from batch_runner.download import sha256_of
+from batch_runner.errors import AccountError
 from batch_runner.kling import failure_of
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import loop_now_s
@@ -85,10 +86,11 @@ async def _search(context: Context) -> _Told:
 
 
 async def _routes_to_search(context: Context) -> list[Route]:
-    """Those of the lines that were never searched for; after a loss also of those that may have been removed since."""
+    """Those of the lines that were never searched for; after a loss also of what they may have been before an edit."""
     kinds = await context.store.unlooked_kinds(context.batch)
-    if await is_owed(context.store, context.batch):
-        kinds = [*kinds, *await context.store.kinds(context.batch)]
+    is_wanted = bool(kinds) or await is_owed(context.store, context.batch)
+    if is_wanted and context.was_lost and context.lists is not None:
+        kinds = [*kinds, *await context.lists.noted()]
     routes = (catalog.route(kind, model) for kind, model in kinds)
     return list({route.list_path: route for route in routes if not route.is_sync}.values())
 
@@ -120,8 +122,11 @@ async def _told_of(context: Context, route: Route) -> _Told:
         if route.tells_external_id:
             return _Told(await _tasks_of_batch(context, route))
         return await _tasks_by_name(context, route, await _items_on(context, route))
-    except UnsettledError as error:
+    except (UnsettledError, AccountError) as error:
         items = await _items_on(context, route)
+        is_beyond_these_keys = route.needs_api_key and not items
+        if isinstance(error, AccountError) and not is_beyond_these_keys:
+            raise
         if not items:
             text = f"{route.list_path} does not tell whether it has tasks of lines that are gone ({error})"
             context.notice(f"{text}; run the same command again later", urgent=True)

@@ -23,6 +23,7 @@ from batch_runner.records import RequestCounts
 from batch_runner.runner.calls import CallLog
 from batch_runner.runner.halt import Halt
 from batch_runner.runner.hints import Hints
+from batch_runner.runner.lists import BatchLists
 from batch_runner.runner.put_off import LIMIT_S, PutOff
 from batch_runner.runner.room import DiskRoom
 from batch_runner.schedule import Patience
@@ -92,8 +93,8 @@ class Context:
     """The shared parts of one run.
 
     ``lost_at_s`` is when a store was lost here, on the loop's clock: tasks of that moment may still become visible.
-    ``hints`` come from a receiver of the service's calls, where one listens. ``calls`` outlives a lost store, and a
-    rehearsal has none.
+    ``hints`` come from a receiver of the service's calls, where one listens. ``calls`` and ``lists`` outlive a lost
+    store, and a rehearsal has none.
     """
 
     store: Store
@@ -114,6 +115,7 @@ class Context:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     hints: Hints | None = None
     calls: CallLog | None = None
+    lists: BatchLists | None = None
     put_offs: PutOff = field(default_factory=PutOff)
     overdrawn: set[tuple[str, str]] = field(default_factory=set)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from batch_runner.errors import ExitCode
 from batch_runner.limits import loop_now_s
 from batch_runner.runner.context import Context
+from batch_runner.runner.lists import BatchLists
 from batch_runner.store import LOST_SCOPE, Batch, FoundTask, Stamp, Store
 from batch_runner.wording import by_count, plural
 
@@ -33,12 +34,12 @@ async def is_owed(store: Store, batch: Batch) -> bool:
     return bool(await store.stamps(LOST_SCOPE)) and not await store.stamps(_scope(batch))
 
 
-async def is_left_to_tell(store: Store, batch: Batch) -> bool:
+async def is_left_to_tell(store: Store, batch: Batch, lists: BatchLists) -> bool:
     """Whether a run left it to the next one: a search is work even where every item is finished."""
     summary = await store.summary(batch)
     if summary is not None and summary.exit_code in _TOLD_BY:
         return False
-    return await is_owed(store, batch) and bool(await store.kinds(batch))
+    return await is_owed(store, batch) and bool(await store.kinds(batch) or await lists.noted())
 
 
 async def tell_lineless(context: Context, found: Sequence[FoundTask], *, is_all: bool) -> Lineless:

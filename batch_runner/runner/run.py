@@ -21,6 +21,7 @@ from batch_runner.runner.crew import first_of_ours, work_through
 from batch_runner.runner.derived import write_derived
 from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.lineless import Lineless, is_left_to_tell, is_owed, told
+from batch_runner.runner.lists import BatchLists
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.sources import body_to_send
 from batch_runner.runner.strays import stray_text, strays_of, with_strays
@@ -31,13 +32,13 @@ from batch_runner.wording import by_count, plural
 _SUPPLY_TIMEOUT_S = 20.0
 
 
-async def has_work(store: Store, batch: Batch, *, retry_failed: bool) -> bool:
+async def has_work(store: Store, batch: Batch, lists: BatchLists, *, retry_failed: bool) -> bool:
     """Whether a run would have anything to do; a finished batch needs neither keys nor a request."""
     counts = await store.counts(batch)
     left = counts.pending + counts.unknown + (counts.failed if retry_failed else 0)
     states = [*sorted(LIVE), *([State.ASSET_GONE] if retry_failed else [])]
     is_open = bool(left) or bool(await store.in_states(batch, states))
-    return is_open or await is_left_to_tell(store, batch)
+    return is_open or await is_left_to_tell(store, batch, lists)
 
 
 def exit_code(counts: ItemCounts, halt: Halt, *, is_blocked: bool) -> ExitCode:
@@ -129,6 +130,8 @@ class Run:
         await loop.run_in_executor(None, make_batch_folder, context.output_dir, context.batch.name)
         if context.calls is not None:
             await context.calls.begin(context.store)
+        if context.lists is not None:
+            await context.lists.note(await context.store.kinds(context.batch))
         if self._retry_failed:
             await context.store.queue_failed(context.batch)
         await self._tell_start()
