@@ -87,7 +87,8 @@ class KlingClient:
             body: the item's fields in canonical form, local files filled in.
             external_task_id: our id for the task; the server accepts it once. A product that is answered at once
                 has no place for it: nobody can ask later what became of a lost answer.
-            intend: makes the intent durable; awaited right before the first byte, after every wait for leave to send.
+            intend: makes the intent durable; awaited right before the first byte, after every wait for leave to send,
+                and so once more where the token was refused.
         """
         if route.needs_api_key and not self._tokens.has_api_key:
             if intend is not None:  # it ends as a submission does that the account refuses

@@ -27,7 +27,10 @@ _MESSAGES_DEPTH = 4
 
 
 Intend = Callable[[], Awaitable[None]]
-"""Makes it durable that a request is about to be sent; where it raises, nothing is."""
+"""Makes it durable that a request is about to be sent; where it raises, nothing is.
+
+Called again for the same submission, it learns that the first request was turned away for its token, and made nothing.
+"""
 
 
 class Gate(Protocol):
@@ -109,14 +112,14 @@ class Exchange:
     async def ask(self, request: Request, intend: Intend | None = None) -> Envelope | Refusal:
         """Send a request; once more if only the token's times were wrong, for then it was not executed.
 
-        ``intend`` is awaited when the request has its permit, right before it is sent for the first time.
+        ``intend`` is awaited each time that the request has its permit, right before it is sent.
 
         Raises:
             NotConnectedError, LostError: there is no answer; see there.
         """
         reply, date = await self._ask_once(request, intend)
         if _is_token(reply) and self._tokens.renew(date):
-            reply, _ = await self._ask_once(request)
+            reply, _ = await self._ask_once(request, intend)
         if isinstance(reply, Refusal) and _is_token(reply):
             return replace(reply, verdict=Verdict.ACCOUNT)
         return reply

@@ -44,7 +44,7 @@ class Search:
     _looks_again: int = 0
 
     def begin(self) -> None:
-        """A submission is about to be sent: no earlier answer tells of it."""
+        """A submission was sent: no earlier answer tells of it."""
         self.is_known_absent = False
         self._asks = self._looks_again = 0
 

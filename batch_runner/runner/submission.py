@@ -147,7 +147,9 @@ class Courier:
         name = self.attempt.external_task_id
         try:
             outcome = await self.context.client.create(self.passage.route, body, name, self._intend)
+            self._sends += 1
             self.passage.watch.sent()
+            self._search.begin()
             if isinstance(outcome, Accepted) and await self._outcomes.is_anothers(outcome.task, body):
                 outcome = Unknown("it was answered with what another item made")
             await self._outcomes.take(outcome, admission)
@@ -177,6 +179,8 @@ class Courier:
     async def _intend(self) -> None:
         """From here on a crash reads as "may exist"; while the request waited for its turn, nothing was sent."""
         await self.context.room.check()
+        if self.attempt.state is State.SENDING:  # with another token: the request before it was turned away
+            await self.passage.record(Event.PUT_BACK)
         if self._is_in_doubt and not self._search.may_send():
             raise OutdatedLookError
         if self.passage.route.is_sync and self.context.calls is not None:
@@ -185,8 +189,6 @@ class Courier:
             self.passage.first_sent()
         await self.passage.record(Event.SEND)
         self.passage.poller.add(self.passage.watch)
-        self._search.begin()
-        self._sends += 1
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
 
     @property
