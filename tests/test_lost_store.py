@@ -12,6 +12,7 @@ from simulation import Simulation
 from test_run import done, lines, notices, play
 
 from batch_runner.errors import ExitCode, ManifestError
+from batch_runner.kling.transport import Answer, Transport
 from batch_runner.runner import Run
 from batch_runner.runner.lists import LISTS
 
@@ -23,6 +24,10 @@ async def lost_in_flight(simulation: Simulation) -> None:
     """The program dies with every line's task in flight, and its store is lost."""
     assert await simulation.run(die_after_s=IN_FLIGHT_S) is None
     assert simulation.world.tasks
+    lose(simulation)
+
+
+def lose(simulation: Simulation) -> None:
     for path in simulation.output_dir.glob("state.db*"):
         path.unlink()
     simulation.has_lost = True
@@ -151,3 +156,64 @@ def test_a_list_that_these_keys_do_not_reach_keeps_no_other_line_waiting(tmp_pat
         assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
 
     play(tmp_path, work, "a")
+
+
+FACE = {"id": "face", "kind": "identify-face", "video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
+
+
+def talk(inserted_at_ms: int) -> dict[str, Any]:
+    chosen = {"face_id": {"item": "face"}, "sound_file": "https://example.com/a.mp3?sandbox-seconds=5"}
+    times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": inserted_at_ms}
+    face = {"session_id": {"item": "face"}, "face_choose": [{**chosen, **times}]}
+    return {"id": "talk", "kind": "advanced-lip-sync", "seconds": 5, **face}
+
+
+def refuse_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first submission of an advanced-lip-sync is refused, and makes no task."""
+    exchange = Transport.exchange
+    refused: list[str] = []
+
+    async def refusing(self: Transport, method: str, path: str, *args: Any) -> Answer:
+        if method == "POST" and path.endswith("advanced-lip-sync") and not refused:
+            refused.append(path)
+            return Answer(400, {}, b'{"code": 1301, "message": "content safety", "request_id": "x"}')
+        return await exchange(self, method, path, *args)
+
+    monkeypatch.setattr(Transport, "exchange", refusing)
+
+
+@pytest.mark.parametrize("is_edited", [False, True])
+def test_a_second_attempt_after_a_refused_one_is_found_where_no_list_says_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_edited: bool
+) -> None:
+    refuse_once(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        write(simulation, json.dumps(FACE), json.dumps(talk(500)))
+        assert (await simulation.run()) is not None
+        line = json.dumps(talk(700 if is_edited else 500))
+        write(simulation, json.dumps(FACE), line)
+        assert await simulation.run(retry_failed=not is_edited, die_after_s=IN_FLIGHT_S) is None
+        lose(simulation)
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, made(simulation)) == (ExitCode.OK, 1)
+
+    play(tmp_path, work, "-")
+
+
+def test_an_edited_line_is_not_paid_again_where_no_list_says_whose_a_task_is(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        write(simulation, json.dumps(FACE), json.dumps(talk(500)))
+        assert await simulation.run() is not None
+        lose(simulation)
+        write(simulation, json.dumps(FACE), json.dumps(talk(700)))
+        with pytest.raises(ManifestError, match="earlier text"):
+            await simulation.run()
+        assert made(simulation) == 1
+
+    play(tmp_path, work, "-")
+
+
+def made(simulation: Simulation) -> int:
+    return sum(task.kind == "advanced-lip-sync" for task in simulation.world.tasks)

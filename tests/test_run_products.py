@@ -661,7 +661,7 @@ def test_after_a_loss_answers_that_were_exchanged_are_taken_for_nobodys(tmp_path
         await ask_by_name(cast("Context", context), catalog.route("advanced-lip-sync", ""), lines)
 
     simulate(scenario(SAY), tmp_path, work)
-    assert [[task.task_id for task in line.tasks] for line in lines] == [["a"], ["b"]]
+    assert [[task.task_id for _, task in line.found] for line in lines] == [["a"], ["b"]]
     assert all(line.is_settled for line in lines)
     assert len(asked) == 4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -233,11 +234,25 @@ async def _tasks_by_name(context: Context, route: Route, items: Sequence[tuple[s
     """Those of a product whose lists do not say whose a task is: asked for item by item, attempt by attempt."""
     if not context.was_lost and not await asked_patiently(context, route, partial(context.client.page, route, 1, 1)):
         return _Told()
-    lines = [Line(item_id, fingerprint) for item_id, fingerprint in items]
+    sent = await _sent(context)
+    lines = [Line(item_id, fingerprint, sent[_digest(context, item_id)]) for item_id, fingerprint in items]
     await ask_by_name(context, route, lines)
-    named = [each for line in lines if line.is_settled for each in line.named(context.batch.name)]
+    named = [each for line in lines if line.is_settled for each in line.found]
     unsettled = {line.item_id: line.why or "" for line in lines if not line.is_settled}
     return _Told([FoundTask(name, task, _reason(task)) for name, task in named], unsettled)
+
+
+async def _sent(context: Context) -> Mapping[str, Sequence[ExternalId]]:
+    """What a lost store is known to have sent of such products, by the digest of the item, the oldest first."""
+    sent: defaultdict[str, list[ExternalId]] = defaultdict(list)
+    names = await context.lists.names() if context.was_lost and context.lists is not None else []
+    for name in sorted(names, key=lambda each: each.number):
+        sent[name.item].append(name)
+    return sent
+
+
+def _digest(context: Context, item_id: str) -> str:
+    return ExternalId.of(context.batch.name, item_id, 1, "").item
 
 
 async def _listed(context: Context, route: Route) -> AsyncIterator[list[Task]]:

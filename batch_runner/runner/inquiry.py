@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -57,33 +57,42 @@ class Line:
     """What is known of one item's tasks.
 
     Attributes:
-        tasks: those of its attempts from the first on; all but the last one have failed.
+        sent: the names of its attempts that are known to have been sent; some may have made no task.
+        found: the tasks there are, with their names; all but the last one have failed.
+        asked: how many names the account was asked about, and answered.
         why: what came instead of a clear answer when it was asked last; None after one.
         is_settled: there are no more than these.
     """
 
     item_id: str
     fingerprint: str
-    tasks: list[Task] = field(default_factory=list)
+    sent: Sequence[ExternalId] = ()
+    found: list[tuple[ExternalId, Task]] = field(default_factory=list)
+    asked: int = 0
     why: str | None = None
     is_settled: bool = False
 
-    def named(self, batch: str) -> Iterator[tuple[ExternalId, Task]]:
-        """The tasks with their names."""
-        for number, task in enumerate(self.tasks, 1):
-            yield ExternalId.of(batch, self.item_id, number, self.fingerprint), task
+    def next_name(self, batch: str) -> ExternalId:
+        """Whom to ask about next: those that were sent, then the numbers after them."""
+        if self.asked < len(self.sent):
+            return self.sent[self.asked]
+        last = self.sent[-1].number if self.sent else 0
+        return ExternalId.of(batch, self.item_id, last + 1 + self.asked - len(self.sent), self.fingerprint)
 
-    def take(self, task: Task | None) -> None:
+    def take(self, name: ExternalId, task: Task | None) -> None:
         """The account's word about the next attempt."""
         self.why = None
-        if task is not None:
-            self.tasks.append(task)
-        self.is_settled = task is None or task.status is not TaskStatus.FAILED
+        self.asked += 1
+        if task is None:
+            self.is_settled = self.asked >= len(self.sent)
+        else:
+            self.found.append((name, task))
+            self.is_settled = task.status is not TaskStatus.FAILED
 
     def doubt(self) -> None:
         """What was said of it was said of another one too: nothing of it is believed."""
-        self.tasks.clear()
-        self.is_settled = False
+        self.found.clear()
+        self.asked, self.is_settled = 0, False
         self.why = "the answer about its submission is about another item's task too"
 
 
@@ -124,22 +133,22 @@ async def _round(context: Context, route: Route, lines: Sequence[Line]) -> None:
 
 
 async def _ask(context: Context, route: Route, line: Line) -> None:
-    name = ExternalId.of(context.batch.name, line.item_id, len(line.tasks) + 1, line.fingerprint)
+    name = line.next_name(context.batch.name)
     try:
         task = await context.client.find(route, str(name), by_external_id=True)
     except Trouble as trouble:
         line.why = _troubled(context, route, trouble)
     else:
         context.well()
-        line.take(task)
+        line.take(name, task)
 
 
 async def _weigh(context: Context, lines: Sequence[Line]) -> None:
     """Nothing is believed of an item of which was said what was said of another, or is known here as another's."""
-    told = Counter(task.task_id for line in lines for task in line.tasks)
+    told = Counter(task.task_id for line in lines for _, task in line.found)
     owners = await context.store.owners(context.batch, told.keys())
     for line in lines:
-        named = [(str(name), task.task_id) for name, task in line.named(context.batch.name)]
+        named = [(str(name), task.task_id) for name, task in line.found]
         if any(told[task_id] > 1 or set(owners.get(task_id, ())) - {name} for name, task_id in named):
             line.doubt()
 

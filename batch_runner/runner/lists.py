@@ -1,4 +1,4 @@
-"""Which products and models a batch has had lines of, kept beside its files: whose lists to search after a loss.
+"""What to ask the account about after a loss, kept beside a batch's files.
 
 A lost ``state.db`` takes along what the lines were that have been removed or edited since.
 """
@@ -9,9 +9,11 @@ import asyncio
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Lock
 
 from batch_runner import catalog
-from batch_runner.download import MissingFileError, reading, write_atomically
+from batch_runner.download import MissingFileError, append_line, reading, write_atomically
+from batch_runner.lifecycle import ExternalId
 from batch_runner.store import Batch
 
 LISTS = ".lists.jsonl"
@@ -21,8 +23,9 @@ Kinds = Iterable[tuple[str, str]]
 
 
 class BatchLists:
-    """One product and model for each list of the account, a line each.
+    """One product and model for each list of the account on which the batch may have tasks, a line each.
 
+    Of products whose lists do not say whose a task is, also the name of every attempt that was sent.
     The file only ever gains lines, and only adds to a search: one that is gone, or a line that nobody can read, leaves
     the lists of the manifest.
 
@@ -33,6 +36,7 @@ class BatchLists:
 
     def __init__(self, output_dir: Path, batch: Batch) -> None:
         self._path = output_dir / batch.name / LISTS
+        self._lock = Lock()
 
     async def note(self, kinds: Kinds) -> None:
         """Make it durable that there are lines of these; to be awaited before any of them is submitted.
@@ -49,6 +53,29 @@ class BatchLists:
         added = [json.dumps(pair).encode() + b"\n" for path, pair in new.items() if path not in known]
         if added:
             write_atomically(self._path, [content, *added])
+
+    async def note_name(self, external_task_id: str) -> None:
+        """Make the name of an attempt durable; to be awaited before it is sent, and after its product was noted.
+
+        Raises:
+            DiskError: the disk refused.
+        """
+        await asyncio.get_running_loop().run_in_executor(None, self._append, external_task_id)
+
+    def _append(self, external_task_id: str) -> None:
+        with self._lock:  # of two at once, one might take the other's half written line for a torn one
+            append_line(self._path, json.dumps(external_task_id).encode() + b"\n")
+
+    async def names(self) -> list[ExternalId]:
+        """The attempts that were sent, each once; none where there is no such file.
+
+        Raises:
+            DiskError: it cannot be read.
+        """
+        content = await asyncio.get_running_loop().run_in_executor(None, self._content)
+        values = map(_value, content.split(b"\n"))
+        names = (ExternalId.parse(value) for value in values if isinstance(value, str))
+        return list(dict.fromkeys(name for name in names if name is not None))
 
     async def noted(self) -> list[tuple[str, str]]:
         """A product and model of each list; none where there is no such file.
@@ -75,7 +102,7 @@ def _list_of(kind: str, model: str) -> str | None:
 def _pairs(content: bytes) -> list[tuple[str, str]]:
     """The products and models that lines name, but for lines that nobody can read and products of later versions."""
     pairs = []
-    for line in content.splitlines():
+    for line in content.split(b"\n"):
         match _value(line):
             case [str(kind), str(model)] if kind in catalog.kinds():
                 pairs.append((kind, model))

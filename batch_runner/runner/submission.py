@@ -183,13 +183,20 @@ class Courier:
             await self.passage.record(Event.PUT_BACK)
         if self._is_in_doubt and not self._search.may_send():
             raise OutdatedLookError
-        if self.passage.route.is_sync and self.context.calls is not None:
-            await self.context.calls.note(self.attempt.item_id)
+        await self._note_for_a_loss()
         if not self.passage.was_unknown:
             self.passage.first_sent()
         await self.passage.record(Event.SEND)
         self.passage.poller.add(self.passage.watch)
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
+
+    async def _note_for_a_loss(self) -> None:
+        """What no list of the account could tell if the store were lost."""
+        route, context = self.passage.route, self.context
+        if route.is_sync and context.calls is not None:
+            await context.calls.note(self.attempt.item_id)
+        elif not route.tells_external_id and context.lists is not None:
+            await context.lists.note_name(self.attempt.external_task_id)
 
     @property
     def _is_in_doubt(self) -> bool:
