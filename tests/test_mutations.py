@@ -93,6 +93,21 @@ MUTATIONS = (
         "test_recovery.py::test_a_refusal_of_a_second_sending_is_no_word_about_the_first_one",
     ),
     Mutation(
+        "a second sending that was put off is withdrawn when its run ends",
+        "runner/submission.py",
+        "        elif self.passage.was_unknown:\n            await self.passage.leave_open()\n",
+        "",
+        "test_recovery.py::"
+        "test_a_second_sending_that_an_ended_run_was_put_off_with_is_not_forgotten_with_its_line[removed-stopped]",
+    ),
+    Mutation(
+        "a not found is believed whatever it names",
+        "kling/refusals.py",
+        "named[1] != asked_id and",
+        "named[1] == asked_id and",
+        "test_recovery.py::test_another_questions_not_found_is_not_believed_of_a_submission",
+    ),
+    Mutation(
         "a file gets its name before its bytes are on the disk",
         "download/stream.py",
         "        _sync(file.fileno(), part_path)\n",

@@ -107,6 +107,16 @@ def test_another_answer_is_about_another_task() -> None:
     run_virtual(main)
 
 
+def test_another_answer_may_be_that_another_task_was_not_found() -> None:
+    async def main() -> None:
+        async with serving(faults=script("query", "", "other_answer")) as client:
+            await client.create("a")
+            assert (await client.query("nobody")).code == 1201
+            assert "nobody" in (await client.query("a")).json["message"]
+
+    run_virtual(main)
+
+
 def test_a_reset_before_leaves_none() -> None:
     async def main() -> None:
         async with serving(faults=script("create", "reset_before")) as client:

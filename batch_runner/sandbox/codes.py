@@ -62,7 +62,13 @@ class Denied:
         """The status line's number."""
         return HTTP_STATUS[self.code]
 
+    @property
+    def is_of_a_task(self) -> bool:
+        """Whether it names the one task that was asked for."""
+        return self.message.startswith(_NOT_FOUND)
 
+
+_NOT_FOUND = "Task not found by id/external id: "
 NO_SLOT = Denied(Code.SLOTS, "parallel task over resource pack limit")
 NO_CREDITS = Denied(Code.PACK_EMPTY, "Account balance not enough")
 TOO_FAST = Denied(Code.RATE, "Request rate over limit")  # own words
@@ -94,7 +100,7 @@ def empty(field: str) -> Denied:
 
 def not_found(task_id: str) -> Denied:
     """No visible task of this product has the id, be it ours or the caller's."""
-    return Denied(Code.BAD_VALUE, f"Task not found by id/external id: {task_id}")
+    return Denied(Code.BAD_VALUE, f"{_NOT_FOUND}{task_id}")
 
 
 def unknown_source(what: str, source_id: str) -> Denied:

@@ -57,7 +57,7 @@ class Door:
             answer = self._refused(request, needs_api_key=needs_api_key) or await answering(request)
             if fault is Fault.OTHER_ANSWER:
                 return self.envelope(self._earlier.get(request_class, BROKEN))
-            if not isinstance(answer, Denied):
+            if not isinstance(answer, Denied) or answer.is_of_a_task:
                 self._earlier[request_class] = answer
             return await self._after(request, fault, answer)
 
