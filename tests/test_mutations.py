@@ -222,7 +222,7 @@ MUTATIONS = (
     ),
     Mutation(
         "after a failed sync the others go on",
-        "runner/collector.py",
+        "runner/filing.py",
         "            self._broken = error\n",
         "",
         "test_sync_failures.py::test_a_repair_stops_at_a_failed_sync_too",
