@@ -223,8 +223,7 @@ class Courier:
     @property
     def _is_untold(self) -> bool:
         """Whether the look that it is only sent upon has been in vain for too long."""
-        is_unsent = self.attempt.state is State.READY
-        return is_unsent and self._search.is_vain() and not self._search.is_known_absent
+        return self.attempt.state is State.READY and self._search.is_vain() and not self._search.is_known_absent
 
     # --- settling what is unknown -------------------------------------------------------------------------
 
