@@ -222,8 +222,9 @@ def test_a_not_found_that_does_not_name_another_attempt_is_about_the_one_that_wa
 
 
 @pytest.mark.parametrize("asked", [OURS, "77"])
-def test_a_not_found_that_names_another_attempt_is_no_answer(asked: str) -> None:
-    step = refuse(400, 1201, f"Task not found by id/external id: {THEIRS}")
+@pytest.mark.parametrize("told", [THEIRS, "860048182276068517"])
+def test_a_not_found_that_names_another_attempt_or_task_is_no_answer(asked: str, told: str) -> None:
+    step = refuse(400, 1201, f"Task not found by id/external id: {told}")
     assert "another task" in str(trouble_of(lambda stage: stage.client.find(ROUTE, asked), step))
 
 

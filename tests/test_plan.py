@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import gc
 import json
+import os
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +238,31 @@ def test_a_large_batch_is_rehearsed_by_a_selection(tmp_path: Path, monkeypatch: 
     data = planned(tmp_path, *numbered(150), tier="pro")
     assert data["time"]["rehearsed_share"] == pytest.approx(2 / 3, abs=0.01)
     assert data["time"]["median_s"] == pytest.approx(150 * 319 / 5, rel=0.25)
+
+
+class SlowlyFilled(ProcessPoolExecutor):
+    """Takes its next job when the processes of the one before are dead."""
+
+    def submit(self, *args: Any, **keywords: Any) -> Future[Any]:
+        while self._processes and not self._broken:
+            time.sleep(0.01)
+        return super().submit(*args, **keywords)
+
+
+def test_processes_that_die_while_jobs_are_handed_out_leave_no_job_unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal to all processes of a terminal; the loop complained of the jobs before, on standard error."""
+    monkeypatch.setattr(timing, "ProcessPoolExecutor", SlowlyFilled)
+    monkeypatch.setattr(timing, "_HEARD_WITHIN_S", 0.0)
+    complaints: list[dict[str, Any]] = []
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        with pytest.raises(BrokenProcessPool):
+            await timing._on_every_core(partial(os._exit), range(3), 2)  # type: ignore[arg-type]
+        gc.collect()
+
+    asyncio.run(work())
+    assert not complaints
 
 
 def test_the_accounts_packs_beside_the_plan_when_asked_for(tmp_path: Path) -> None:

@@ -77,8 +77,10 @@ _NOT_AN_ANSWER = Row(Verdict.SERVER, "the answer did not come from the API; chec
 
 _EXISTS = re.compile(r"already\s+exist|external.{0,200}duplicat", re.IGNORECASE)
 _NOT_FOUND = re.compile(r"not\s+found\s+by\s+(?:id|external)|task\s+(?:is\s+)?not\s+(?:found|exist)", re.IGNORECASE)
-_NAMED = re.compile(r"not\s+found\s+by\s+(?:id|external)[^:]{0,40}:\s*(br-[0-9a-f-]+)", re.IGNORECASE)
+_NAMED = re.compile(r"not\s+found\s+by\s+(?:id|external)[^:]{0,40}:\s*(br-[0-9a-f-]+|\d+)", re.IGNORECASE)
 """The live service says whom it has not found: ``Task not found by id/external id: X`` (kling-api 3.0)."""
+_FEWEST_DIGITS = 12
+"""The service's task ids are long numbers; a shorter one may be anything."""
 _NO_KEY_PAIR = re.compile(r"not\s+support\s+AK/SK", re.IGNORECASE)
 """Said of a key pair's token and of an API key that is none, wherever only API keys are served (kling-api 2.3)."""
 _INVALID_KEY = 1002
@@ -130,10 +132,12 @@ def code_of(value: Any) -> int | None:
 def names_another(message: str, asked_id: str) -> bool:
     """Whether a "not found" is about another attempt's task than the one that was asked for.
 
-    Only a whole name of this program's own counts: a text in another form says nothing for certain.
+    Only a whole name of this program's own or a task's id counts: a text in another form says nothing for certain.
     """
     named = _NAMED.search(message)
-    return named is not None and named[1] != asked_id and ExternalId.parse(named[1]) is not None
+    if named is None or named[1] == asked_id:
+        return False
+    return ExternalId.parse(named[1]) is not None or (named[1].isdigit() and len(named[1]) >= _FEWEST_DIGITS)
 
 
 def for_person(refusal: Refusal) -> str:

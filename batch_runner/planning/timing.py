@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -107,8 +109,11 @@ async def _on_every_core(one: partial[Rehearsed], seeds: range, cores: int) -> l
     """In a loop, so that a signal ends it where no lock is held; what others would still find out is of no use then."""
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(cores, mp_context=get_context("fork")) as pool:
-        jobs = [loop.run_in_executor(pool, one, seed) for seed in seeds]
+        jobs = []
         try:
+            with suppress(BrokenProcessPool):  # the signal came meanwhile: the jobs before this one tell of it
+                for seed in seeds:
+                    jobs.append(loop.run_in_executor(pool, one, seed))  # noqa: PERF401 - those before a failure count
             await asyncio.wait(jobs)
             troubles = [job.exception() for job in jobs]  # of every one, or the loop complains of those left over
             if any(troubles):
