@@ -44,6 +44,11 @@ def audit_always(simulation: Simulation) -> None:
 def audit(simulation: Simulation, summary: SummaryRecord) -> None:
     """Every promise that can be checked from outside once a run has ended by itself."""
     audit_always(simulation)
+    audit_ended(simulation, summary)
+
+
+def audit_ended(simulation: Simulation, summary: SummaryRecord) -> None:
+    """What holds only then: promises 2, 4, 5 and 11."""
     results, ledger = simulation.results(), simulation.ledger()
     balances = _audit_entries(ledger, simulation)
     for pack, row in summary.credits.items():

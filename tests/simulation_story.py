@@ -14,7 +14,7 @@ from typing import Any
 
 from sandbox_kit import picture
 from simulation import DiskFault, Simulation
-from simulation_audit import audit, audit_always, audit_end
+from simulation_audit import audit_always, audit_end, audit_ended
 from simulation_clocks import set_right
 from simulation_edits import EditedManifest
 
@@ -185,9 +185,10 @@ class Story(EditedManifest):
             self._take_back()
         elif error is not None:
             self._take_disk_error(error, is_expected=options.get("fault") is not None)
-        self._audit_always()
         if summary is not None:
             simulation.is_damaged = False  # what was harmed was no part of it, or there was nothing left to harm
+        self._audit_always()
+        if summary is not None:
             self._audit(summary)
         return summary
 
@@ -198,7 +199,7 @@ class Story(EditedManifest):
         audit_always(self._simulation)
 
     def _audit(self, summary: SummaryRecord) -> None:
-        audit(self._simulation, summary)
+        audit_ended(self._simulation, summary)
 
     def _outside(self) -> dict[str, bytes]:
         folder, output_dir = self._simulation.folder, self._simulation.output_dir

@@ -14,9 +14,9 @@ from simulation_seeds import FIRST_MONTHS_SEED, FIRST_WIDE_SEED, play_seed
 from batch_runner.sandbox import WorldConfig
 from batch_runner.sandbox.config import RepeatPolicy
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1890"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1910"))
 FIRST_SEED = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
-WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "80"))
+WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "60"))
 MONTHS_SEEDS = int(os.environ.get("SIMULATION_MONTHS_SEEDS", "30"))
 BLOCKS = min(20, SEEDS)
 WIDE_BLOCKS = min(5, WIDE_SEEDS)

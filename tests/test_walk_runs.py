@@ -27,10 +27,10 @@ from batch_runner.service import sandbox_price
 from batch_runner.settings import resolve
 from batch_runner.virtual_time import VirtualClock, VirtualTimeLoop
 
-ROWS_EVERY = int(os.environ.get("ROWS_EVERY", "5"))
+ROWS_EVERY = int(os.environ.get("ROWS_EVERY", "7"))
 MANY = 200
-"""Of so many rows of a product every fifth becomes a file here; ``test_walk`` prices all of them, ``test_walk_sandbox``
-sends them all to the service, and ``ROWS_EVERY=1`` makes files of them all."""
+"""Of so many rows of a product every seventh becomes a file here; ``test_walk`` prices all of them,
+``test_walk_sandbox`` sends them all to the service, and ``ROWS_EVERY=1`` makes files of them all."""
 SLOTS = 90
 SPEED = 1000
 """Tasks are over before anybody asks twice: what a wait costs is not what is tested here."""
