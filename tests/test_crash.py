@@ -46,9 +46,8 @@ SUBMITTING = [
     *[
         Cut("submit", 1, place)
         for place in Place
-        if place not in {Place.FIRST_BYTE, Place.QUARTER, Place.HALF, Place.AFTER}
+        if place not in {Place.FIRST_BYTE, Place.ANSWER_HEAD, Place.QUARTER, Place.HALF, Place.AFTER}
     ],
-    Cut("submit", 3, Place.WHOLE),
     Cut("submit", 2, Place.AFTER, 0.03),
 ]
 POLLING = [
@@ -57,8 +56,7 @@ POLLING = [
     Cut("page", 3, Place.AFTER, 0.01),
 ]
 DOWNLOADING = [
-    *[Cut("download", 1, place) for place in (Place.UNSEEN, Place.ANSWERED, Place.QUARTER, Place.WHOLE)],
-    Cut("download", 2, Place.HALF, 0.05),
+    *[Cut("download", 1, place) for place in (Place.UNSEEN, Place.QUARTER, Place.WHOLE)],
     Cut("download", 3, Place.AFTER, 0.01),
 ]
 
@@ -73,8 +71,6 @@ PART = f"{BATCH}/item1.mp4.part"
 SYSCALLS = [
     *[Syscall("pwrite64", number) for number in (60, 180)],
     Syscall("fdatasync", 12),
-    Syscall("rename", 1),
-    Syscall("openat", 1, PART),
     *[Syscall(name, 1, PART) for name in ("write", "fsync", "unlink")],
     Syscall("linkat", 1),
     Syscall("unlink", 1, f"{PART}.meta"),

@@ -140,7 +140,7 @@ DOCUMENTED = {ExitCode.OK, ExitCode.ITEMS_FAILED, ExitCode.ACCOUNT, ExitCode.STO
 def test_whatever_is_answered_a_run_ends_in_words_and_the_next_ones_bring_the_batch_home(generation: str) -> None:
     met, ends = Counter[str](), Counter[ExitCode]()
 
-    @fuzzing(40)
+    @fuzzing(30)
     @given(REPEATS, plans())
     def whatever_it_is(repeat: RepeatPolicy, plan: Plan) -> None:
         wire, end = play(generation, repeat, plan)

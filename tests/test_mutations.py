@@ -103,8 +103,8 @@ MUTATIONS = (
     Mutation(
         "a not found is believed whatever it names",
         "kling/refusals.py",
-        "named[1] != asked_id and",
-        "named[1] == asked_id and",
+        "named[1] == asked_id:",
+        "named[1] != asked_id:",
         "test_recovery.py::test_another_questions_not_found_is_not_believed_of_a_submission",
     ),
     Mutation(
@@ -283,6 +283,8 @@ def test_a_broken_build_is_caught(mutation: Mutation, tmp_path: Path) -> None:
             "no:cacheprovider",
             "-p",
             "no:xdist",
+            "-p",
+            "no:hypothesispytest",
             f"tests/{mutation.caught_by}",
         ],
         cwd=tmp_path,

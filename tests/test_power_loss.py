@@ -8,7 +8,7 @@ from simulated_sqlite import can_watch
 from simulation import PowerCut
 
 
-@pytest.mark.parametrize(("items", "power_cut"), [(1, "worst"), (1, "mixed"), (3, "worst")])
+@pytest.mark.parametrize(("items", "power_cut"), [(1, "worst"), (3, "worst")])
 def test_the_power_is_cut_before_a_sync(items: int, power_cut: PowerCut) -> None:
     if not can_watch():
         pytest.skip("the SQLite of this Python is built in and cannot be watched")
