@@ -11,10 +11,14 @@ import pytest
 from simulation import Simulation
 from test_run import done, lines, notices, play
 
-from batch_runner.errors import ExitCode, ManifestError
+from batch_runner.errors import DiskFullError, ExitCode, ManifestError
 from batch_runner.kling.transport import Answer, Transport
+from batch_runner.lifecycle import ExternalId
+from batch_runner.model import Realm
 from batch_runner.runner import Run
-from batch_runner.runner.lists import LISTS
+from batch_runner.runner import lists as noted_lists
+from batch_runner.runner.lists import LISTS, BatchLists
+from batch_runner.store import Batch
 
 IN_FLIGHT_S = 25.0
 """By then the lines were submitted, and no task has ended."""
@@ -125,7 +129,7 @@ def test_a_line_that_became_another_product_after_a_loss_is_not_paid_again(
     play(tmp_path, work, "a")
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\n", b'["of-a-later-version", "x"]\n{}\n[1, 2]\n'])
+@pytest.mark.parametrize("content", [b"", b"\xff\n", b"[" * 9999 + b"\n", b'["of-a-later-version", "x"]\n{}\n[1, 2]\n'])
 def test_lists_that_nobody_can_read_leave_those_of_the_manifest(tmp_path: Path, content: bytes) -> None:
     async def work(simulation: Simulation) -> None:
         await lost_in_flight(simulation)
@@ -135,6 +139,34 @@ def test_lists_that_nobody_can_read_leave_those_of_the_manifest(tmp_path: Path, 
         summary = await done(simulation)
         assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
         assert path.read_bytes() == content + whole
+
+    play(tmp_path, work, "a")
+
+
+def test_names_in_a_folder_that_was_copied_are_another_batchs(tmp_path: Path) -> None:
+    ours, theirs = (str(ExternalId.of(name, "i0", 1, "f" * 64)) for name in ("batch", "other"))
+    (tmp_path / "batch").mkdir()
+    (tmp_path / "batch" / LISTS).write_text("".join(f'"{name}"\n' for name in (theirs, ours)), encoding="utf-8")
+    names = asyncio.run(BatchLists(tmp_path, Batch(1, "batch", Realm.LOCAL)).names())
+    assert [str(name) for name in names] == [ours]
+
+
+def test_a_full_disk_on_which_no_list_can_be_noted_collects_what_is_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _: object) -> None:
+        raise DiskFullError(f"cannot write {path}: the disk is full")
+
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=IN_FLIGHT_S) is None
+        picture = json.dumps({"id": "picture", "kind": "images", "model_name": "kling-v2-1", "prompt": "a fox"})
+        write(simulation, *lines("a"), picture)
+        with monkeypatch.context() as patched:
+            patched.setattr(noted_lists, "write_atomically", full)
+            summary = await done(simulation)
+        assert (summary.exit_code, summary.items.succeeded, summary.items.pending) == (ExitCode.DISK, 1, 1)
+        assert len(simulation.world.tasks) == 1, "nothing was submitted"
+        assert (await done(simulation)).items.succeeded == 2
 
     play(tmp_path, work, "a")
 

@@ -506,6 +506,8 @@ def test_a_keys_file_that_was_named_is_not_passed_over_for_other_keys_in_the_env
         load_keys(PAIR, path)
     assert "hunter2" not in str(caught.value)
     assert load_keys({"KLING_API_KEY": "hunter2"}, path) == load_keys({}, path)
+    both = keys_file(tmp_path, 'access_key = "AK-hunter2"\nsecret_key = "SK-hunter2"\napi_key = "k"')
+    assert load_keys(PAIR, both) == load_keys(PAIR, None), "the same account"
     assert load_keys(PAIR, keys_file(tmp_path, 'webhook_secret = "whsec_x"')) == load_keys(PAIR, None)
     with pytest.raises(AccountError, match="check --keys-file"):
         load_keys(PAIR, tmp_path / "mistyped.toml")

@@ -1,6 +1,7 @@
 """One run of a batch, from what earlier runs left to the summary."""
 
 from batch_runner.runner.calls import CALL_LOG, CallLog
+from batch_runner.runner.closing import idle_words
 from batch_runner.runner.collector import Collector
 from batch_runner.runner.context import Collecting, Context, Policy, SubmissionGate, TaskClient
 from batch_runner.runner.crew import work_through
@@ -10,7 +11,7 @@ from batch_runner.runner.hints import Hints
 from batch_runner.runner.lists import BatchLists
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.room import DiskRoom, FreeBytes
-from batch_runner.runner.run import Run, exit_code, has_work, idle_words, record_idle
+from batch_runner.runner.run import Run, exit_code, has_work, record_idle
 from batch_runner.runner.strays import stray_text, strays_of
 from batch_runner.runner.supply import PACKS_WINDOW_S, supply_warnings
 

@@ -22,6 +22,7 @@ from batch_runner.runner.context import Context
 from batch_runner.runner.crew import first_of_ours
 from batch_runner.runner.inquiry import Line, UnsettledError, ask_by_name, asked_patiently
 from batch_runner.runner.lineless import Lineless, is_owed, tell_lineless
+from batch_runner.runner.lists import LISTS
 from batch_runner.schedule import MAX_PAGE_SIZE
 from batch_runner.store import FoundTask, StoredFile
 from batch_runner.wording import by_count, plural
@@ -130,7 +131,8 @@ async def _told_of(context: Context, route: Route) -> _Told:
             raise
         if not items:
             text = f"{route.list_path} does not tell whether it has tasks of lines that are gone ({error})"
-            context.notice(f"{text}; run the same command again later", urgent=True)
+            remedy = f"run the same command again later, or, if you miss nothing of it, remove {LISTS} of the batch"
+            context.notice(f"{text}; {remedy}", urgent=True)
         return _Told(unsettled=dict.fromkeys((item_id for item_id, _ in items), str(error)), is_all=False)
 
 

@@ -36,6 +36,7 @@ class BatchLists:
 
     def __init__(self, output_dir: Path, batch: Batch) -> None:
         self._path = output_dir / batch.name / LISTS
+        self._ours = ExternalId.of(batch.name, "", 1, "").batch
         self._lock = Lock()
 
     async def note(self, kinds: Kinds) -> None:
@@ -67,7 +68,7 @@ class BatchLists:
             append_line(self._path, json.dumps(external_task_id).encode() + b"\n")
 
     async def names(self) -> list[ExternalId]:
-        """The attempts that were sent, each once; none where there is no such file.
+        """The attempts that were sent, each once; none where there is no such file, or it is another batch's copy.
 
         Raises:
             DiskError: it cannot be read.
@@ -75,7 +76,7 @@ class BatchLists:
         content = await asyncio.get_running_loop().run_in_executor(None, self._content)
         values = map(_value, content.split(b"\n"))
         names = (ExternalId.parse(value) for value in values if isinstance(value, str))
-        return list(dict.fromkeys(name for name in names if name is not None))
+        return list(dict.fromkeys(name for name in names if name is not None and name.batch == self._ours))
 
     async def noted(self) -> list[tuple[str, str]]:
         """A product and model of each list; none where there is no such file.
@@ -112,5 +113,5 @@ def _pairs(content: bytes) -> list[tuple[str, str]]:
 def _value(line: bytes) -> object:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

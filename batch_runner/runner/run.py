@@ -11,11 +11,12 @@ from batch_runner import catalog
 from batch_runner.budgets import Shortage
 from batch_runner.clock import Clock
 from batch_runner.download import make_batch_folder
-from batch_runner.errors import AccountError, BatchRunnerError, DiskError, ExitCode, NotDurableError, StoppedError
+from batch_runner.errors import AccountError, DiskError, DiskFullError, ExitCode, NotDurableError, StoppedError
 from batch_runner.events import BatchFinished, BatchStarted, ItemFinished
 from batch_runner.lifecycle import LIVE, Event, State
 from batch_runner.records import ItemCounts, RequestCounts, SummaryRecord
 from batch_runner.runner.adoption import adopt_from_account
+from batch_runner.runner.closing import closing_words
 from batch_runner.runner.context import Collecting, Context
 from batch_runner.runner.crew import first_of_ours, work_through
 from batch_runner.runner.derived import write_derived
@@ -27,7 +28,6 @@ from batch_runner.runner.sources import body_to_send
 from batch_runner.runner.strays import stray_text, strays_of, with_strays
 from batch_runner.runner.supply import told_within
 from batch_runner.store import Attempt, Batch, Facts, RunRow, Store
-from batch_runner.wording import by_count, plural
 
 _SUPPLY_TIMEOUT_S = 20.0
 
@@ -130,13 +130,14 @@ class Run:
         await loop.run_in_executor(None, make_batch_folder, context.output_dir, context.batch.name)
         if context.calls is not None:
             await context.calls.begin(context.store)
-        if context.lists is not None:
-            await context.lists.note(await context.store.kinds(context.batch))
+        full = await self._note_lists()
         if self._retry_failed:
             await context.store.queue_failed(context.batch)
         await self._tell_start()
         if not await self._search_account():
             return
+        if full is not None:
+            context.halt.submit_no_more(full)
         if context.policy.repeat_lost:
             await self._give_up_lost()
         poller = Poller(context, self._rpm)
@@ -145,6 +146,16 @@ class Run:
             work = work_through(context, poller, self._collector, body_to_send, with_gone_assets=self._retry_failed)
             self._shortages = await work
             telling.cancel()
+
+    async def _note_lists(self) -> DiskFullError | None:
+        """Note what a lost store would take along, before anything is submitted; what a full disk says to that."""
+        context = self._context
+        try:
+            if context.lists is not None:
+                await context.lists.note(await context.store.kinds(context.batch))
+        except DiskFullError as error:
+            return error
+        return None
 
     async def _give_up_lost(self) -> None:
         """At the user's word, count calls whose answers were lost as paid, and let them be made again."""
@@ -221,18 +232,20 @@ class Run:
         assert derived is not None
         if code is ExitCode.UNRESOLVED and self._lineless.count and self._lineless.is_all:
             await told(context)
-        summary = derived.summary
-        open_ = await context.store.in_states(context.batch, [State.UNKNOWN])
+        context.observer(BatchFinished(code, await self._closing_words(derived.summary)))
+        return derived.summary
+
+    async def _closing_words(self, summary: SummaryRecord) -> str:
+        halt, open_ = self._context.halt, await self._context.store.in_states(self._context.batch, [State.UNKNOWN])
         unaskable = sum(catalog.route(attempt.kind, attempt.model).is_sync for attempt in open_)
-        text = closing_words(
+        is_noted_why = halt.noted is not None and halt.noted.exit_code == summary.exit_code
+        return closing_words(
             summary,
-            halt.error or halt.noted,
+            halt.error or (halt.noted if is_noted_why else None),
             self._shortages,
             lineless=self._lineless.count,
-            is_askable=not open_ or unaskable < len(open_),
+            is_askable=unaskable < summary.items.unknown,
         )
-        context.observer(BatchFinished(code, text))
-        return summary
 
 
 async def record_idle(
@@ -246,50 +259,3 @@ async def record_idle(
         return
     now = clock.wall_s()
     await store.save_run(batch, RunRow(manifest, dict(budget), code, asdict(RequestCounts()), now, now, 0.0))
-
-
-def closing_words(
-    summary: SummaryRecord,
-    error: BatchRunnerError | None,
-    shortages: Sequence[Shortage] = (),
-    *,
-    lineless: int = 0,
-    is_askable: bool = True,
-) -> str:
-    """One line for a person: how the batch stands, and what to do next if anything is left.
-
-    ``is_askable`` says whether a later run may learn the fate of any item that is unknown.
-    """
-    items = summary.items
-    parts = [f"{items.succeeded:,} of {items.total:,} succeeded"]
-    for word in ("failed", "pending", "unknown"):
-        count = getattr(items, word)
-        if count:
-            parts.append(f"{count:,} {word}")
-    next_step = _NEXT_STEP.get(ExitCode(summary.exit_code), "")
-    if summary.exit_code == ExitCode.BUDGET and shortages:
-        next_step = f"The budget stopped it: {'; '.join(map(str, shortages))}"
-    if items.unknown and summary.exit_code == ExitCode.UNRESOLVED and not is_askable:
-        next_step = "What is unknown cannot be asked for again: --repeat-lost makes it again, which may pay twice"
-    if lineless and summary.exit_code == ExitCode.UNRESOLVED and not items.unknown:
-        gone, back = by_count(lineless, "a line that is", "lines that are"), by_count(lineless, "it", "them")
-        next_step = f"The account has paid for {gone} gone: put {back} back to have the files"
-    if error is not None and summary.exit_code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
-        next_step = str(error)
-    return ", ".join(parts) + (f". {next_step}" if next_step else "")
-
-
-def idle_words(summary: SummaryRecord) -> str:
-    """One line for a person about a run that had nothing to do."""
-    failed = summary.items.failed
-    if failed:
-        return f"nothing is left to do, but {plural(failed, 'item')} failed: {_NEXT_STEP[ExitCode.ITEMS_FAILED]}"
-    return "nothing is left to do" if summary.items.total else "the manifest has no items"
-
-
-_NEXT_STEP = {
-    ExitCode.ITEMS_FAILED: "results.jsonl says why; --retry-failed tries failed items again",
-    ExitCode.BUDGET: "A budget stopped it; raise --budget or --rolling-budget to go on",
-    ExitCode.STOPPED: "Run the same command again to go on",
-    ExitCode.UNRESOLVED: "Run the same command again: what is unknown is not paid again until its fate is settled",
-}

@@ -125,13 +125,20 @@ def load_keys(environ: Mapping[str, str], keys_path: Path | None) -> Keys | None
         return keys
     path, table = _file(environ, keys_path)
     in_file = _checked_keys(table, {name: name for name in _KEY_NAMES}, str(path))
-    if keys is not None and in_file is not None and keys != in_file:
+    if keys is not None and in_file is not None and not _are_of_one_account(keys, in_file):
         given = " and ".join(names[name] for name in _KEY_NAMES if getattr(keys, name))
         raise AccountError(
-            f"{path} (--keys-file) and the environment hold different keys, and which account pays must be clear;"
-            f" unset {given}, or leave --keys-file out"
+            f"the keys file {path} and the environment hold different keys, and which account pays must be clear;"
+            f" unset {given}, or name no keys file"
         )
     return keys or in_file
+
+
+def _are_of_one_account(keys: Keys, others: Keys) -> bool:
+    """As far as they can be compared: some are alike, and none differ."""
+    pairs = [(getattr(keys, name), getattr(others, name)) for name in _KEY_NAMES]
+    alike = [one == other for one, other in pairs if one and other]
+    return bool(alike) and all(alike)
 
 
 def load_webhook_secret(environ: Mapping[str, str], keys_path: Path | None) -> str | None:

@@ -1,0 +1,57 @@
+"""The last line of a run: how the batch stands, and what to do next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from batch_runner.budgets import Shortage
+from batch_runner.errors import BatchRunnerError, ExitCode
+from batch_runner.records import SummaryRecord
+from batch_runner.wording import by_count, plural
+
+_NEXT_STEP: Final = {
+    ExitCode.ITEMS_FAILED: "results.jsonl says why; --retry-failed tries failed items again",
+    ExitCode.BUDGET: "A budget stopped it; raise --budget or --rolling-budget to go on",
+    ExitCode.STOPPED: "Run the same command again to go on",
+    ExitCode.UNRESOLVED: "Run the same command again: what is unknown is not paid again until its fate is settled",
+}
+
+
+def closing_words(
+    summary: SummaryRecord,
+    error: BatchRunnerError | None,
+    shortages: Sequence[Shortage] = (),
+    *,
+    lineless: int = 0,
+    is_askable: bool = True,
+) -> str:
+    """One line for a person: how the batch stands, and what to do next if anything is left.
+
+    ``is_askable`` says whether a later run may learn the fate of any item that is unknown.
+    """
+    items = summary.items
+    parts = [f"{items.succeeded:,} of {items.total:,} succeeded"]
+    for word in ("failed", "pending", "unknown"):
+        count = getattr(items, word)
+        if count:
+            parts.append(f"{count:,} {word}")
+    next_step = _NEXT_STEP.get(ExitCode(summary.exit_code), "")
+    if summary.exit_code == ExitCode.BUDGET and shortages:
+        next_step = f"The budget stopped it: {'; '.join(map(str, shortages))}"
+    if items.unknown and summary.exit_code == ExitCode.UNRESOLVED and not is_askable:
+        next_step = "What is unknown cannot be asked for again: --repeat-lost makes it again, which may pay twice"
+    if lineless and summary.exit_code == ExitCode.UNRESOLVED and not items.unknown:
+        gone, back = by_count(lineless, "a line that is", "lines that are"), by_count(lineless, "it", "them")
+        next_step = f"The account has paid for {gone} gone: put {back} back to have the files"
+    if error is not None and summary.exit_code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
+        next_step = str(error)
+    return ", ".join(parts) + (f". {next_step}" if next_step else "")
+
+
+def idle_words(summary: SummaryRecord) -> str:
+    """One line for a person about a run that had nothing to do."""
+    failed = summary.items.failed
+    if failed:
+        return f"nothing is left to do, but {plural(failed, 'item')} failed: {_NEXT_STEP[ExitCode.ITEMS_FAILED]}"
+    return "nothing is left to do" if summary.items.total else "the manifest has no items"
