@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from simulation import Scenario, Simulation, audit, simulate
 from simulation_books import BatchBooks
+from test_run import notices, rows
 
 from batch_runner.errors import ExitCode
-from batch_runner.events import BatchFinished, Notice
+from batch_runner.events import BatchFinished
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig
@@ -52,14 +53,6 @@ async def ended(simulation: Simulation, within_s: float = A_WHILE_S, **options: 
     assert summary is not None, "the run had not ended"
     audit(simulation, summary)
     return summary
-
-
-def notices(simulation: Simulation) -> str:
-    return "\n".join(event.text for event in simulation.events if isinstance(event, Notice))
-
-
-def rows(simulation: Simulation) -> dict[str, tuple[str, str | None]]:
-    return {row["id"]: (row["status"], row["reason"]) for row in simulation.results()}
 
 
 class Silence:

@@ -351,22 +351,29 @@ def test_a_stale_answer_about_a_finished_task_is_noticed_by_its_name(
     play(tmp_path, work, "a", "b", scenario=Scenario(slots=1), visible_after_s=6.0)
 
 
-def test_a_second_sending_whose_token_is_refused_is_looked_for_again_before_it_goes_out_with_a_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The new request waits a minute for its turn, in which the first sending's task shows."""
+def refuse_tokens(monkeypatch: pytest.MonkeyPatch, is_refused: Callable[[int], bool]) -> Iterator[int]:
+    """The token of some submissions is refused, by their number from 1; returns the numbers still to come."""
     exchange, posts = Transport.exchange, count(1)
     refused = Answer(401, {}, b'{"code": 1004, "message": "expired"}')
 
     async def exchanged(self: Transport, method: str, *args: Any) -> Answer:
-        return refused if method == "POST" and next(posts) == 2 else await exchange(self, method, *args)
+        return refused if method == "POST" and is_refused(next(posts)) else await exchange(self, method, *args)
+
+    monkeypatch.setattr(Transport, "exchange", exchanged)
+    return posts
+
+
+def test_a_second_sending_whose_token_is_refused_is_looked_for_again_before_it_goes_out_with_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new request waits a minute for its turn, in which the first sending's task shows."""
+    posts = refuse_tokens(monkeypatch, lambda post: post == 2)
 
     async def work(simulation: Simulation) -> None:
         summary = await done(simulation)
         assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
         assert next(posts) > 2, "a token was refused"
 
-    monkeypatch.setattr(Transport, "exchange", exchanged)
     monkeypatch.setattr(RateLimitMonitor, "permit", _slow_for_submission(3))
     start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=45.0, max_concurrent=2)
@@ -376,18 +383,13 @@ def test_a_service_that_refuses_every_token_of_a_second_sending_ends_submitting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its questions are answered, and every request waits longer than a look is believed for."""
-    exchange, posts = Transport.exchange, count(1)
-    refused = Answer(401, {}, b'{"code": 1004, "message": "expired"}')
-
-    async def exchanged(self: Transport, method: str, *args: Any) -> Answer:
-        return refused if method == "POST" and next(posts) > 1 else await exchange(self, method, *args)
+    refuse_tokens(monkeypatch, lambda post: post > 1)
 
     async def work(simulation: Simulation) -> None:
         summary = await simulation.run(die_after_s=3000)
         assert summary is not None
         assert (summary.exit_code, rows(simulation)["i0"]) == (ExitCode.ACCOUNT, ("unknown", "unresolved"))
 
-    monkeypatch.setattr(Transport, "exchange", exchanged)
     start = Scenario(slots=1, rpm=1, faults=FaultPlan(script={"create": ["reset_before"]}))
     play(tmp_path, work, "a", scenario=start)
 
