@@ -17,7 +17,7 @@ from batch_runner.errors import ExitCode
 from batch_runner.events import BatchFinished
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.records import SummaryRecord
-from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig
+from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig
 from batch_runner.sandbox.fate import STUCK
 from batch_runner.sandbox.world import World
 
@@ -245,6 +245,31 @@ def test_a_submission_whose_fate_is_open_keeps_its_hold_while_its_link_is_not_an
         assert len(simulation.world.tasks) == 3
 
     play(tmp_path, work, item("source"), room=3, creates=["", "", "reset_before"])
+
+
+def test_a_second_sending_that_was_put_off_is_unknown_while_its_link_is_not_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = Silence(monkeypatch, are_listed=True)
+
+    async def fall_silent(simulation: Simulation, source: SandboxTask) -> None:
+        while Fault.RATE_429 not in simulation.sandbox.faults.injected:  # noqa: ASYNC110 - it is a counter, without an event
+            await asyncio.sleep(0.1)
+        silence.about(source)
+
+    async def work(simulation: Simulation) -> None:
+        await ended(simulation, task_deadline_s=7200.0)
+        write(simulation, item("source"), SOUND, item("stuck", STUCK))
+        silent = asyncio.create_task(fall_silent(simulation, simulation.world.tasks[0]))
+        summary = await ended(simulation, within_s=3000.0, task_deadline_s=900.0)
+        await silent
+        assert (summary.exit_code, rows(simulation)["sound"]) == (ExitCode.UNRESOLVED, ("unknown", "unresolved"))
+        silence.about()
+        await ended(simulation, task_deadline_s=900.0)
+        assert rows(simulation)["sound"] == ("succeeded", None)
+        assert len(simulation.world.tasks) == 3
+
+    play(tmp_path, work, item("source"), room=3, creates=["", "", "reset_before", "rate_429"])
 
 
 def test_a_submission_after_a_loss_of_which_the_account_does_not_tell_is_left_to_the_next_run(

@@ -10,16 +10,14 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Lock
 
-from batch_runner.download import append_line, is_ours_alone, reading, status_of, write_atomically
-from batch_runner.errors import DiskError, DiskFullError
+from batch_runner.download import is_ours_alone, reading, status_of, write_atomically
+from batch_runner.errors import DiskError
+from batch_runner.runner.appending import Appender
 from batch_runner.store import Batch, Store
 
 CALL_LOG = ".calls.jsonl"
 """Its name in the folder of the batch."""
-_FULL_PATIENCE_S, _FULL_PAUSE_S = 30.0, 2.0
-"""As the store waits for room on a full disk, and as long."""
 
 
 class CallLog:
@@ -36,7 +34,7 @@ class CallLog:
     def __init__(self, output_dir: Path, batch: Batch) -> None:
         self._path = output_dir / batch.name / CALL_LOG
         self._batch = batch
-        self._lock = Lock()
+        self._appender = Appender(self._path)
         self._is_kept = False
 
     async def begin(self, store: Store) -> None:
@@ -66,21 +64,7 @@ class CallLog:
         """
         if not self._is_kept:
             return
-        loop = asyncio.get_running_loop()
-        give_up_at_s = loop.time() + _FULL_PATIENCE_S
-        while True:
-            try:
-                await loop.run_in_executor(None, self._append, item_id)
-            except DiskFullError:
-                if loop.time() >= give_up_at_s:
-                    raise
-            else:
-                return
-            await asyncio.sleep(_FULL_PAUSE_S)
-
-    def _append(self, item_id: str) -> None:
-        with self._lock:
-            append_line(self._path, _line(item_id))
+        await self._appender.add(_line(item_id))
 
     async def called(self) -> frozenset[str] | None:
         """Every item that may ever have been called, or None where that is not known."""

@@ -9,11 +9,11 @@ import asyncio
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from threading import Lock
 
 from batch_runner import catalog
-from batch_runner.download import MissingFileError, append_line, reading, write_atomically
+from batch_runner.download import MissingFileError, reading, write_atomically
 from batch_runner.lifecycle import ExternalId
+from batch_runner.runner.appending import Appender
 from batch_runner.store import Batch
 
 LISTS = ".lists.jsonl"
@@ -37,7 +37,7 @@ class BatchLists:
     def __init__(self, output_dir: Path, batch: Batch) -> None:
         self._path = output_dir / batch.name / LISTS
         self._ours = ExternalId.of(batch.name, "", 1, "").batch
-        self._lock = Lock()
+        self._appender = Appender(self._path)
 
     async def note(self, kinds: Kinds) -> None:
         """Make it durable that there are lines of these; to be awaited before any of them is submitted.
@@ -59,13 +59,9 @@ class BatchLists:
         """Make the name of an attempt durable; to be awaited before it is sent, and after its product was noted.
 
         Raises:
-            DiskError: the disk refused.
+            DiskError: the disk refused, or stayed full for half a minute.
         """
-        await asyncio.get_running_loop().run_in_executor(None, self._append, external_task_id)
-
-    def _append(self, external_task_id: str) -> None:
-        with self._lock:  # of two at once, one might take the other's half written line for a torn one
-            append_line(self._path, json.dumps(external_task_id).encode() + b"\n")
+        await self._appender.add(json.dumps(external_task_id).encode() + b"\n")
 
     async def names(self) -> list[ExternalId]:
         """The attempts that were sent, each once; none where there is no such file, or it is another batch's copy.

@@ -87,6 +87,17 @@ class Passage:
         return math.isinf(self._longest_age_s)
 
     @property
+    def untraceable_why(self) -> str | None:
+        """Why its absence does not show that it was never made, for a person; None where it does."""
+        if not self.route.has_external_id:
+            return "its answer was lost, and Kling knows no id of ours for it"
+        if self.is_age_hidden:
+            return f"its answer was lost, and {HIDDEN_AGE_TEXT}"
+        if self.may_be_purged:
+            return "its answer was lost so long ago that Kling may have made and forgotten its task since"
+        return None
+
+    @property
     def is_given_up(self) -> bool:
         """Whether the user gave the word to count what an earlier run lost as paid; not what this one loses."""
         return self.context.policy.repeat_lost and self._was_lost_before and not self.context.halt.is_set

@@ -15,7 +15,7 @@ from batch_runner.model import Accepted, Task, Unknown
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
 from batch_runner.runner.outcomes import Outcomes
-from batch_runner.runner.passage import HIDDEN_AGE_TEXT, REPEAT_TEXT, Passage
+from batch_runner.runner.passage import REPEAT_TEXT, Passage
 from batch_runner.runner.pursuit import Pursuit
 from batch_runner.runner.search import Search
 from batch_runner.runner.sources import UnusableSourceError
@@ -169,7 +169,10 @@ class Courier:
 
     async def _put_aside(self, why: str) -> None:
         """Leave it to the next run and its slot to others; where a task of it may be there, only wait no longer."""
-        if self.passage.was_unknown or self.passage.watch.has_task:
+        if self.passage.watch.has_task:  # its turn comes again at once, and takes the task up
+            return
+        if self.passage.was_unknown:
+            await self.passage.leave_open()
             self.passage.stuck(why)
             return
         self.context.notice(f"{self.attempt.item_id}: {why}", urgent=True)
@@ -244,7 +247,7 @@ class Courier:
 
     async def _absent(self) -> None:
         """The account definitely has no such task: send the same id again, within reason."""
-        untraceable_why = self._untraceable_why()
+        untraceable_why = self.passage.untraceable_why
         if untraceable_why and self.passage.is_given_up:
             await self.passage.record(Event.GIVE_UP, Facts(reason="unresolved"))
             await self.context.store.queue_item(self.context.batch, self.attempt.item_id)
@@ -262,16 +265,6 @@ class Courier:
             await self.passage.withdraw()
         else:
             await self._rest()
-
-    def _untraceable_why(self) -> str | None:
-        """Why its absence does not show that it was never made, for a person; None where it does."""
-        if not self.passage.route.has_external_id:
-            return "its answer was lost, and Kling knows no id of ours for it"
-        if self.passage.is_age_hidden:
-            return f"its answer was lost, and {HIDDEN_AGE_TEXT}"
-        if self.passage.may_be_purged:
-            return "its answer was lost so long ago that Kling may have made and forgotten its task since"
-        return None
 
     async def _rest(self) -> None:
         """Wait before the same looks are made once more, unless nobody will ever tell."""
