@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from simulation import Scenario, Simulation, audit, simulate
+from shortfall_kit import ALL, Service, done, has_all, lose, now, play, stopped_by_the_disk, urgent
+from simulation import Simulation
 
 from batch_runner.accounting import ledger
-from batch_runner.download import Downloaded, Downloader
-from batch_runner.errors import DiskError, ExitCode
-from batch_runner.events import Notice
+from batch_runner.errors import ExitCode
 from batch_runner.kling.client import KlingClient
 from batch_runner.looking import status
 from batch_runner.model import Route, Task
-from batch_runner.records import SummaryRecord
-from batch_runner.sandbox import WorldConfig
+from batch_runner.runner.fetching import Fetcher
 from batch_runner.settings import resolve
 from batch_runner.wording import plural
 
 SHORT = "a fox [sandbox:fewer]"
-
-
-def play(tmp_path: Path, work: Callable[[Simulation], Coroutine[Any, Any, None]], prompt: str, count: int = 3) -> None:
-    line = {"id": "hero", "kind": "images", "model_name": "kling-v2-1", "prompt": prompt, "n": count}
-    world = WorldConfig(max_concurrent=3, rpm=60)
-    simulate(Scenario(slots=3, world=world, lines=(json.dumps(line),)), tmp_path, work)
-
-
-async def done(simulation: Simulation) -> SummaryRecord:
-    summary = await simulation.run()
-    assert summary is not None
-    audit(simulation, summary)
-    assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
-    return summary
-
-
-def urgent(simulation: Simulation) -> list[str]:
-    return [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
 
 
 def test_fewer_pictures_than_were_asked_for_are_kept_and_told(tmp_path: Path) -> None:
@@ -119,61 +97,6 @@ def test_a_page_that_names_fewer_files_than_the_task_itself_is_not_believed(
     play(tmp_path, work, "a fox")
 
 
-class Service:
-    """Names and hands out only some files of a task, as long as it is told to."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.named: list[int] | None = None
-        self.looks = 10**9
-        self.withheld: set[str] = set()
-        find, page, fetch = KlingClient.find, KlingClient.page, Downloader.fetch
-
-        def short(task: Task) -> Task:
-            named = self.named
-            return (
-                task
-                if named is None
-                else replace(task, assets=tuple(task.assets[place] for place in named[: len(task.assets)]))
-            )
-
-        async def short_find(client: KlingClient, *args: Any, **options: Any) -> Task | None:
-            task = await find(client, *args, **options)
-            if task is None or not task.assets or not self.looks:
-                return task
-            self.looks -= 1
-            return short(task)
-
-        async def short_page(client: KlingClient, *args: Any) -> list[Task]:
-            return [short(task) for task in await page(client, *args)]
-
-        async def some(downloader: Downloader, url: str, part_path: Path, *args: Any) -> Downloaded:
-            if part_path.name.removesuffix(".part") in self.withheld:
-                raise DiskError("the disk is away")
-            return await fetch(downloader, url, part_path, *args)
-
-        monkeypatch.setattr(KlingClient, "find", short_find)
-        monkeypatch.setattr(KlingClient, "page", short_page)
-        monkeypatch.setattr(Downloader, "fetch", some)
-
-
-ALL = {"hero-1.png", "hero-2.png", "hero-3.png"}
-
-
-async def stopped_by_the_disk(simulation: Simulation) -> None:
-    summary = await simulation.run()
-    assert summary is not None
-    assert summary.exit_code == ExitCode.DISK
-
-
-async def has_all(simulation: Simulation) -> None:
-    """Every picture is here, each once, and the next run has nothing to do or to complain about."""
-    summary = await done(simulation)
-    [row] = simulation.results()
-    assert (len(row["files"]), row["error"]) == (3, None)
-    assert len({file["sha256"] for file in row["files"]}) == 3
-    assert await done(simulation) == summary
-
-
 @pytest.mark.parametrize("here", [0, 2])
 def test_one_answer_that_names_fewer_files_is_not_believed_by_a_later_run_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: int
@@ -241,18 +164,6 @@ def test_a_later_run_that_is_told_the_files_in_another_order_leaves_none_behind(
     play(tmp_path, work, "a fox")
 
 
-def lose(simulation: Simulation, *names: str) -> dict[str, bytes]:
-    """Everything in the batch's folder; then some of it is removed."""
-    there = {path.name: path.read_bytes() for path in simulation.batch_dir.iterdir()}
-    for name in names:
-        (simulation.batch_dir / name).unlink()
-    return there
-
-
-def now(simulation: Simulation) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in simulation.batch_dir.iterdir()}
-
-
 @pytest.mark.parametrize("named", [[1, 0, 2], [1, 0], [0]])
 def test_a_file_is_restored_by_what_was_recorded_wherever_the_task_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: list[int]
@@ -266,6 +177,39 @@ def test_a_file_is_restored_by_what_was_recorded_wherever_the_task_names_it(
         service.named = named
         assert await simulation.repair() == {}
         assert now(simulation) == there
+
+    play(tmp_path, work, "a fox")
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_place_that_hands_nothing_out_does_not_end_the_search_for_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: int
+) -> None:
+    """The file that was lost stood at the next place, and was told as one that is not handed out any more."""
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        await has_all(simulation)
+        there = lose(simulation, "hero-3.png")
+        service.named, service.gone = [2, 1 - gone, gone], {gone}
+        assert await simulation.repair() == {}
+        assert now(simulation) == there
+
+    play(tmp_path, work, "a fox")
+
+
+def test_what_no_other_place_has_is_told_with_the_place_that_hands_nothing_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        await has_all(simulation)
+        lose(simulation, "hero-2.png")
+        service.gone = {1}
+        [why] = (await simulation.repair()).values()
+        assert why.startswith("batch/hero-2.png: the server does not hand the file out (")
+        assert "the recorded one" not in why
 
     play(tmp_path, work, "a fox")
 
@@ -302,6 +246,14 @@ def test_a_file_that_the_service_has_made_anew_is_kept_beside_the_recorded_name(
         assert task is not None
         return replace(task, assets=tuple(replace(asset, content=b"anew") for asset in task.assets))
 
+    fetches = 0
+    fetch = Fetcher.fetch
+
+    async def counted(fetcher: Fetcher, *args: Any) -> tuple[int, str]:
+        nonlocal fetches
+        fetches += 1
+        return await fetch(fetcher, *args)
+
     async def work(simulation: Simulation) -> None:
         await done(simulation)
         there = lose(simulation, "hero.png")
@@ -311,9 +263,11 @@ def test_a_file_that_the_service_has_made_anew_is_kept_beside_the_recorded_name(
             (simulation.batch_dir / "hero.png").write_bytes(b"altered")
         with monkeypatch.context() as patch:
             patch.setattr(KlingClient, "find", find_anew)
-            for _ in range(2):
+            patch.setattr(Fetcher, "fetch", counted)
+            for repairs in (1, 2):
                 assert "it is kept as hero.png.other-1" in (await simulation.repair())["hero"]
                 assert now(simulation) == left | {"hero.png.other-1": b"anew"}, "kept once, and the record is as it was"
+                assert fetches == repairs, "what came is kept, and not fetched for that once more"
         assert await simulation.repair() == {}
         assert now(simulation)["hero.png"] == there["hero.png"]
 

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -50,9 +51,7 @@ def set_aside(path: Path) -> Path | None:
     """
     if status_of(path) is None:
         return None
-    number = 1
-    while status_of(aside := path.with_name(f"{path.name}.damaged-{number}")) is not None:
-        number += 1
+    aside = next(name for name in _names_beside(path, "damaged") if status_of(name) is None)
     with disk_errors("rename", path):
         path.rename(aside)
     sync_folder(path.parent)
@@ -68,15 +67,15 @@ def keep_beside(part_path: Path, final_path: Path) -> Path:
         DiskError: the disk refused; a failed sync of the folder must not be retried.
     """
     content = sha256_of(part_path)
-    for number in count(1):
-        path = final_path.with_name(f"{final_path.name}.other-{number}")
-        if is_as_recorded(path, *content):
-            tidy(part_path, path)
-            return path
-        if status_of(path) is None:
-            break
-    publish(part_path, path)
-    return path
+    names = _names_beside(final_path, "other")
+    kept = next(name for name in names if status_of(name) is None or is_as_recorded(name, *content))
+    (publish if status_of(kept) is None else tidy)(part_path, kept)
+    return kept
+
+
+def _names_beside(path: Path, word: str) -> Iterator[Path]:
+    """What is kept beside a file can be called so: numbered from 1, without end, after a word that says what it is."""
+    return (path.with_name(f"{path.name}.{word}-{number}") for number in count(1))
 
 
 def tidy(part_path: Path, final_path: Path) -> None:

@@ -1,27 +1,19 @@
-"""Brings a succeeded task's files under their final names; a bad download never causes a second generation.
-
-The order, each step durable before the next: part file whole and fsynced, its digest in the store, the final
-name, the folder, the event. A crash between any two of them is finished by the next run without a request to
-the account where the bytes are already here.
-"""
+"""Brings a succeeded task's files home and says where they stand; a bad download never causes a second generation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
-from batch_runner.download import Downloader, TargetExists, make_batch_folder, tidy
+from batch_runner.download import Downloader, TargetExists
 from batch_runner.errors import DiskError, DiskFullError, NotDurableError, StoppedError
 from batch_runner.events import ItemFinished
 from batch_runner.lifecycle import Event
-from batch_runner.manifest.file_names import file_names
 from batch_runner.model import Task
 from batch_runner.runner.context import Context
 from batch_runner.runner.fetching import AssetGoneError, AssetLaterError, Fetcher
-from batch_runner.runner.filing import Filing, part_of
+from batch_runner.runner.filing import Filing
+from batch_runner.runner.gathering import Gatherer
 from batch_runner.runner.restoring import Restorer
-from batch_runner.runner.shortfall import fewer_now_text, files_asked, shortfall_text
-from batch_runner.store import Attempt, Facts, StoredFile
+from batch_runner.runner.shortfall import files_asked, shortfall_text
+from batch_runner.store import Attempt, Facts
 
 _GIVEN_UP_MOST = 5
 
@@ -38,8 +30,9 @@ class Collector:
     def __init__(self, context: Context, downloader: Downloader, at_once: int = 8) -> None:
         self._context = context
         self._filing = Filing(context.output_dir)
-        self._fetcher = Fetcher(context, downloader, self._filing, at_once)
-        self._restorer = Restorer(context, self._fetcher, self._filing)
+        fetcher = Fetcher(context, downloader, self._filing, at_once)
+        self._gatherer = Gatherer(context, fetcher, self._filing)
+        self._restorer = Restorer(context, fetcher, self._filing)
         self._given_up_in_row = 0
 
     @property
@@ -86,7 +79,7 @@ class Collector:
     async def _collect_with_room(self, attempt: Attempt, task: Task | None) -> int:
         while True:
             try:
-                return await self._collect(attempt, task)
+                return await self._gatherer.gather(attempt, task)
             except DiskFullError as error:
                 if not await self._context.room.again(attempt, error):
                     raise
@@ -114,57 +107,3 @@ class Collector:
         self._context.room.put_off(attempt)
         await self._context.store.mark(attempt, "asset", text)
         self._context.notice(f"{attempt.item_id}: paid for, but its file is not here yet: {text}", urgent=True)
-
-    async def _collect(self, attempt: Attempt, task: Task | None) -> int:
-        """Bring home every file that is not here; returns how many the task made."""
-        folder = await self._filing.do(make_batch_folder, self._context.output_dir, self._context.batch.name)
-        stored = {file.ordinal: file for file in await self._context.store.files_of(attempt)}
-        finished = {file.ordinal for file in stored.values() if await self._filing.finish(file)}
-        recorded = max((file.count for file in stored.values()), default=0)
-        if stored and len(finished) == recorded:
-            return recorded
-        task = await self._fetcher.in_full(attempt, task, max(recorded, files_asked(attempt)))
-        if fewer := fewer_now_text(len(task.assets), recorded):
-            raise AssetLaterError(fewer)
-        for ordinal, name in enumerate(file_names(attempt.item_id, [asset.suffix for asset in task.assets])):
-            if ordinal not in finished:
-                others = {file.sha256: file.ordinal for file in stored.values() if file.ordinal != ordinal}
-                stored[ordinal] = await self._fetch_and_publish(attempt, task, ordinal, folder / name, others)
-        return len(task.assets)
-
-    async def _fetch_and_publish(
-        self, attempt: Attempt, task: Task, ordinal: int, final_path: Path, others: Mapping[str, int]
-    ) -> StoredFile:
-        part_path = part_of(final_path)
-        size, digest = await self._fetch_own(attempt, task, ordinal, part_path, others)
-        path = final_path.relative_to(self._context.output_dir).as_posix()
-        file = StoredFile(ordinal, path, size, digest, len(task.assets))
-        await self._context.store.record_file(attempt, file)
-        if await self._filing.has(final_path, file):  # a lost state.db: the finished file is already here
-            await self._filing.do(tidy, part_path, final_path)
-        else:
-            await self._filing.put(part_path, final_path)
-        return file
-
-    async def _fetch_own(
-        self, attempt: Attempt, task: Task, ordinal: int, part_path: Path, others: Mapping[str, int]
-    ) -> tuple[int, str]:
-        """Fetch the file of this number, whichever place an answer has it at; its size and SHA-256 hex.
-
-        Where another recorded file has come in its place, it is looked for in that one's: the order has changed since.
-        A place that has its own file still ends the search, for then two files of the task are alike.
-
-        Args:
-            attempt: whose file it is.
-            task: as it was told now.
-            ordinal: the number, counted from 0.
-            part_path: where to.
-            others: the numbers of the other recorded files, by SHA-256 hex.
-        """
-        place, seen = ordinal, set[int]()
-        while True:
-            size, digest = await self._fetcher.fetch(attempt, task, place, part_path)
-            seen.add(place)
-            place = others.get(digest, place)
-            if place in seen:
-                return size, digest

@@ -96,7 +96,9 @@ class Fetcher:
                 refused_links += 1
                 why = "the task names fewer files than before" if isinstance(error, IndexError) else str(error)
                 if refused_links > _FRESH_LINKS:
-                    raise AssetGoneError(f"the server does not hand the file out ({why})") from None
+                    # What is named no more may be named again, as long as there is a task.
+                    kind = AssetLaterError if isinstance(error, IndexError) else AssetGoneError
+                    raise kind(f"the server does not hand the file out ({why})") from None
             except BadDownload as error:
                 why, retry_after_s, odd_sha256 = str(error), error.retry_after_s, error.odd_sha256
             else:

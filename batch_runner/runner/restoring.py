@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batch_runner.download import keep_beside, make_batch_folder, tidy
+from batch_runner.download import is_as_recorded, keep_beside, make_batch_folder, tidy
 from batch_runner.model import Task
 from batch_runner.runner.context import Context
 from batch_runner.runner.fetching import AssetGoneError, AssetLaterError, Fetcher
@@ -57,37 +57,51 @@ class _Search:
         self._attempt = attempt
         self._task = task
         self._recorded = recorded
-        self._digests: dict[int, str] = {}
+        self._contents: dict[int, tuple[int, str]] = {}
+        self._troubles: dict[int, str] = {}
 
     async def restore(self, file: StoredFile) -> str | None:
         """Put a file back under its name; returns why that was not possible, or None."""
         final_path = self._filing.path_of(file)
         part_path = part_of(final_path)
-        try:
-            for place in self._places(file):
-                if await self._is_at(place, file, part_path):
-                    await self._filing.put(part_path, final_path, replace=True)
-                    return None
-            return f"{file.path}: {await self._instead(file, part_path, final_path)}"
-        except (AssetGoneError, AssetLaterError) as error:
-            return f"{file.path}: {error}"
+        for place in self._places(file):
+            if await self._is_at(place, file, part_path):
+                await self._filing.put(part_path, final_path, replace=True)
+                return None
+        whys = [*dict.fromkeys(self._troubles.values()), await self._instead(file, part_path, final_path)]
+        return f"{file.path}: {'; '.join(why for why in whys if why)}"
 
     def _places(self, file: StoredFile) -> list[int]:
         return sorted(range(len(self._task.assets)), key=lambda place: place != file.ordinal)
 
     async def _is_at(self, place: int, file: StoredFile, part_path: Path) -> bool:
-        """Whether this is the place of the file, which is in the part then."""
-        if self._digests.get(place, file.sha256) != file.sha256:
+        """Whether this is the place of the file, which is in the part then; one that is troubled is not asked again."""
+        _, digest = self._contents.get(place, (0, file.sha256))
+        if digest != file.sha256 or place in self._troubles:
             return False
-        _, self._digests[place] = await self._fetcher.fetch(self._attempt, self._task, place, part_path)
-        return self._digests[place] == file.sha256
+        try:
+            self._contents[place] = await self._fetcher.fetch(self._attempt, self._task, place, part_path)
+        except (AssetGoneError, AssetLaterError) as error:
+            self._troubles[place] = str(error)
+            return False
+        return self._contents[place][1] == file.sha256
 
-    async def _instead(self, file: StoredFile, part_path: Path, final_path: Path) -> str:
+    async def _instead(self, file: StoredFile, part_path: Path, final_path: Path) -> str | None:
         """Keep what the task has in its place, if that is no other file of the item, for a person to judge."""
-        new = [place for place in self._places(file) if self._digests[place] not in self._recorded]
-        if not new:
-            await self._filing.do(tidy, part_path, final_path)
-            return "none of the files that its task hands out now is the recorded one"
-        await self._fetcher.fetch(self._attempt, self._task, new[0], part_path)
+        places = [place for place in self._places(file) if place not in self._troubles]
+        new = [place for place in places if self._contents[place][1] not in self._recorded]
+        if new:
+            return await self._keep(new[0], part_path, final_path)
+        if self._troubles:  # which may have been the file's own: what came of it is gone on from
+            return None
+        await self._filing.do(tidy, part_path, final_path)
+        return "none of the files that its task hands out now is the recorded one"
+
+    async def _keep(self, place: int, part_path: Path, final_path: Path) -> str:
+        if not await self._filing.do(is_as_recorded, part_path, *self._contents[place]):
+            try:
+                await self._fetcher.fetch(self._attempt, self._task, place, part_path)
+            except (AssetGoneError, AssetLaterError) as error:
+                return str(error)
         kept = await self._filing.do(keep_beside, part_path, final_path)
         return f"its task hands out another file now than the recorded one; look at it, it is kept as {kept.name}"
