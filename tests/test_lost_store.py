@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 from simulation import Simulation
-from test_run import done, lines, notices, play
+from test_run import done, lines, notices, play, rows
+from test_run_products import SAY, TROUBLED, unanswered
 
 from batch_runner.errors import DiskFullError, ExitCode, ManifestError
+from batch_runner.events import Notice
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.lifecycle import ExternalId
-from batch_runner.model import Realm
+from batch_runner.model import Realm, Task, TaskStatus
 from batch_runner.runner import Run
 from batch_runner.runner import lists as noted_lists
+from batch_runner.runner.inquiry import Line
 from batch_runner.runner.lists import LISTS, BatchLists
 from batch_runner.store import Batch
 
@@ -112,14 +115,12 @@ def test_a_loss_is_followed_by_a_search_of_lists_that_no_line_is_left_of(tmp_pat
 def test_a_line_that_became_another_product_after_a_loss_is_not_paid_again(
     tmp_path: Path, *, is_away_first: bool
 ) -> None:
-    edited = json.dumps({"id": "i0", "kind": "omni-video", "prompt": "a", "aspect_ratio": "16:9", "duration": "5"})
-
     async def work(simulation: Simulation) -> None:
         await lost_in_flight(simulation)
         if is_away_first:
             write(simulation, PICTURE)
             assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
-        write(simulation, edited)
+        write(simulation, OMNI)
         with pytest.raises(ManifestError, match="earlier text"):
             await simulation.run()
         assert len([task for task in simulation.world.tasks if task.kind != "images"]) == 1
@@ -127,6 +128,99 @@ def test_a_line_that_became_another_product_after_a_loss_is_not_paid_again(
         assert (await done(simulation)).exit_code == ExitCode.OK
 
     play(tmp_path, work, "a")
+
+
+FILMS, PICTURES = "/v1/videos/text2video", "/v1/images/generations"
+OMNI = json.dumps({"id": "i0", "kind": "omni-video", "prompt": "a", "aspect_ratio": "16:9", "duration": "5"})
+
+
+def urgent(simulation: Simulation) -> list[str]:
+    return [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
+
+
+@pytest.mark.parametrize("others", [(), ("b",)], ids=["no line left", "a line left"])
+def test_a_line_that_became_another_product_waits_where_the_list_of_the_old_one_does_not_tell(
+    tmp_path: Path, others: tuple[str, ...]
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        await lost_in_flight(simulation)
+        made = len(simulation.world.tasks)
+        write(simulation, OMNI, *lines("a", *others)[1:])
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: path.startswith(FILMS), TROUBLED)
+            summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.STOPPED, made)
+        assert rows(simulation)["i0"] == ("pending", "stopped")
+        [told] = urgent(simulation)
+        assert told.startswith(f"{FILMS} does not tell whether it has tasks of lines that are gone or were edited")
+        assert "5001" in told
+        assert (LISTS in told) == (not others), "only where nothing else is searched for there"
+        with pytest.raises(ManifestError, match="earlier text"):
+            await simulation.run()
+        assert len(simulation.world.tasks) == made
+
+    play(tmp_path, work, "a", *others)
+
+
+def test_a_list_that_never_tells_is_not_searched_any_more_when_its_line_is_taken_out(tmp_path: Path) -> None:
+    """What the lists that tell have is collected meanwhile, and a call that is new waits as other lines do."""
+
+    async def work(simulation: Simulation) -> None:
+        write(simulation, *lines("a"), PICTURE, json.dumps(SAY))
+        await lost_in_flight(simulation)
+        late = json.dumps({**SAY, "id": "late", "text": "a hen"})
+        write(simulation, *lines("a", "new"), json.dumps(SAY), late)
+        path = simulation.batch_dir / LISTS
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: path.startswith(PICTURES), TROUBLED)
+            summary = await done(simulation)
+            assert summary.exit_code == ExitCode.STOPPED
+            pending = ("pending", "stopped")
+            stands = rows(simulation)
+            assert [stands[name] for name in ("i0", "i1", "late")] == [("succeeded", None), pending, pending]
+            told = next(text for text in urgent(simulation) if text.startswith(PICTURES))
+            line = told.partition("take the line ")[2].partition(" out of ")[0]
+            assert told.endswith(f"take the line {line} out of {path}")
+            path.write_text(path.read_text(encoding="utf-8").replace(f"{line}\n", ""), encoding="utf-8")
+            await simulation.run()
+            assert {rows(simulation)[name] for name in ("i0", "i1", "late")} == {("succeeded", None)}
+
+    play(tmp_path, work, "-")
+
+
+FORBIDDEN = Answer(403, {}, b'{"code": 1103, "message": "no permission", "request_id": "x"}')
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_a_list_of_no_line_that_is_refused_ends_the_run_only_where_no_other_one_tells(
+    tmp_path: Path, *, is_heard: bool
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        write(simulation, *lines("a"), PICTURE)
+        await lost_in_flight(simulation)
+        write(simulation, *(lines("a", "new") if is_heard else ()))
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: path.startswith(PICTURES) or not is_heard, FORBIDDEN)
+            summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == (ExitCode.STOPPED if is_heard else ExitCode.ACCOUNT)
+        assert "1103" in " ".join(urgent(simulation))
+        if is_heard:
+            assert [rows(simulation)[name][0] for name in ("i0", "i1")] == ["succeeded", "pending"]
+
+    play(tmp_path, work, "-")
+
+
+def test_a_line_that_became_a_call_after_a_loss_is_not_paid_again(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        write(simulation, *lines("a"), json.dumps(SAY))
+        await lost_in_flight(simulation)
+        write(simulation, json.dumps({**SAY, "id": "i0"}), json.dumps(SAY))
+        with pytest.raises(ManifestError, match="earlier text"):
+            await simulation.run()
+        assert [task.kind for task in simulation.world.tasks].count("tts") == 1
+
+    play(tmp_path, work, "-")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\n", b"[" * 9999 + b"\n", b'["of-a-later-version", "x"]\n{}\n[1, 2]\n'])
@@ -245,6 +339,81 @@ def test_an_edited_line_is_not_paid_again_where_no_list_says_whose_a_task_is(tmp
         assert made(simulation) == 1
 
     play(tmp_path, work, "-")
+
+
+FILM = json.dumps({"id": "talk", "prompt": "t"})
+
+
+async def lost_talk(simulation: Simulation) -> str:
+    """A talk is paid for, and its store is lost; returns its name on the account."""
+    write(simulation, json.dumps(FACE), json.dumps(talk(500)))
+    assert await simulation.run() is not None
+    name = next(row["external_task_id"] for row in simulation.results() if row["id"] == "talk")
+    lose(simulation)
+    return str(name)
+
+
+def test_a_line_that_became_another_product_is_asked_for_by_the_names_that_were_sent(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        name = await lost_talk(simulation)
+        write(simulation, json.dumps(FACE), FILM, PICTURE)
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: name in path, TROUBLED)
+            summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, rows(simulation)["talk"]) == (ExitCode.STOPPED, ("pending", "stopped"))
+        assert rows(simulation)["pic"] == ("succeeded", None), "no other line was ever sent there"
+        assert "talk: the account does not tell whether it has a task" in notices(simulation)
+        with pytest.raises(ManifestError, match="earlier text"):
+            await simulation.run()
+        assert {task.kind for task in simulation.world.tasks} == {"identify-face", "advanced-lip-sync", "images"}
+
+    play(tmp_path, work, "-")
+
+
+def test_a_paid_task_whose_line_is_gone_is_told_where_no_list_says_whose_it_is(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        name = await lost_talk(simulation)
+        write(simulation, json.dumps(FACE))
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: name in path, TROUBLED)
+            summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.STOPPED, "the next run has to ask"
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.UNRESOLVED
+        assert "belongs to a line that is not in the manifest any more" in notices(simulation)
+        write(simulation, json.dumps(FACE), json.dumps(talk(500)))
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, made(simulation)) == (ExitCode.OK, 1)
+
+    play(tmp_path, work, "-")
+
+
+def test_an_attempt_that_was_refused_and_whose_line_is_gone_keeps_no_run_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name was noted, and no task bears it; a name that was never sent is not made up."""
+    refuse_once(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        await lost_talk(simulation)
+        write(simulation, json.dumps(FACE))
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, made(simulation)) == (ExitCode.OK, 0)
+
+    play(tmp_path, work, "-")
+
+
+def test_of_a_product_that_is_no_lines_any_more_only_the_names_that_were_sent_are_asked_for() -> None:
+    name = ExternalId.of("batch", "talk", 1, "f" * 64)
+    line = Line("", None, [name])
+    line.take(name, Task("t", None, TaskStatus.FAILED))
+    assert line.is_settled
+    assert line.found
 
 
 def made(simulation: Simulation) -> int:

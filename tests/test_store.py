@@ -324,6 +324,22 @@ def test_a_found_task_of_another_text_is_a_conflict_unless_it_failed(tmp_path: P
     with_store(tmp_path / "state.db", work)
 
 
+def test_a_task_of_another_text_than_its_line_has_now_is_told_unless_it_is_known(tmp_path: Path) -> None:
+    """A list that was not searched showed it when its line had been taken up elsewhere: paid, and nobody was told."""
+
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("a", 1), item("b", 2), searched=False)
+        now, other = found("a", 1, TaskStatus.SUCCEEDED), found("b", 1, TaskStatus.FAILED, text="old")
+        await store.adopt(batch, [now, other], {})
+        older = found("a", 2, TaskStatus.PROCESSING, text="older")
+        assert await store.without_line(batch, [now, other]) == 0
+        assert await store.without_line(batch, [now, other, older]) == 1
+        assert await store.has_unknown([now.name, older.name])
+        assert not await store.has_unknown([now.name, other.name])
+
+    with_store(tmp_path / "state.db", work)
+
+
 def test_a_withdrawn_attempt_keeps_its_number_and_its_name(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         batch = await loaded(store, item("a"))

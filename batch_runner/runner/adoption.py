@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice, takewhile
-from pathlib import Path
+from itertools import chain
 
 from batch_runner import catalog
-from batch_runner.download import sha256_of
 from batch_runner.errors import AccountError
 from batch_runner.kling import failure_of
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import loop_now_s
-from batch_runner.manifest.file_names import numbered_names, plain_names
-from batch_runner.model import FACTS, FACTS_SUFFIX, Generation, Route, Task, TaskStatus
+from batch_runner.model import Generation, Route, Task, TaskStatus
+from batch_runner.runner.call_recovery import recover_calls
 from batch_runner.runner.context import Context
 from batch_runner.runner.crew import first_of_ours
 from batch_runner.runner.inquiry import Line, UnsettledError, ask_by_name, asked_patiently
 from batch_runner.runner.lineless import Lineless, is_owed, tell_lineless
-from batch_runner.runner.lists import LISTS
+from batch_runner.runner.silence import Silence, raise_refusal, tell_silences, tell_unsettled
 from batch_runner.schedule import MAX_PAGE_SIZE
-from batch_runner.store import FoundTask, StoredFile
+from batch_runner.store import FoundTask
 from batch_runner.wording import by_count, plural
 
-_NAMED = 5
-"""So many items are named in a notice about many."""
 _LAST_PAGE = 1000
 """kling-api 4.3: ``pageNum`` is 1..1000."""
 _MOST_LOOKS = 6
@@ -42,7 +38,7 @@ async def adopt_from_account(context: Context) -> Lineless:
 
     One request a product on an empty account, two where a store was lost; only items that were never searched for ask.
     Where no answer repeats our ids, one request an item. Items of which the account does not tell are not submitted by
-    this run; the others are not kept waiting for them.
+    this run; others are not kept waiting for them, except after a loss, where any may have been of another product.
     What is found is taken up beyond any budget too, for it is paid already: that is told, and stops what is new.
 
     Returns:
@@ -53,9 +49,9 @@ async def adopt_from_account(context: Context) -> Lineless:
         StoppedError: the API does not answer.
         AccountError: the keys are refused.
     """
-    is_found = await _recover_calls(context)
-    told = await _search(context)
-    if await _adopt(context, told) or is_found:
+    is_found, new_calls = await recover_calls(context)
+    told = await _search(context, new_calls)
+    if await _adopt(context, told, new_calls) or is_found:
         for pack in sorted({*context.budgets, *(budget.pack for budget in context.rolling)}):
             await context.tell_balance(pack, "with what was found of earlier runs, ")
     return await tell_lineless(context, told.found, is_all=told.is_all)
@@ -63,43 +59,69 @@ async def adopt_from_account(context: Context) -> Lineless:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What the account says of the items of some lists.
+    """What the account says of the items of a list.
 
     Attributes:
         found: their tasks.
         unsettled: those of which it does not tell, with why.
-        is_all: whether every list told.
+        silence: that the list does not tell, where this concerns other lines than its own as well.
+        is_heard: whether it answered a question, so that the keys are good.
+        is_all: whether it told everything.
     """
 
-    found: list[FoundTask] = field(default_factory=list)
+    found: Sequence[FoundTask] = ()
     unsettled: Mapping[str, str] = field(default_factory=dict)
+    silence: Silence | None = None
+    is_heard: bool = True
     is_all: bool = True
 
 
-async def _search(context: Context) -> _Told:
-    routes = await _routes_to_search(context)
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What all lists say.
+
+    Attributes:
+        found: tasks of this batch.
+        held: ids of the items that this run must not submit.
+        is_all: whether every list told.
+    """
+
+    found: Sequence[FoundTask] = ()
+    held: Collection[str] = ()
+    is_all: bool = True
+
+
+async def _search(context: Context, new_calls: Sequence[str]) -> _Search:
+    routes = await _routes_to_search(context, is_wanted=bool(new_calls))
     if not routes:
-        return _Told()
+        return _Search()
     await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - loop_now_s()))
     told = await _ask_everywhere(context, routes)
-    found = [each for one in told for each in one.found]
+    silences = [one.silence for one in told if one.silence is not None]
+    raise_refusal(silences, is_heard=any(one.is_heard for one in told))
+    await tell_silences(context, silences)
     unsettled = {item_id: why for one in told for item_id, why in one.unsettled.items()}
-    return _Told(found, unsettled, all(one.is_all for one in told))
+    tell_unsettled(context, unsettled)
+    found = [each for one in told for each in one.found]
+    held = {*unsettled, *(await _without_task(context, found) if silences else ())}
+    return _Search(found, held, all(one.is_all for one in told))
 
 
-async def _routes_to_search(context: Context) -> list[Route]:
+async def _routes_to_search(context: Context, *, is_wanted: bool) -> list[Route]:
     """Those of the lines that were never searched for; after a loss also of what they may have been before an edit."""
     kinds = await context.store.unlooked_kinds(context.batch)
-    is_wanted = bool(kinds) or await is_owed(context.store, context.batch)
+    is_wanted |= bool(kinds) or await is_owed(context.store, context.batch)
     if is_wanted and context.was_lost and context.lists is not None:
         kinds = [*kinds, *await context.lists.noted()]
     routes = (catalog.route(kind, model) for kind, model in kinds)
     return list({route.list_path: route for route in routes if not route.is_sync}.values())
 
 
-async def _adopt(context: Context, told: _Told) -> int:
-    count = await context.store.adopt(context.batch, told.found, context.budgets, told.unsettled.keys())
-    _tell_unsettled(context, told.unsettled)
+async def _adopt(context: Context, told: _Search, new_calls: Sequence[str]) -> int:
+    count = await context.store.adopt(context.batch, told.found, context.budgets, told.held)
+    for item_id in new_calls:
+        if item_id not in told.held:
+            await context.store.clear_call(context.batch, item_id)
     if count:
         words = by_count(count, "was found on the account and is", "were found on the account and are")
         context.notice(f"{plural(count, 'task')} of this batch {words} taken up, not paid again")
@@ -112,10 +134,7 @@ async def _ask_everywhere(context: Context, routes: Sequence[Route]) -> list[_To
         async with asyncio.TaskGroup() as group:
             asking = [group.create_task(_told_of(context, route)) for route in routes]
     except BaseExceptionGroup as group_of_errors:
-        error = first_of_ours(group_of_errors)
-        if error is None:
-            raise
-        raise error from None
+        raise first_of_ours(group_of_errors) or group_of_errors from None
     return [each.result() for each in asking]
 
 
@@ -123,17 +142,27 @@ async def _told_of(context: Context, route: Route) -> _Told:
     try:
         if route.tells_external_id:
             return _Told(await _tasks_of_batch(context, route))
-        return await _tasks_by_name(context, route, await _items_on(context, route))
+        return await _tasks_by_name(context, route)
     except (UnsettledError, AccountError) as error:
         items = await _items_on(context, route)
-        is_beyond_these_keys = route.needs_api_key and not items
-        if isinstance(error, AccountError) and not is_beyond_these_keys:
+        if isinstance(error, AccountError) and items:
             raise
-        if not items:
-            text = f"{route.list_path} does not tell whether it has tasks of lines that are gone ({error})"
-            remedy = f"run the same command again later, or, if you miss nothing of it, remove {LISTS} of the batch"
-            context.notice(f"{text}; {remedy}", urgent=True)
+        if context.was_lost:
+            return _Told(silence=Silence(route, error), is_heard=False, is_all=False)
         return _Told(unsettled=dict.fromkeys((item_id for item_id, _ in items), str(error)), is_all=False)
+
+
+async def _without_task(context: Context, found: Iterable[FoundTask]) -> list[str]:
+    """The items searched for of which no task was found that lives or is finished: any list may have one of them."""
+    paid = {each.name.item for each in found if each.task.status is not TaskStatus.FAILED}
+    return [item_id for item_id in await _unlooked(context) if _digest(context, item_id) not in paid]
+
+
+async def _unlooked(context: Context) -> list[str]:
+    """Ids of the items that were never searched for, whatever their product is; of calls too."""
+    kinds = await context.store.unlooked_kinds(context.batch)
+    items = [await context.store.unlooked_items(context.batch, kind, model) for kind, model in kinds]
+    return [item_id for item_id, _ in chain(*items, await context.store.unlooked_calls(context.batch))]
 
 
 async def _items_on(context: Context, route: Route) -> list[tuple[str, str]]:
@@ -143,68 +172,6 @@ async def _items_on(context: Context, route: Route) -> list[tuple[str, str]]:
         if catalog.route(kind, model).list_path == route.list_path:
             items += await context.store.unlooked_items(context.batch, kind, model)
     return items
-
-
-def _tell_unsettled(context: Context, unsettled: Mapping[str, str]) -> None:
-    """Once for all that got the same answer; a thousand lines would hide what else is said."""
-    for why in dict.fromkeys(unsettled.values()):
-        names = [item_id for item_id, each in unsettled.items() if each == why]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        text = f"the account does not tell whether it has a task of an earlier run ({why})"
-        what_next = "not submitted now, for it might be paid twice; run the same command again later"
-        context.notice(f"{', '.join(names[:_NAMED])}{more}: {text}; {what_next}", urgent=True)
-
-
-async def _recover_calls(context: Context) -> bool:
-    """Whether any was taken up, and counts from now on."""
-    calls = await context.store.unlooked_calls(context.batch)
-    called = await context.calls.called() if calls and context.calls else None
-    is_found = False
-    for item_id, kind in calls:
-        may_be_paid = called is None or item_id in called
-        is_found |= await _recover_call(context, item_id, kind, may_be_paid=may_be_paid)
-    return is_found
-
-
-async def _recover_call(context: Context, item_id: str, kind: str, *, may_be_paid: bool) -> bool:
-    files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, kind)
-    if not files and not may_be_paid:
-        await context.store.clear_call(context.batch, item_id)
-        return False
-    attempt = await context.store.recover_call(context.batch, item_id, files, context.budgets, context.rolling)
-    if attempt is None:
-        text = "state.db was lost, and the budget has no room for what it may have cost; raise --budget"
-        context.notice(f"{item_id}: {text}", urgent=True)
-    elif not files:
-        text = "state.db was lost, and nobody can tell whether it was paid for; --repeat-lost makes it (again)"
-        context.notice(f"{item_id}: {text}", urgent=True)
-    return attempt is not None
-
-
-def _finished_files(context: Context, item_id: str, kind: str) -> list[StoredFile]:
-    """The files of an item under their final names, plain or numbered from 1; none where some are missing.
-
-    Of several files the last one says what the others are, so that without it nobody knows how many there were.
-    """
-    folder = context.output_dir / context.batch.name
-    made = catalog.made_files(kind, {})  # no field of a call says how many
-    paths = _first_file(folder, plain_names(item_id, made))
-    if not paths:
-        numbered = (_first_file(folder, numbered_names(item_id, made, number)) for number in range(1, made.most + 1))
-        paths = list(chain.from_iterable(takewhile(bool, numbered)))
-        if made.kinds[-1][0] == FACTS and paths and paths[-1].suffix != FACTS_SUFFIX:
-            return []
-    found = []
-    for ordinal, path in enumerate(paths):
-        size, digest = sha256_of(path)
-        found.append(StoredFile(ordinal, path.relative_to(context.output_dir).as_posix(), size, digest, len(paths)))
-    return found
-
-
-def _first_file(folder: Path, names: Iterable[str]) -> list[Path]:
-    """The first of these files that stands in the folder; none where there is none."""
-    paths = (folder / name for name in names)
-    return list(islice((path for path in paths if path.is_file() and not path.is_symlink()), 1))
 
 
 async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
@@ -232,25 +199,36 @@ def _ours(batch_name: str, rows: Iterable[Task]) -> dict[str, FoundTask]:
     return {str(name): FoundTask(name, row, _reason(row)) for name, row in named if name and name.batch == ours}
 
 
-async def _tasks_by_name(context: Context, route: Route, items: Sequence[tuple[str, str]]) -> _Told:
-    """Those of a product whose lists do not say whose a task is: asked for item by item, attempt by attempt."""
+async def _tasks_by_name(context: Context, route: Route) -> _Told:
+    """Those of a product whose lists do not say whose a task is: asked for item by item, attempt by attempt.
+
+    Also those that were sent for an item which is no line of this product any more.
+    """
     if not context.was_lost and not await asked_patiently(context, route, partial(context.client.page, route, 1, 1)):
         return _Told()
     sent = await _sent(context)
-    lines = [Line(item_id, fingerprint, sent[_digest(context, item_id)]) for item_id, fingerprint in items]
+    items = await _items_on(context, route)
+    lines = [Line(item_id, fingerprint, sent.pop(_digest(context, item_id), ())) for item_id, fingerprint in items]
+    ids = {_digest(context, item_id): item_id for item_id in await _unlooked(context)} if sent else {}
+    gone = ((ids.get(digest, ""), names) for digest, names in sent.items())
+    lines += [Line(item_id, None, names) for item_id, names in gone if await context.store.has_unknown(names)]
     await ask_by_name(context, route, lines)
     named = [each for line in lines if line.is_settled for each in line.found]
-    unsettled = {line.item_id: line.why or "" for line in lines if not line.is_settled}
-    return _Told([FoundTask(name, task, _reason(task)) for name, task in named], unsettled)
+    return _Told(
+        [FoundTask(name, task, _reason(task)) for name, task in named],
+        {line.item_id: line.why or "" for line in lines if line.item_id and not line.is_settled},
+        is_heard=any(line.is_settled for line in lines),
+        is_all=all(line.is_settled for line in lines),
+    )
 
 
-async def _sent(context: Context) -> Mapping[str, Sequence[ExternalId]]:
+async def _sent(context: Context) -> dict[str, list[ExternalId]]:
     """What a lost store is known to have sent of such products, by the digest of the item, the oldest first."""
     sent: defaultdict[str, list[ExternalId]] = defaultdict(list)
     names = await context.lists.names() if context.was_lost and context.lists is not None else []
     for name in sorted(names, key=lambda each: each.number):
         sent[name.item].append(name)
-    return sent
+    return dict(sent)
 
 
 def _digest(context: Context, item_id: str) -> str:

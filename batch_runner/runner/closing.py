@@ -42,8 +42,10 @@ def closing_words(
     if items.unknown and summary.exit_code == ExitCode.UNRESOLVED and not is_askable:
         next_step = "What is unknown cannot be asked for again: --repeat-lost makes it again, which may pay twice"
     if lineless and summary.exit_code == ExitCode.UNRESOLVED and not items.unknown:
-        gone, back = by_count(lineless, "a line that is", "lines that are"), by_count(lineless, "it", "them")
-        next_step = f"The account has paid for {gone} gone: put {back} back to have the files"
+        gone = by_count(lineless, "a line that is gone or was", "lines that are gone or were")
+        next_step = (
+            f"The account has paid for {gone} edited: put {by_count(lineless, 'it', 'them')} back to have the files"
+        )
     if error is not None and summary.exit_code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
         next_step = str(error)
     return ", ".join(parts) + (f". {next_step}" if next_step else "")

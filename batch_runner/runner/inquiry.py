@@ -14,6 +14,7 @@ from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import Backoff, loop_now_s
 from batch_runner.model import Route, Task, TaskStatus
 from batch_runner.runner.context import Context
+from batch_runner.runner.crew import first_of_ours
 
 T = TypeVar("T")
 
@@ -57,6 +58,9 @@ class Line:
     """What is known of one item's tasks.
 
     Attributes:
+        item_id: its id, or an empty text where the manifest has no such item.
+        fingerprint: of its content now; None where it is no line of this product any more, so that only the names are
+            asked for that were sent.
         sent: the names of its attempts that are known to have been sent; some may have made no task.
         found: the tasks there are, with their names; all but the last one have failed.
         asked: how many names the account was asked about, and answered.
@@ -65,7 +69,7 @@ class Line:
     """
 
     item_id: str
-    fingerprint: str
+    fingerprint: str | None
     sent: Sequence[ExternalId] = ()
     found: list[tuple[ExternalId, Task]] = field(default_factory=list)
     asked: int = 0
@@ -76,6 +80,7 @@ class Line:
         """Whom to ask about next: those that were sent, then the numbers after them."""
         if self.asked < len(self.sent):
             return self.sent[self.asked]
+        assert self.fingerprint is not None, "a name is noted before it is sent, so that there are no more"
         last = self.sent[-1].number if self.sent else 0
         return ExternalId.of(batch, self.item_id, last + 1 + self.asked - len(self.sent), self.fingerprint)
 
@@ -83,11 +88,11 @@ class Line:
         """The account's word about the next attempt."""
         self.why = None
         self.asked += 1
-        if task is None:
-            self.is_settled = self.asked >= len(self.sent)
-        else:
+        if task is not None:
             self.found.append((name, task))
-            self.is_settled = task.status is not TaskStatus.FAILED
+        has_failed = task is not None and task.status is TaskStatus.FAILED
+        may_have_more = self.asked < len(self.sent) or (has_failed and self.fingerprint is not None)
+        self.is_settled = (task is not None and not has_failed) or not may_have_more
 
     def doubt(self) -> None:
         """What was said of it was said of another one too: nothing of it is believed."""
@@ -103,8 +108,8 @@ async def ask_by_name(context: Context, route: Route, lines: Sequence[Line]) -> 
     item of which there is no clear word keeps its ``why``, for the others are not to wait for it.
 
     Raises:
-        StoppedError: the API does not answer, or the run is to end (within a group).
-        AccountError: the keys are refused (within a group).
+        StoppedError: the API does not answer, or the run is to end.
+        AccountError: the keys are refused.
     """
     backoff, vain_rounds, began_s = Backoff(2.0, 30.0, context.rng), 0, float("inf")
     unsettled = lines
@@ -127,9 +132,12 @@ async def _round(context: Context, route: Route, lines: Sequence[Line]) -> None:
         for line in queue:
             await _ask(context, route, line)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(_AT_ONCE, len(lines))):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(_AT_ONCE, len(lines))):
+                group.create_task(work())
+    except BaseExceptionGroup as group_of_errors:
+        raise first_of_ours(group_of_errors) or group_of_errors from None
 
 
 async def _ask(context: Context, route: Route, line: Line) -> None:

@@ -46,18 +46,19 @@ async def tell_lineless(context: Context, found: Sequence[FoundTask], *, is_all:
     """Tell a person of them. Where no store was lost, they are those of another folder, and nobody's trouble here."""
     number = await context.store.without_line(context.batch, found)
     if number:
-        tasks, belong = (
-            plural(number, "task"),
-            by_count(number, "belongs to a line that is", "belong to lines that are"),
-        )
-        text = f"{tasks} of this batch on the account {belong} not in the manifest any more"
-        back = by_count(number, "the line back to have its files", "the lines back to have their files")
-        context.notice(f"{text}; put {back}", urgent=True)
+        context.notice(_words(number), urgent=True)
     if not await is_owed(context.store, context.batch):
         return Lineless(is_all=True)
     if is_all and not number:
         await told(context)
     return Lineless(number, is_all)
+
+
+def _words(number: int) -> str:
+    belong = by_count(number, "belongs to a line that is", "belong to lines that are")
+    gone = "not in the manifest any more, or not with that text"
+    back = by_count(number, "the line back as it was to have its", "the lines back as they were to have their")
+    return f"{plural(number, 'task')} of this batch on the account {belong} {gone}; put {back} files"
 
 
 async def told(context: Context) -> None:

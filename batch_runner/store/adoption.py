@@ -67,10 +67,17 @@ def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], ter
 
 
 def without_line(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> int:
-    """How many of these tasks live or were paid for, unknown here, and belong to no line of the manifest."""
-    unknown = (task for task in found if _is_live(task) and not _known(db, str(task.name)))
-    query = "SELECT 1 FROM items WHERE batch_id = ? AND digest = ? AND in_manifest = 1"
-    return sum(db.execute(query, (batch_id, task.name.item)).fetchone() is None for task in unknown)
+    """How many of these tasks live or were paid for, unknown here, and belong to no line as it is in the manifest."""
+    names = [task.name for task in found if _is_live(task) and not _known(db, str(task.name))]
+    query = (
+        "SELECT 1 FROM items WHERE batch_id = ? AND digest = ? AND substr(fingerprint, 1, 8) = ? AND in_manifest = 1"
+    )
+    return sum(db.execute(query, (batch_id, name.item, name.content)).fetchone() is None for name in names)
+
+
+def has_unknown(db: sqlite3.Connection, names: Sequence[ExternalId]) -> bool:
+    """Whether any of these is the name of no attempt here."""
+    return not all(_known(db, str(name)) for name in names)
 
 
 def _is_live(found: FoundTask) -> bool:

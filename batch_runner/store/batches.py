@@ -82,8 +82,12 @@ def begun_items(db: sqlite3.Connection, batch: Batch) -> list[str] | None:
 
 
 def kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
-    """Products and models of all items, with or without a line now."""
-    rows = db.execute("SELECT DISTINCT kind, model FROM items WHERE batch_id = ? ORDER BY kind, model", (batch_id,))
+    """Products and models of all items that have a line now, or ever had an attempt."""
+    query = (
+        "SELECT DISTINCT kind, model FROM items WHERE batch_id = ? AND"
+        " (in_manifest = 1 OR item_key IN (SELECT item_key FROM attempts)) ORDER BY kind, model"
+    )
+    rows = db.execute(query, (batch_id,))
     return [(row["kind"], row["model"]) for row in rows]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from batch_runner.budgets import Purse, RollingBudget
 from batch_runner.ledger import Balances
-from batch_runner.lifecycle import Event, State
+from batch_runner.lifecycle import Event, ExternalId, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
 from batch_runner.store.rows import (
@@ -52,7 +52,7 @@ class Store(Protocol):
         """Products and models whose queued items still need the account searched for earlier tasks."""
 
     async def kinds(self, batch: Batch) -> list[tuple[str, str]]:
-        """Products and models of all items that the manifest ever had."""
+        """Products and models of all lines, and of what ever had an attempt."""
 
     async def unlooked_items(self, batch: Batch, kind: str, model: str) -> list[tuple[str, str]]:
         """Id and fingerprint of such items of a product and model."""
@@ -73,7 +73,10 @@ class Store(Protocol):
         """
 
     async def without_line(self, batch: Batch, found: Sequence[FoundTask]) -> int:
-        """How many of the tasks found live or were paid for, unknown here, and belong to no line of the manifest."""
+        """How many of the tasks found live or were paid for, unknown here, and belong to no line as it is now."""
+
+    async def has_unknown(self, names: Sequence[ExternalId]) -> bool:
+        """Whether any of these is the name of no attempt here."""
 
     async def unlooked_calls(self, batch: Batch) -> list[tuple[str, str]]:
         """Id and product of items that a lost store may have paid for and no account can tell of."""

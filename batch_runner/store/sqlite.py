@@ -17,7 +17,7 @@ from batch_runner.catalog import PriceBook
 from batch_runner.clock import Clock
 from batch_runner.errors import ManifestError
 from batch_runner.ledger import Balances
-from batch_runner.lifecycle import Event, State
+from batch_runner.lifecycle import Event, ExternalId, State
 from batch_runner.model import Item, Realm
 from batch_runner.records import ItemCounts, LedgerRecord, ResultRecord, SummaryRecord
 from batch_runner.store import adoption, attempts, batches, chains, entries, views, windows
@@ -140,6 +140,10 @@ class SqliteStore(Transactions):
     async def without_line(self, batch: Batch, found: Sequence[FoundTask]) -> int:
         """See ``Store``."""
         return await self._do(adoption.without_line, batch.batch_id, found)
+
+    async def has_unknown(self, names: Sequence[ExternalId]) -> bool:
+        """See ``Store``."""
+        return await self._do(adoption.has_unknown, names)
 
     async def unlooked_items(self, batch: Batch, kind: str, model: str) -> list[tuple[str, str]]:
         """See ``Store``."""
