@@ -197,42 +197,54 @@ class Run:
         )
 
     async def _record(self, started_at: float, wall_s: float) -> SummaryRecord:
-        context = self._context
-        halt = context.halt
+        context, halt = self._context, self._context.halt
         halt.conclude()
+        code = exit_code(await self._counts(), halt, is_blocked=bool(self._shortages))
+        queued = halt.reason if halt.is_set else "budget" if self._shortages else "stopped"
+        await context.store.give_reasons(context.batch, queued, halt.reason_in_flight)
+        run = self._row(code, started_at, wall_s)
+        await context.store.save_run(context.batch, run)
+        if isinstance(halt.error, NotDurableError):
+            raise halt.error  # not another file, not another sync on a disk that failed
+        summary = await self._write_derived(run)
+        if code is ExitCode.UNRESOLVED and self._lineless.count and self._lineless.is_all:
+            await told(context)
+        context.observer(BatchFinished(code, await self._closing_words(summary)))
+        return summary
+
+    async def _counts(self) -> ItemCounts:
+        """How the items stand, with what is no item's any more; those that can never begin have failed."""
+        context = self._context
         for item_id, message in await context.store.fail_dependents(context.batch):
             context.observer(ItemFinished(item_id, "failed", "source", message))
         strays = await strays_of(context.store, context.batch)
         for stray in strays:
             context.notice(stray_text(stray), urgent=True)
         counts = with_strays(await context.store.counts(context.batch), strays, self._lineless.count)
-        if not self._lineless.is_all and await is_owed(context.store, context.batch):
-            counts = replace(counts, pending=counts.pending + 1)  # a search that the next run has to make
-        code = exit_code(counts, halt, is_blocked=bool(self._shortages))
-        queued = halt.reason if halt.is_set else "budget" if self._shortages else "stopped"
-        await context.store.give_reasons(context.batch, queued, halt.reason_in_flight)
-        run = RunRow(
+        if self._lineless.is_all or not await is_owed(context.store, context.batch):
+            return counts
+        return replace(counts, pending=counts.pending + 1)  # a search that the next run has to make
+
+    def _row(self, code: ExitCode, started_at: float, wall_s: float) -> RunRow:
+        return RunRow(
             manifest=self._manifest,
-            budget=dict(context.budgets),
+            budget=dict(self._context.budgets),
             exit_code=code,
-            requests=asdict(context.client.requests),
+            requests=asdict(self._context.client.requests),
             started_at=started_at,
             finished_at=self._clock.wall_s(),
             wall_s=round(wall_s, 3),
         )
-        await context.store.save_run(context.batch, run)
-        if isinstance(halt.error, NotDurableError):
-            raise halt.error  # not another file, not another sync on a disk that failed
+
+    async def _write_derived(self, run: RunRow) -> SummaryRecord:
+        store, batch = self._context.store, self._context.batch
         try:
-            derived = await write_derived(context.store, context.batch, context.output_dir)
+            derived = await write_derived(store, batch, self._context.output_dir)
         except DiskError as error:
             if not isinstance(error, NotDurableError):  # else nothing more is written; the store knows the rest
-                await context.store.save_run(context.batch, replace(run, exit_code=ExitCode.DISK))
+                await store.save_run(batch, replace(run, exit_code=ExitCode.DISK))
             raise
         assert derived is not None
-        if code is ExitCode.UNRESOLVED and self._lineless.count and self._lineless.is_all:
-            await told(context)
-        context.observer(BatchFinished(code, await self._closing_words(derived.summary)))
         return derived.summary
 
     async def _closing_words(self, summary: SummaryRecord) -> str:
