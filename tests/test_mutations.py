@@ -80,9 +80,9 @@ MUTATIONS = (
     ),
     Mutation(
         "absence is believed after the service may have purged the task",
-        "runner/submission.py",
-        "        if self.passage.may_be_purged:\n",
-        "        if self.passage.may_be_purged and self.passage.odd:\n",
+        "runner/passage.py",
+        "        if self.may_be_purged:\n",
+        "        if self.may_be_purged and self.odd:\n",
         "test_recovery.py::test_what_was_sent_so_long_ago_that_its_task_may_be_purged_is_not_sent_again_unasked[untouched]",
     ),
     Mutation(
