@@ -194,6 +194,42 @@ def test_a_task_that_was_accepted_as_another_ones_is_found_by_its_external_id(tm
     simulate(scenario(face, said, talk, slots=1, faults=faults), tmp_path, work)
 
 
+def test_a_task_that_another_product_was_answered_with_is_its_own_items_in_the_end(tmp_path: Path) -> None:
+    """The answer to one create is lost, then handed out to another one that was refused, and so is a list later."""
+    face = {"id": "face", "kind": "identify-face", "video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
+    chosen = {"face_id": {"item": "face"}, "sound_file": "https://example.com/a.mp3?sandbox-seconds=5"}
+    times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 0}
+    talk = {"id": "talk", "kind": "advanced-lip-sync", "session_id": {"item": "face"}, "seconds": 5}
+    clip = {"id": "clip", "prompt": "[sandbox:policy]"}
+    lines: list[Mapping[str, object]] = [face, {**talk, "face_choose": [chosen | times]}, clip]
+
+    def exchange_lists(simulation: Simulation, patch: pytest.MonkeyPatch) -> None:
+        exchange, lists = Transport.exchange, list[Answer]()
+
+        async def exchanged(self: Transport, method: str, path: str, *args: Any) -> Answer:
+            answer = await exchange(self, method, path, *args)
+            if path.startswith("/v1/videos/advanced-lip-sync?"):
+                lists.append(answer)
+            is_missing = any("no longer shows it" in getattr(event, "text", "") for event in simulation.events)
+            return lists.pop() if is_missing and path.startswith("/v1/videos/text2video?") else answer
+
+        patch.setattr(Transport, "exchange", exchanged)
+
+    async def work(simulation: Simulation) -> None:
+        await simulation.run(die_after_s=10)
+        simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        with pytest.MonkeyPatch.context() as patch:
+            exchange_lists(simulation, patch)
+            assert (await run(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert (await run(simulation)).exit_code == ExitCode.ITEMS_FAILED
+        stands = rows(simulation)
+        assert (stands["talk"], stands["clip"]) == (("succeeded", None), ("failed", "policy"))
+        assert [task.kind for task in simulation.world.tasks] == ["identify-face", "advanced-lip-sync"]
+
+    faults = FaultPlan(script={"create": ["", "lost_answer", "other_answer"]})
+    simulate(scenario(*lines[:2], faults=faults), tmp_path, work)
+
+
 @pytest.mark.parametrize("number", range(1, 7))
 def test_an_answer_without_a_name_is_not_believed_about_two_items(tmp_path: Path, number: int) -> None:
     """After a loss, a question about an item is answered with another's task, which bears no name: it was taken up."""

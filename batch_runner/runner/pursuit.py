@@ -26,7 +26,7 @@ class Pursuit:
         passage, watch = self.passage, self.passage.watch
         task, is_overdue = await watch.next_or_overdue(self._overdue_at_s())
         if task is not None:
-            await passage.take_task(task)
+            await self._seen(task)
         elif watch.is_mistaken:
             await self._mistaken()
         elif watch.absent_looks >= _VANISHED_LOOKS and not watch.settle_left_s(loop_now_s()):
@@ -38,8 +38,16 @@ class Pursuit:
     def _overdue_at_s(self) -> float:
         return self.passage.since_s + self.passage.context.policy.task_deadline_s
 
+    async def _seen(self, task: Task) -> None:
+        """What was missing and shows again without our name may be in an answer to another item's question."""
+        is_doubtful = self.passage.attempt.state is State.MISSING and task.external_task_id is None
+        if not is_doubtful or not self.passage.route.has_external_id:
+            await self.passage.take_task(task)
+        elif (named := await self.search.ask()) is not None:
+            await self._found(named)
+
     async def _mistaken(self) -> None:
-        self.passage.watch.is_mistaken = False
+        self.passage.watch.is_mistaken, self.passage.watch.task_id = False, None
         self.passage.watch.sent()
         await self.passage.lost("the task it was answered with is another item's")
 
@@ -49,6 +57,9 @@ class Pursuit:
             task = await self.search.ask()
             if task is not None:
                 await self._found(task)
+                return
+            if await self._is_anothers():
+                await self._mistaken()
                 return
         if self.passage.attempt.state is not State.MISSING:
             await self.passage.record(Event.VANISH)
@@ -60,9 +71,16 @@ class Pursuit:
     async def _found(self, task: Task) -> None:
         """It is there, whether lists and questions by its own id show it or not; or another one is its own."""
         if task.task_id == self.passage.watch.task_id:
-            self.passage.watch.tell(task)
+            self.passage.watch.absent_looks = 0
+            await self.passage.take_task(task)
         else:
             await self.passage.adopt(task)
+
+    async def _is_anothers(self) -> bool:
+        """Whether the task it was answered with is followed, or was finished, as another item's by now."""
+        task_id, name = self.passage.watch.task_id, self.passage.attempt.external_task_id
+        owners = await self.passage.context.store.owners(self.passage.context.batch, [task_id] if task_id else [])
+        return any(owner != name for names in owners.values() for owner in names)
 
     async def _give_up(self) -> None:
         context, attempt = self.passage.context, self.passage.attempt

@@ -115,7 +115,11 @@ class Store(Protocol):
         """Whether a recent attempt that asked for something else was answered with this id, or these."""
 
     async def owners(self, batch: Batch, task_ids: Collection[str]) -> Mapping[str, Collection[str]]:
-        """The external ids of the attempts that have these tasks, by task, in all batches of the batch's realm."""
+        """The external ids of the attempts that have these tasks, by task, in all batches of the batch's realm.
+
+        Not one that is missing, where its product's lists would say whose a task is: it was answered with somebody
+        else's.
+        """
 
     async def fail_dependents(self, batch: Batch) -> list[tuple[str, str]]:
         """Fail every queued item of which a source failed; returns the id and the message of each."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from batch_runner import catalog
 from batch_runner.clock import iso_utc
 from batch_runner.lifecycle import LIVE, State, item_status
 from batch_runner.model import Pack, Realm
@@ -70,15 +71,19 @@ def has_answered_another(db: sqlite3.Connection, attempt: Attempt, task_id: str,
 
 
 def owners(db: sqlite3.Connection, realm: str, task_ids: Iterable[str]) -> dict[str, set[str]]:
-    """The external ids of the attempts that have these tasks, by task; in all batches of a realm."""
+    """The external ids of the attempts that have these tasks, by task; in all batches of a realm.
+
+    Not one that is missing, where its product's lists would say whose a task is: it was answered with somebody else's.
+    """
     rows = db.execute(
-        "SELECT a.task_id, a.external_task_id FROM attempts a JOIN items i USING (item_key)"
+        "SELECT a.task_id, a.external_task_id, a.state, i.kind, i.model FROM attempts a JOIN items i USING (item_key)"
         " JOIN batches b USING (batch_id) WHERE b.realm = ? AND a.task_id IN (SELECT value FROM json_each(?))",
         (realm, json.dumps(list(task_ids))),
     )
     found: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
-        found[row["task_id"]].add(row["external_task_id"])
+        if row["state"] != State.MISSING or not catalog.route(row["kind"], row["model"]).tells_external_id:
+            found[row["task_id"]].add(row["external_task_id"])
     return found
 
 
