@@ -168,7 +168,7 @@ Manifest.METHOD = slowly
 def test_a_manifest_that_takes_long_to_check_or_to_load_is_given_up_at_the_first_signal(
     tmp_path: Path, method: str
 ) -> None:
-    films(tmp_path, 200)
+    films(tmp_path, 20)
     (tmp_path / "sitecustomize.py").write_text(SLOWLY.replace("METHOD", method))
     with started(tmp_path, "films.jsonl", *FAST, env={"PYTHONPATH": str(tmp_path)}) as process:
         until((tmp_path / "reading").exists)
@@ -319,6 +319,22 @@ def test_a_rehearsal_on_many_cores_ends_in_silence_with_its_terminal(tmp_path: P
         until(lambda: children(process))
         os.killpg(process.pid, signal.SIGINT)
         assert end_of(process) == (STOPPED, "", SAID)
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="rehearses in a thread")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_terminal_does_not_end_what_a_rehearsal_needs_while_it_is_handed_out(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A pool whose processes died in that moment lost jobs, and `plan` waited for them for ever."""
+    films(tmp_path, 20)
+    with started(tmp_path, "plan", "films.jsonl") as process:
+        until(lambda: children(process))
+        for child in children(process):
+            os.kill(child, number)
+        code, out, _ = end_of(process)
+    assert code == 0
+    assert "time: " in out
 
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="rehearses in a thread")

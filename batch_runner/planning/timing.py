@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -102,7 +103,19 @@ def _is_alone() -> bool:
 
 
 _HEARD_WITHIN_S = 1.0
-"""A signal to all processes of a terminal can end the workers before this one has heard of it."""
+"""A signal to all processes of a group can end the workers before this one has heard of it."""
+_SEEN_DEAD_WITHIN_S = 5.0
+"""A pool whose workers die while it is handed jobs can lose some of them, which then never end."""
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What is forked in the block never hears a terminal, which would end it too soon; this process does, after it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _on_every_core(one: partial[Rehearsed], seeds: range, cores: int) -> list[Rehearsed]:
@@ -111,7 +124,8 @@ async def _on_every_core(one: partial[Rehearsed], seeds: range, cores: int) -> l
     with ProcessPoolExecutor(cores, mp_context=get_context("fork")) as pool:
         jobs = []
         try:
-            with suppress(BrokenProcessPool):  # the signal came meanwhile: the jobs before this one tell of it
+            # Where a signal ended the workers meanwhile, the jobs before this one tell of it.
+            with suppress(BrokenProcessPool), _unheard():
                 for seed in seeds:
                     jobs.append(loop.run_in_executor(pool, one, seed))  # noqa: PERF401 - those before a failure count
             await asyncio.wait(jobs)
@@ -121,7 +135,9 @@ async def _on_every_core(one: partial[Rehearsed], seeds: range, cores: int) -> l
         except asyncio.CancelledError:
             for process in active_children():
                 process.kill()
-            await asyncio.gather(*jobs, return_exceptions=True)
+            done, _ = await asyncio.wait(jobs, timeout=_SEEN_DEAD_WITHIN_S)
+            for job in done:
+                job.exception()  # or the loop complains of those left over
             raise
     return [job.result() for job in jobs]
 

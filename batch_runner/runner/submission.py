@@ -184,9 +184,9 @@ class Courier:
         await self.context.room.check()
         if self.attempt.state is State.SENDING:  # with another token: the request before it was turned away
             await self.passage.record(Event.PUT_BACK)
-        if self._is_in_doubt and not self._search.may_send():
-            raise OutdatedLookError
         await self._note_for_a_loss()
+        if self._is_in_doubt and not self._search.may_send():  # last, for all before it may have waited for the disk
+            raise OutdatedLookError
         if not self.passage.was_unknown:
             self.passage.first_sent()
         await self.passage.record(Event.SEND)
