@@ -81,6 +81,10 @@ class AccountError(BatchRunnerError):
     exit_code = ExitCode.ACCOUNT
 
 
+class NotPermittedError(AccountError):
+    """The keys are good, but the account may not use one API or model: others may well answer."""
+
+
 class DiskError(BatchRunnerError):
     """The output folder cannot be written, or the disk refused."""
 

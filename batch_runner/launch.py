@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from batch_runner.callbacks import Callbacks, open_callbacks
 from batch_runner.clock import Clock
@@ -31,6 +32,7 @@ from batch_runner.naming import realm_of
 from batch_runner.records import ResultRecord, SummaryRecord
 from batch_runner.runner import (
     CALL_LOG,
+    LISTS,
     BatchLists,
     CallLog,
     Collector,
@@ -63,6 +65,8 @@ from batch_runner.settings import NO_KEYS_TEXT, Keys, Settings, load_keys
 from batch_runner.store import Attempt, Batch, SqliteStore, Store, StoredFile
 from batch_runner.wording import by_count
 
+_NOTES = (CALL_LOG, LISTS)
+"""In the folder of a batch: what outlives a lost store."""
 SANDBOX_JOURNAL = ".sandbox.jsonl"
 """Below the output folder: the embedded sandbox remembers its tasks here, and survives a kill as Kling would."""
 
@@ -118,7 +122,8 @@ class Launch:
         Reading a large manifest takes long enough for somebody to take the folder away.
         """
         folder = self.settings.output_dir
-        with held_folder(folder) as has_past:
+        with held_folder(folder) as had_runs:
+            has_past = had_runs or await asyncio.get_running_loop().run_in_executor(None, _has_notes, folder)
             book = price_book_of(self.settings)
             store = await SqliteStore.open(folder / "state.db", self.clock, has_forgotten=has_past, book=book)
             try:
@@ -162,7 +167,7 @@ class Launch:
             realm=realm_of(self.settings),
             manifest=self.manifest,
             items=self._items,
-            has_past=(was_lost and folder.exists()) or (folder / CALL_LOG).exists(),
+            has_past=(was_lost and folder.exists()) or any((folder / name).exists() for name in _NOTES),
         )
 
     async def repair(self, store: Store, batch: Batch, keys: Keyring) -> dict[str, str]:
@@ -274,6 +279,11 @@ class Launch:
             retry_failed=self.settings.retry_failed,
             max_runtime_s=self.settings.max_runtime_s,
         )
+
+
+def _has_notes(output_dir: Path) -> bool:
+    """Whether any batch's notes are here: without a store they tell of one that was lost, or stayed elsewhere."""
+    return any(True for name in _NOTES for _ in output_dir.glob(f"*/{name}"))
 
 
 def _policy_of(settings: Settings) -> Policy:

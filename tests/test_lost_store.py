@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from simulation import Simulation
+from simulation_books import BatchBooks
 from test_run import done, lines, notices, play, rows
 from test_run_products import SAY, TROUBLED, unanswered
 
 from batch_runner.errors import DiskFullError, ExitCode, ManifestError
 from batch_runner.events import Notice
+from batch_runner.kling import KlingClient
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.lifecycle import ExternalId
-from batch_runner.model import Realm, Task, TaskStatus
+from batch_runner.model import Realm, Route, Task, TaskStatus
 from batch_runner.runner import Run
 from batch_runner.runner import lists as noted_lists
 from batch_runner.runner.inquiry import Line
@@ -180,15 +183,66 @@ def test_a_list_that_never_tells_is_not_searched_any_more_when_its_line_is_taken
             assert [stands[name] for name in ("i0", "i1", "late")] == [("succeeded", None), pending, pending]
             told = next(text for text in urgent(simulation) if text.startswith(PICTURES))
             line = told.partition("take the line ")[2].partition(" out of ")[0]
-            assert told.endswith(f"take the line {line} out of {path}")
+            never = "if this batch never had a task there, also none of lines that are gone"
+            assert told.endswith(f"or, {never}, take the line {line} out of {path}")
             path.write_text(path.read_text(encoding="utf-8").replace(f"{line}\n", ""), encoding="utf-8")
-            await simulation.run()
+            last = await simulation.run()
+            assert last is not None
+            assert last.exit_code == ExitCode.OK, "the user's word is taken: the picture is given up"
             assert {rows(simulation)[name] for name in ("i0", "i1", "late")} == {("succeeded", None)}
 
     play(tmp_path, work, "-")
 
 
 FORBIDDEN = Answer(403, {}, b'{"code": 1103, "message": "no permission", "request_id": "x"}')
+
+
+NO_KEYS = Answer(401, {}, b'{"code": 1002, "message": "invalid key", "request_id": "x"}')
+
+
+@pytest.mark.parametrize("manifest", [[], [json.dumps(SAY), json.dumps({**SAY, "id": "late", "text": "a hen"})]])
+def test_a_list_that_the_account_may_not_see_says_that_the_keys_are_good(tmp_path: Path, manifest: list[str]) -> None:
+    async def work(simulation: Simulation) -> None:
+        write(simulation, PICTURE, json.dumps(SAY))
+        await lost_in_flight(simulation)
+        write(simulation, *manifest)
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: path.startswith(PICTURES), FORBIDDEN)
+            summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.STOPPED
+        [told] = [text for text in urgent(simulation) if text.startswith(PICTURES)]
+        assert "1103" in told
+        assert f"out of {simulation.batch_dir / LISTS}" in told
+
+    play(tmp_path, work, "-")
+
+
+def test_a_list_that_contradicts_itself_says_that_the_keys_are_good(tmp_path: Path) -> None:
+    """Another one, of no line either, is refused for a reason that may be one of the keys."""
+
+    async def work(simulation: Simulation) -> None:
+        write(simulation, *lines("a"), PICTURE)
+        await lost_in_flight(simulation)
+        write(simulation)
+        shown = itertools.count(1)
+
+        page = KlingClient.page
+
+        async def other_at_each_look(client: KlingClient, route: Route, number: int, size: int) -> list[Task]:
+            if route.list_path != FILMS:
+                return await page(client, route, number, size)
+            return [Task(f"{next(shown)}", None, TaskStatus.FAILED)] if number == 1 else []
+
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: path.startswith(PICTURES), NO_KEYS)
+            patch.setattr(KlingClient, "page", other_at_each_look)
+            summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.STOPPED
+        assert any("contradict" in text for text in urgent(simulation))
+
+    play(tmp_path, work, "-")
 
 
 @pytest.mark.parametrize("is_heard", [True, False])
@@ -200,11 +254,11 @@ def test_a_list_of_no_line_that_is_refused_ends_the_run_only_where_no_other_one_
         await lost_in_flight(simulation)
         write(simulation, *(lines("a", "new") if is_heard else ()))
         with pytest.MonkeyPatch.context() as patch:
-            unanswered(patch, lambda path: path.startswith(PICTURES) or not is_heard, FORBIDDEN)
+            unanswered(patch, lambda path: path.startswith(PICTURES) or not is_heard, NO_KEYS)
             summary = await simulation.run()
         assert summary is not None
         assert summary.exit_code == (ExitCode.STOPPED if is_heard else ExitCode.ACCOUNT)
-        assert "1103" in " ".join(urgent(simulation))
+        assert "1002" in " ".join(urgent(simulation))
         if is_heard:
             assert [rows(simulation)[name][0] for name in ("i0", "i1")] == ["succeeded", "pending"]
 
@@ -418,3 +472,52 @@ def test_of_a_product_that_is_no_lines_any_more_only_the_names_that_were_sent_ar
 
 def made(simulation: Simulation) -> int:
     return sum(task.kind == "advanced-lip-sync" for task in simulation.world.tasks)
+
+
+@pytest.mark.parametrize("way", ["all gone", "folder moved", "folder moved to a store of its own"])
+def test_a_batchs_notes_are_proof_of_a_loss_where_the_lock_is_gone_too(tmp_path: Path, way: str) -> None:
+    async def work(simulation: Simulation) -> None:
+        await lost_in_flight(simulation)
+        if way == "all gone":
+            (simulation.output_dir / ".lock").unlink()
+        else:
+            simulation.output_dir.rename(tmp_path / "old")
+            simulation.output_dir.mkdir()
+            if way == "folder moved to a store of its own":
+                simulation.batch = BatchBooks("other", tmp_path / "other.jsonl")
+                write(simulation, *lines("another"))
+                assert await simulation.run() is not None
+                simulation.batch = simulation.batches[0]
+            (tmp_path / "old" / "batch").rename(simulation.batch_dir)
+        write(simulation, OMNI)
+        for _ in range(2):
+            with pytest.raises(ManifestError, match="earlier text"):
+                await simulation.run()
+        assert "omni-video" not in {task.kind for task in simulation.world.tasks}
+
+    play(tmp_path, work, "a")
+
+
+PICTURE_READ = json.dumps({"id": "pic", "kind": "image-recognize", "image": "https://example.com/a.png"})
+
+
+@pytest.mark.parametrize("is_list_known", [True, False])
+def test_a_file_of_another_product_is_not_taken_for_a_calls_result(tmp_path: Path, *, is_list_known: bool) -> None:
+    async def work(simulation: Simulation) -> None:
+        write(simulation, PICTURE, json.dumps(SAY))
+        assert await simulation.run() is not None
+        lose(simulation)
+        if not is_list_known:
+            (simulation.batch_dir / LISTS).unlink()
+        write(simulation, PICTURE_READ, json.dumps(SAY))
+        if is_list_known:
+            with pytest.raises(ManifestError, match="earlier text"):
+                await simulation.run()
+            assert {task.kind for task in simulation.world.tasks} == {"tts", "images"}
+        else:
+            assert await simulation.run() is not None
+            [read] = [row for row in simulation.results() if row["id"] == "pic"]
+            assert "batch/pic.png" not in {file["path"] for file in read["files"]}, "its own are numbered"
+            assert [task.kind for task in simulation.world.tasks].count("image-recognize") == 1
+
+    play(tmp_path, work, "-")

@@ -8,11 +8,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Protocol
 
-from batch_runner.errors import AccountError
 from batch_runner.kling.auth import TokenSource
 from batch_runner.kling.cleaning import LONGEST_READ
 from batch_runner.kling.envelope import Envelope, MalformedAnswer, parse_envelope
-from batch_runner.kling.refusals import classify, code_of, for_person, names_another
+from batch_runner.kling.refusals import account_error, classify, code_of, for_person, names_another
 from batch_runner.kling.transport import Answer, LostError, NotConnectedError, Transport
 from batch_runner.model import Refusal, Verdict
 from batch_runner.records import RequestCounts
@@ -177,7 +176,7 @@ def _is_token(reply: Envelope | Refusal) -> bool:
 
 
 def raise_refused(refusal: Refusal) -> NoReturn:
-    """Raises AccountError if the account may not ask, Trouble otherwise."""
+    """Raises AccountError if the account may not ask (NotPermittedError: only this), Trouble otherwise."""
     if refusal.verdict is Verdict.ACCOUNT:
-        raise AccountError(for_person(refusal))
+        raise account_error(refusal)
     raise Trouble(for_person(refusal), refusal)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from batch_runner.errors import AccountError, NotPermittedError
 from batch_runner.kling.cleaning import clean_text
 from batch_runner.kling.http_date import date_s
 from batch_runner.lifecycle import ExternalId
@@ -84,6 +85,7 @@ _FEWEST_DIGITS = 12
 _NO_KEY_PAIR = re.compile(r"not\s+support\s+AK/SK", re.IGNORECASE)
 """Said of a key pair's token and of an API key that is none, wherever only API keys are served (kling-api 2.3)."""
 _INVALID_KEY = 1002
+_NO_PERMISSION = 1103
 _ILLEGAL_VALUE = 1201
 _NO_RESOURCE = 1203
 _SHORTEST_CODE_TEXT = re.compile(r"\d{1,9}")
@@ -148,6 +150,12 @@ def for_person(refusal: Refusal) -> str:
     origin = f"HTTP {refusal.http_status}" if refusal.code is None else f"code {refusal.code}"
     said = "" if refusal.message == row.meaning else f": {refusal.message}"
     return f"Kling: {row.meaning} ({origin}{said})"
+
+
+def account_error(refusal: Refusal) -> AccountError:
+    """What ends a run over a refusal of the account: NotPermittedError where others may well be answered."""
+    kind = NotPermittedError if refusal.code == _NO_PERMISSION else AccountError
+    return kind(for_person(refusal))
 
 
 def _row(http_status: int, code: int | None, message: str, *, reading: bool) -> Row:

@@ -8,7 +8,7 @@ from batch_runner.runner.crew import work_through
 from batch_runner.runner.derived import write_derived, write_files
 from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.hints import Hints
-from batch_runner.runner.lists import BatchLists
+from batch_runner.runner.lists import LISTS, BatchLists
 from batch_runner.runner.poller import Poller
 from batch_runner.runner.room import DiskRoom, FreeBytes
 from batch_runner.runner.run import Run, exit_code, has_work, record_idle
@@ -17,6 +17,7 @@ from batch_runner.runner.supply import PACKS_WINDOW_S, supply_warnings
 
 __all__ = [
     "CALL_LOG",
+    "LISTS",
     "PACKS_WINDOW_S",
     "BatchLists",
     "CallLog",

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain
 
 from batch_runner import catalog
-from batch_runner.errors import AccountError
+from batch_runner.errors import AccountError, NotPermittedError
 from batch_runner.kling import failure_of
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import loop_now_s
@@ -18,7 +18,7 @@ from batch_runner.model import Generation, Route, Task, TaskStatus
 from batch_runner.runner.call_recovery import recover_calls
 from batch_runner.runner.context import Context
 from batch_runner.runner.crew import first_of_ours
-from batch_runner.runner.inquiry import Line, UnsettledError, ask_by_name, asked_patiently
+from batch_runner.runner.inquiry import ContradictionError, Line, UnsettledError, ask_by_name, asked_patiently
 from batch_runner.runner.lineless import Lineless, is_owed, tell_lineless
 from batch_runner.runner.silence import Silence, raise_refusal, tell_silences, tell_unsettled
 from batch_runner.schedule import MAX_PAGE_SIZE
@@ -148,7 +148,8 @@ async def _told_of(context: Context, route: Route) -> _Told:
         if isinstance(error, AccountError) and items:
             raise
         if context.was_lost:
-            return _Told(silence=Silence(route, error), is_heard=False, is_all=False)
+            is_heard = isinstance(error, (ContradictionError, NotPermittedError))
+            return _Told(silence=Silence(route, error), is_heard=is_heard, is_all=False)
         return _Told(unsettled=dict.fromkeys((item_id for item_id, _ in items), str(error)), is_all=False)
 
 
@@ -178,7 +179,7 @@ async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
     """Where a store was lost, looks have to agree: a proxy may answer with another request's page, even twice.
 
     Raises:
-        UnsettledError: no look showed all that the look before it had shown, and nothing more of ours.
+        ContradictionError: no look showed all that the look before it had shown, and nothing more of ours.
     """
     found: dict[str, FoundTask] = {}
     shown: set[str] | None = None
@@ -190,7 +191,7 @@ async def _tasks_of_batch(context: Context, route: Route) -> list[FoundTask]:
         does_agree = before == shown or bool(before and before < shown)
         if not context.was_lost or (does_agree and len(found) == known):
             return list(found.values())
-    raise UnsettledError("its lists of tasks contradict one another")
+    raise ContradictionError("its lists of tasks contradict one another")
 
 
 def _ours(batch_name: str, rows: Iterable[Task]) -> dict[str, FoundTask]:

@@ -26,11 +26,11 @@ async def recover_calls(context: Context) -> tuple[bool, list[str]]:
     called = await context.calls.called() if calls and context.calls else None
     is_found, new = False, []
     for item_id, kind in calls:
+        if called is not None and item_id not in called:
+            new.append(item_id)  # a file of its name is not a call's: its line may have been another product's
+            continue
         files = await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, kind)
-        if files or called is None or item_id in called:
-            is_found |= await _recover(context, item_id, files)
-        else:
-            new.append(item_id)
+        is_found |= await _recover(context, item_id, files)
     return is_found, new
 
 

@@ -30,6 +30,10 @@ class UnsettledError(Exception):
     """The account does not tell now; the text says why. Other questions may be answered all the same."""
 
 
+class ContradictionError(UnsettledError):
+    """It does answer, but says one thing and then another."""
+
+
 async def asked_patiently(context: Context, route: Route, ask: Callable[[], Awaitable[T]]) -> T:
     """The answer to a question on a route, which is asked again as long as there is hope.
 

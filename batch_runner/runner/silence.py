@@ -26,7 +26,9 @@ class Silence:
 
 
 def raise_refusal(silences: Iterable[Silence], *, is_heard: bool) -> None:
-    """Where no list answers, one of no line that is refused tells of bad keys; not one that only an API key reaches.
+    """Where nothing shows that the keys are good, a list of no line that is refused tells of bad ones.
+
+    Not one that only an API key reaches.
 
     Raises:
         AccountError: that refusal.
@@ -45,7 +47,8 @@ async def tell_silences(context: Context, silences: Iterable[Silence]) -> None:
         remedy = "run the same command again later"
         if line := await _line_to_remove(context, silence.route):
             note = context.output_dir / context.batch.name / LISTS
-            remedy += f", or, if no line of this manifest ever had a task there, take the line {line} out of {note}"
+            never = "if this batch never had a task there, also none of lines that are gone"
+            remedy += f", or, {never}, take the line {line} out of {note}"
         context.notice(f"{text}; {held}; {remedy}", urgent=True)
 
 

@@ -35,7 +35,7 @@ class Store(Protocol):
     ) -> Batch:
         """Make the batch mirror the manifest; no write happens if it already does.
 
-        ``has_past`` says of a batch that is new here that an earlier store knew it, and was lost.
+        ``has_past`` says of a batch that is new here that an earlier store knew it, and was lost, or stayed elsewhere.
 
         Raises:
             ManifestError: lines were edited whose attempt is under way or paid; nothing is changed.

@@ -72,7 +72,7 @@ class SqliteStore(Transactions):
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="state.db") if in_thread else Here()
         loop = asyncio.get_running_loop()
-        lost = Stamp(clock.epoch(), loop.time(), clock.wall_s())
+        lost = _stamp(clock)
 
         def note_loss(db: sqlite3.Connection) -> None:
             views.add_stamp(db, LOST_SCOPE, lost, keep=1)
@@ -92,8 +92,11 @@ class SqliteStore(Transactions):
         self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]], has_past: bool = False
     ) -> Batch:
         """See ``Store``."""
+        now = _stamp(self._clock)
 
         def load(db: sqlite3.Connection) -> Batch:
+            if has_past and views.find_batch(db, name) is None and not views.stamps(db, LOST_SCOPE):
+                views.add_stamp(db, LOST_SCOPE, now, keep=1)  # its folder came here without its store
             return batches.load(db, name, realm=realm, manifest=manifest, items=items(), has_past=has_past)
 
         try:
@@ -280,3 +283,7 @@ class SqliteStore(Transactions):
     async def add_stamp(self, scope: str, stamp: Stamp, keep: int) -> None:
         """See ``Store``."""
         await self._do(views.add_stamp, scope, stamp, keep)
+
+
+def _stamp(clock: Clock) -> Stamp:
+    return Stamp(clock.epoch(), asyncio.get_running_loop().time(), clock.wall_s())
