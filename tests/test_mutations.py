@@ -118,7 +118,7 @@ MUTATIONS = (
         "a file gets its name before its digest is durable",
         "runner/gathering.py",
         "        await self._context.store.record_file(stock.attempt, file)\n        await self._put",
-        "        await self._filing.put(part_of(final_path), final_path)\n"
+        "        await self._filing.put(part_path, final_path)\n"
         "        await self._context.store.record_file(stock.attempt, file)\n        await self._put",
         "test_write_order.py::test_a_digest_is_recorded_before_its_file_has_its_name_and_an_intent_before_its_task_is_made",
     ),

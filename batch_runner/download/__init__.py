@@ -24,7 +24,7 @@ from batch_runner.download.files import (
 from batch_runner.download.lines import append_line
 from batch_runner.download.links import LinkPolicy, PublicResolver, open_download_session
 from batch_runner.download.mp4 import check_mp4
-from batch_runner.download.part import sidecar_of, write_part
+from batch_runner.download.part import move_part, sidecar_of, write_part
 from batch_runner.download.stream import Downloaded, Downloader
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "is_ours_alone",
     "keep_beside",
     "make_batch_folder",
+    "move_part",
     "open_download_session",
     "publish",
     "reading",

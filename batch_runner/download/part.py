@@ -98,6 +98,16 @@ def clear(part_path: Path) -> None:
         remove(part_path)
 
 
+def move_part(part_path: Path, other_path: Path) -> None:
+    """Make a whole part that of another file in its folder, in place of what there is of that. Raises ``DiskError``."""
+    if part_path == other_path:
+        return
+    remove(sidecar_of(part_path))
+    remove(sidecar_of(other_path))
+    with disk_errors("rename", part_path):
+        part_path.replace(other_path)
+
+
 def open_at(path: str, flags: int, size: int) -> int:
     """An opener for mode ``ab`` that goes on after the first ``size`` bytes of a part that must exist."""
     descriptor = os.open(path, (flags & ~os.O_CREAT) | SAFE_FLAGS)

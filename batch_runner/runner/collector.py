@@ -7,8 +7,9 @@ from batch_runner.errors import DiskError, DiskFullError, NotDurableError, Stopp
 from batch_runner.events import ItemFinished
 from batch_runner.lifecycle import Event
 from batch_runner.model import Task
+from batch_runner.runner.assets import AssetAwaitedError, AssetGoneError, AssetLaterError
 from batch_runner.runner.context import Context
-from batch_runner.runner.fetching import AssetGoneError, AssetLaterError, Fetcher
+from batch_runner.runner.fetching import Fetcher
 from batch_runner.runner.filing import Filing
 from batch_runner.runner.gathering import Gatherer
 from batch_runner.runner.restoring import Restorer
@@ -53,6 +54,8 @@ class Collector:
             facts = Facts(reason="asset", error_message=str(error))
             await context.apply(attempt, Event.LOSE_ASSET, facts)
             context.observer(ItemFinished(attempt.item_id, "failed", "asset", str(error)))
+        except AssetAwaitedError as error:
+            await self._later(attempt, str(error))
         except AssetLaterError as error:
             await self._later(attempt, str(error))
             self._given_up()

@@ -10,7 +10,8 @@ from batch_runner.download import BadDownload, BadLink, Downloader, LinkExpired,
 from batch_runner.errors import AccountError
 from batch_runner.kling import Trouble
 from batch_runner.limits import Backoff
-from batch_runner.model import Task
+from batch_runner.model import Asset, Task
+from batch_runner.runner.assets import AssetGoneError, AssetLaterError, Content, FewerFilesError, Places
 from batch_runner.runner.context import Context
 from batch_runner.runner.filing import Filing
 from batch_runner.store import Attempt
@@ -23,14 +24,6 @@ _ODD_PAUSE_S = 60.0
 """Before what is of no known kind is fetched once more: a fault on the way would send the same bytes again at once."""
 _SHORT_PAUSE_S = 5.0
 """Before a question that brought too few files is asked once more: its answer may come out of something's store."""
-
-
-class AssetGoneError(Exception):
-    """The server does not hand out the file any more."""
-
-
-class AssetLaterError(Exception):
-    """The file could not be had now; the next run tries again."""
 
 
 class Fetcher:
@@ -70,8 +63,10 @@ class Fetcher:
         again = await self._renewed(attempt, task, is_refused=False)
         return max(task, again, key=lambda each: len(each.assets))
 
-    async def fetch(self, attempt: Attempt, task: Task, place: int, part_path: Path) -> tuple[int, str]:
-        """Bring the file at this place of the task, counted from 0, whole into the part; its size and SHA-256 hex.
+    async def fetch(self, places: Places, place: int, part_path: Path) -> Content:
+        """Bring the file at a place, counted from 0, whole into the part.
+
+        Where links are renewed, it is what stands there in the newest answer, which ``places`` goes on with.
 
         Raises:
             AssetGoneError: no fresh link to it is honoured.
@@ -83,31 +78,36 @@ class Fetcher:
         why = odd_sha256 = ""
         for _ in range(_TRIES):
             retry_after_s = None
-            if refused_links or odd_sha256:
-                task = await self._renewed(attempt, task, is_refused=bool(refused_links))
             try:
-                asset = task.assets[place]
-                if asset.content:
-                    return await self._filing.do(write_part, part_path, asset.content)
-                async with self._room:  # not while backing off: one bad link must not keep good ones waiting
-                    with self._filing.while_sound():
-                        done = await self._downloader.fetch(asset.url, part_path, asset.suffix, odd_sha256)
-            except (LinkExpired, BadLink, IndexError) as error:
+                if refused_links or odd_sha256:
+                    is_refused = bool(refused_links)
+                    places.renew(await self._renewed(places.attempt, places.task, is_refused=is_refused))
+                done = await self._download(places.task.assets[place], part_path, odd_sha256)
+            except (LinkExpired, BadLink, FewerFilesError) as error:
                 refused_links += 1
-                why = "the task names fewer files than before" if isinstance(error, IndexError) else str(error)
+                why = str(error)
                 if refused_links > _FRESH_LINKS:
                     # What is named no more may be named again, as long as there is a task.
-                    kind = AssetLaterError if isinstance(error, IndexError) else AssetGoneError
+                    kind = AssetLaterError if isinstance(error, FewerFilesError) else AssetGoneError
                     raise kind(f"the server does not hand the file out ({why})") from None
             except BadDownload as error:
                 why, retry_after_s, odd_sha256 = str(error), error.retry_after_s, error.odd_sha256
             else:
-                if done.sha256 == odd_sha256:
+                if done[1] == odd_sha256:
                     text = f"the service sent the same odd file twice ({why}), and it was kept; look at it"
-                    self._context.notice(f"{attempt.item_id}: {text}", urgent=True)
-                return done.bytes, done.sha256
+                    self._context.notice(f"{places.attempt.item_id}: {text}", urgent=True)
+                return done
             await asyncio.sleep(max(backoff.next_s(retry_after_s), _ODD_PAUSE_S if odd_sha256 else 0.0))
         raise AssetLaterError(f"{_TRIES} downloads failed, the last one: {why}")
+
+    async def _download(self, asset: Asset, part_path: Path, odd_sha256: str) -> Content:
+        """One try at a file."""
+        if asset.content:
+            return await self._filing.do(write_part, part_path, asset.content)
+        async with self._room:  # not while backing off: one bad link must not keep good ones waiting
+            with self._filing.while_sound():
+                done = await self._downloader.fetch(asset.url, part_path, asset.suffix, odd_sha256)
+        return done.bytes, done.sha256
 
     async def _renewed(self, attempt: Attempt, task: Task, *, is_refused: bool) -> Task:
         """The task with fresh links; as it was where nobody gives any, unless its own were refused."""

@@ -77,6 +77,10 @@ class Filing:
         await self.put(part_path, final_path, replace=replace)
         return True
 
+    async def drop(self, part_path: Path) -> None:
+        """Delete a part that is of no use. Raises ``DiskError``."""
+        await self.do(tidy, part_path, part_path)
+
     async def put(self, part_path: Path, final_path: Path, *, replace: bool = False) -> None:
         """Give a whole part its final name; an altered file makes room only now that its successor is here.
 
