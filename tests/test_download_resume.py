@@ -29,7 +29,7 @@ from download_kit import (
     whole,
 )
 
-from batch_runner.download import BadDownload, Downloaded, sidecar_of
+from batch_runner.download import BadDownload, Downloaded, move_part, sidecar_of
 from batch_runner.virtual_time import run_virtual
 
 
@@ -226,3 +226,15 @@ def test_a_complete_part_of_another_file_is_replaced(part_path: Path) -> None:
 def test_a_partial_answer_nobody_asked_for_is_refused(part_path: Path) -> None:
     headers = {"Content-Range": f"bytes 0-99/{len(CLIP)}", "ETag": ETAG}
     assert "all of it was asked for" in str(one_failure(part_path, answer(206, headers, CLIP[:100])))
+
+
+def test_a_part_that_becomes_anothers_leaves_no_note_of_either(tmp_path: Path) -> None:
+    """A note beside bytes that it does not describe would have the rest of another file put after them."""
+    part_path, other_path = tmp_path / "a.mp4.part", tmp_path / "b.mp4.part"
+    for path in (part_path, other_path):
+        path.write_bytes(path.name.encode())
+        sidecar_of(path).write_text("{}")
+    move_part(part_path, other_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"b.mp4.part": b"a.mp4.part"}
+    move_part(other_path, other_path)
+    assert other_path.read_bytes() == b"a.mp4.part"

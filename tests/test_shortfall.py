@@ -205,11 +205,12 @@ def test_what_no_other_place_has_is_told_with_the_place_that_hands_nothing_out(
 
     async def work(simulation: Simulation) -> None:
         await has_all(simulation)
-        lose(simulation, "hero-2.png")
+        there = lose(simulation, "hero-2.png")
         service.gone = {1}
         [why] = (await simulation.repair()).values()
         assert why.startswith("batch/hero-2.png: the server does not hand the file out (")
         assert "the recorded one" not in why
+        assert now(simulation) == {name: content for name, content in there.items() if name != "hero-2.png"}
 
     play(tmp_path, work, "a fox")
 
