@@ -15,7 +15,7 @@ from test_run import done, lines, notices, play, rows
 from test_run_products import SAY, TROUBLED, unanswered
 
 from batch_runner.errors import DiskFullError, ExitCode, ManifestError
-from batch_runner.events import Notice
+from batch_runner.events import BatchFinished, Notice
 from batch_runner.kling import KlingClient
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.lifecycle import ExternalId
@@ -184,7 +184,7 @@ def test_a_list_that_never_tells_is_not_searched_any_more_when_its_line_is_taken
             told = next(text for text in urgent(simulation) if text.startswith(PICTURES))
             line = told.partition("take the line ")[2].partition(" out of ")[0]
             never = "if this batch never had a task there, also none of lines that are gone"
-            assert told.endswith(f"or, {never}, take the line {line} out of {path}")
+            assert f"or, {never}, take the line {line} out of {path}; " in told
             path.write_text(path.read_text(encoding="utf-8").replace(f"{line}\n", ""), encoding="utf-8")
             last = await simulation.run()
             assert last is not None
@@ -319,7 +319,7 @@ def test_a_full_disk_on_which_no_list_can_be_noted_collects_what_is_in_flight(
     play(tmp_path, work, "a")
 
 
-def test_a_list_that_these_keys_do_not_reach_keeps_no_other_line_waiting(tmp_path: Path) -> None:
+def test_a_list_that_these_keys_do_not_reach_keeps_new_lines_waiting_and_collects_the_others(tmp_path: Path) -> None:
     newer = json.dumps({"id": "newer", "prompt": "n", "model_name": "kling-3.0-turbo"})
 
     async def work(simulation: Simulation) -> None:
@@ -327,13 +327,15 @@ def test_a_list_that_these_keys_do_not_reach_keeps_no_other_line_waiting(tmp_pat
         write(simulation, *lines("a"), newer)
         simulation.environ = by_key
         await lost_in_flight(simulation)
-        write(simulation, *lines("a"))
+        write(simulation, *lines("a", "new"))
         simulation.environ = by_pair
         summary = await done(simulation)
         assert (summary.exit_code, summary.items.succeeded) == (ExitCode.STOPPED, 1)
+        assert rows(simulation)["i1"] == ("pending", "stopped"), "it may have been a line of that list"
         assert "does not tell whether it has tasks of lines that are gone" in notices(simulation)
         simulation.environ = by_key
-        assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
+        summary = await done(simulation)
+        assert (summary.exit_code, summary.items.succeeded) == (ExitCode.UNRESOLVED, 2)
 
     play(tmp_path, work, "a")
 
@@ -496,6 +498,82 @@ def test_a_batchs_notes_are_proof_of_a_loss_where_the_lock_is_gone_too(tmp_path:
         assert "omni-video" not in {task.kind for task in simulation.world.tasks}
 
     play(tmp_path, work, "a")
+
+
+def test_a_list_that_told_once_after_a_loss_keeps_no_line_waiting_when_it_does_not_tell_later(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        write(simulation, *lines("a"), PICTURE)
+        await lost_in_flight(simulation)
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        late = json.dumps({"id": "late", "kind": "images", "prompt": "l"})
+        write(simulation, *lines("a", "new"), PICTURE)
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: path.startswith(PICTURES), FORBIDDEN)
+            assert (await done(simulation)).exit_code == ExitCode.OK
+        write(simulation, *lines("a", "new", "newer"), PICTURE, late)
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: path.startswith(PICTURES), TROUBLED)
+            assert (await done(simulation)).exit_code == ExitCode.STOPPED
+        assert (rows(simulation)["i2"], rows(simulation)["late"]) == (("succeeded", None), ("pending", "stopped"))
+
+    play(tmp_path, work, "-")
+
+
+def test_a_list_that_told_of_a_task_without_a_line_keeps_new_lines_waiting_until_the_line_is_back(
+    tmp_path: Path,
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        write(simulation, *lines("a"), PICTURE)
+        await lost_in_flight(simulation)
+        write(simulation, PICTURE)
+        assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
+        write(simulation, OMNI, PICTURE)
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: path.startswith(FILMS), FORBIDDEN)
+            assert (await done(simulation)).exit_code == ExitCode.STOPPED
+        [told] = [text for text in urgent(simulation) if text.startswith(FILMS)]
+        assert told.endswith("a line that was never part of this batch can run at once from a manifest of its own")
+        write(simulation, *lines("a"), PICTURE)
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        write(simulation, *lines("a"), PICTURE, OMNI.replace("i0", "i1"))
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, lambda path: path.startswith(FILMS), FORBIDDEN)
+            assert (await done(simulation)).exit_code == ExitCode.OK
+
+    play(tmp_path, work, "-")
+
+
+@pytest.mark.parametrize("is_gone_too", [True, False])
+def test_an_earlier_text_of_a_line_that_was_made_anew_is_told_by_its_task_id(
+    tmp_path: Path, *, is_gone_too: bool
+) -> None:
+    """Where the lists were lost too, so that nothing kept it from being made anew; putting it back cannot help."""
+
+    async def work(simulation: Simulation) -> None:
+        await lost_in_flight(simulation)
+        digest = ExternalId.of("batch", "i0", 1, "").item
+        first = next(task.task_id for task in simulation.world.tasks if digest in str(task.external_task_id))
+        (simulation.batch_dir / LISTS).unlink()
+        write(simulation, OMNI)
+        assert (await simulation.run()) is not None
+        added = lines("-", "b", "new")[1:]
+        kept = added[1:] if is_gone_too else added
+        write(simulation, OMNI, *kept)
+        simulation.events.clear()
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.UNRESOLVED
+        [told] = [text for text in urgent(simulation) if first in text]
+        assert "has an earlier text of a line that was made anew since" in told
+        last = next(event.text for event in simulation.events if isinstance(event, BatchFinished))
+        assert "for an earlier text of a line that was made anew since: fetch it by the task id" in last
+        assert ("put it back" in last) == is_gone_too
+        write(simulation, OMNI, *kept, lines("-", "-", "-", "newer")[3])
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.OK, "told once"
+
+    play(tmp_path, work, "a", "b")
 
 
 PICTURE_READ = json.dumps({"id": "pic", "kind": "image-recognize", "image": "https://example.com/a.png"})

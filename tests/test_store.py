@@ -332,8 +332,8 @@ def test_a_task_of_another_text_than_its_line_has_now_is_told_unless_it_is_known
         now, other = found("a", 1, TaskStatus.SUCCEEDED), found("b", 1, TaskStatus.FAILED, text="old")
         await store.adopt(batch, [now, other], {})
         older = found("a", 2, TaskStatus.PROCESSING, text="older")
-        assert await store.without_line(batch, [now, other]) == 0
-        assert await store.without_line(batch, [now, other, older]) == 1
+        assert await store.without_line(batch, [now, other]) == {}
+        assert await store.without_line(batch, [now, other, older]) == {older.task.task_id: True}, "made anew"
         assert await store.has_unknown([now.name, older.name])
         assert not await store.has_unknown([now.name, other.name])
 

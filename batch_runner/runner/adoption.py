@@ -19,7 +19,8 @@ from batch_runner.runner.call_recovery import recover_calls
 from batch_runner.runner.context import Context
 from batch_runner.runner.crew import first_of_ours
 from batch_runner.runner.inquiry import ContradictionError, Line, UnsettledError, ask_by_name, asked_patiently
-from batch_runner.runner.lineless import Lineless, is_owed, tell_lineless
+from batch_runner.runner.lineless import Lineless, is_owed, may_be_away, tell_lineless
+from batch_runner.runner.lists import list_of
 from batch_runner.runner.silence import Silence, raise_refusal, tell_silences, tell_unsettled
 from batch_runner.schedule import MAX_PAGE_SIZE
 from batch_runner.store import FoundTask
@@ -77,26 +78,29 @@ class _Told:
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
+class _Findings:
     """What all lists say.
 
     Attributes:
         found: tasks of this batch.
         held: ids of the items that this run must not submit.
-        is_all: whether every list told.
+        is_all: whether every list was asked, and told.
     """
 
     found: Sequence[FoundTask] = ()
     held: Collection[str] = ()
-    is_all: bool = True
+    is_all: bool = False
 
 
-async def _search(context: Context, new_calls: Sequence[str]) -> _Search:
-    routes = await _routes_to_search(context, is_wanted=bool(new_calls))
-    if not routes:
-        return _Search()
-    await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - loop_now_s()))
-    told = await _ask_everywhere(context, routes)
+async def _search(context: Context, new_calls: Sequence[str]) -> _Findings:
+    kinds = await context.store.unlooked_kinds(context.batch)
+    if not kinds and not new_calls and not await is_owed(context.store, context.batch):
+        return _Findings()
+    is_of_any = await may_be_away(context.store, context.batch)
+    routes = await _routes_to_search(context, kinds, is_of_any=is_of_any)
+    if routes:
+        await asyncio.sleep(max(0.0, context.lost_at_s + context.policy.settle_s - loop_now_s()))
+    told = await _ask_everywhere(context, routes, is_of_any=is_of_any)
     silences = [one.silence for one in told if one.silence is not None]
     raise_refusal(silences, is_heard=any(one.is_heard for one in told))
     await tell_silences(context, silences)
@@ -104,20 +108,18 @@ async def _search(context: Context, new_calls: Sequence[str]) -> _Search:
     tell_unsettled(context, unsettled)
     found = [each for one in told for each in one.found]
     held = {*unsettled, *(await _without_task(context, found) if silences else ())}
-    return _Search(found, held, all(one.is_all for one in told))
+    return _Findings(found, held, all(one.is_all for one in told))
 
 
-async def _routes_to_search(context: Context, *, is_wanted: bool) -> list[Route]:
+async def _routes_to_search(context: Context, kinds: Sequence[tuple[str, str]], *, is_of_any: bool) -> list[Route]:
     """Those of the lines that were never searched for; after a loss also of what they may have been before an edit."""
-    kinds = await context.store.unlooked_kinds(context.batch)
-    is_wanted |= bool(kinds) or await is_owed(context.store, context.batch)
-    if is_wanted and context.was_lost and context.lists is not None:
+    if is_of_any and context.lists is not None:
         kinds = [*kinds, *await context.lists.noted()]
     routes = (catalog.route(kind, model) for kind, model in kinds)
     return list({route.list_path: route for route in routes if not route.is_sync}.values())
 
 
-async def _adopt(context: Context, told: _Search, new_calls: Sequence[str]) -> int:
+async def _adopt(context: Context, told: _Findings, new_calls: Sequence[str]) -> int:
     count = await context.store.adopt(context.batch, told.found, context.budgets, told.held)
     for item_id in new_calls:
         if item_id not in told.held:
@@ -128,17 +130,18 @@ async def _adopt(context: Context, told: _Search, new_calls: Sequence[str]) -> i
     return count
 
 
-async def _ask_everywhere(context: Context, routes: Sequence[Route]) -> list[_Told]:
+async def _ask_everywhere(context: Context, routes: Sequence[Route], *, is_of_any: bool) -> list[_Told]:
     """All lists at once, so that one that does not answer is told from an API that does not."""
     try:
         async with asyncio.TaskGroup() as group:
-            asking = [group.create_task(_told_of(context, route)) for route in routes]
+            asking = [group.create_task(_told_of(context, route, is_of_any=is_of_any)) for route in routes]
     except BaseExceptionGroup as group_of_errors:
         raise first_of_ours(group_of_errors) or group_of_errors from None
     return [each.result() for each in asking]
 
 
-async def _told_of(context: Context, route: Route) -> _Told:
+async def _told_of(context: Context, route: Route, *, is_of_any: bool) -> _Told:
+    """``is_of_any`` says that this one may have tasks of any line that was never searched for."""
     try:
         if route.tells_external_id:
             return _Told(await _tasks_of_batch(context, route))
@@ -147,7 +150,7 @@ async def _told_of(context: Context, route: Route) -> _Told:
         items = await _items_on(context, route)
         if isinstance(error, AccountError) and items:
             raise
-        if context.was_lost:
+        if is_of_any:
             is_heard = isinstance(error, (ContradictionError, NotPermittedError))
             return _Told(silence=Silence(route, error), is_heard=is_heard, is_all=False)
         return _Told(unsettled=dict.fromkeys((item_id for item_id, _ in items), str(error)), is_all=False)
@@ -161,16 +164,15 @@ async def _without_task(context: Context, found: Iterable[FoundTask]) -> list[st
 
 async def _unlooked(context: Context) -> list[str]:
     """Ids of the items that were never searched for, whatever their product is; of calls too."""
-    kinds = await context.store.unlooked_kinds(context.batch)
-    items = [await context.store.unlooked_items(context.batch, kind, model) for kind, model in kinds]
-    return [item_id for item_id, _ in chain(*items, await context.store.unlooked_calls(context.batch))]
+    calls = await context.store.unlooked_calls(context.batch)
+    return [item_id for item_id, _ in chain(await _items_on(context), calls)]
 
 
-async def _items_on(context: Context, route: Route) -> list[tuple[str, str]]:
-    """Id and fingerprint of the items whose tasks a route's list shows."""
+async def _items_on(context: Context, route: Route | None = None) -> list[tuple[str, str]]:
+    """Id and fingerprint of the items searched for: those whose tasks a route's list shows, or all."""
     items: list[tuple[str, str]] = []
     for kind, model in await context.store.unlooked_kinds(context.batch):
-        if catalog.route(kind, model).list_path == route.list_path:
+        if route is None or list_of(kind, model) == route.list_path:
             items += await context.store.unlooked_items(context.batch, kind, model)
     return items
 

@@ -23,12 +23,14 @@ def closing_words(
     error: BatchRunnerError | None,
     shortages: Sequence[Shortage] = (),
     *,
-    lineless: int = 0,
+    gone: int = 0,
+    made_anew: int = 0,
     is_askable: bool = True,
 ) -> str:
     """One line for a person: how the batch stands, and what to do next if anything is left.
 
-    ``is_askable`` says whether a later run may learn the fate of any item that is unknown.
+    ``is_askable`` says whether a later run may learn the fate of any item that is unknown; ``gone`` and ``made_anew``
+    count the paid tasks whose lines are gone, or were made with another text since.
     """
     items = summary.items
     parts = [f"{items.succeeded:,} of {items.total:,} succeeded"]
@@ -41,14 +43,23 @@ def closing_words(
         next_step = f"The budget stopped it: {'; '.join(map(str, shortages))}"
     if items.unknown and summary.exit_code == ExitCode.UNRESOLVED and not is_askable:
         next_step = "What is unknown cannot be asked for again: --repeat-lost makes it again, which may pay twice"
-    if lineless and summary.exit_code == ExitCode.UNRESOLVED and not items.unknown:
-        gone = by_count(lineless, "a line that is gone or was", "lines that are gone or were")
-        next_step = (
-            f"The account has paid for {gone} edited: put {by_count(lineless, 'it', 'them')} back to have the files"
-        )
+    if (gone or made_anew) and summary.exit_code == ExitCode.UNRESOLVED and not items.unknown:
+        next_step = _lineless_words(gone, made_anew)
     if error is not None and summary.exit_code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
         next_step = str(error)
     return ", ".join(parts) + (f". {next_step}" if next_step else "")
+
+
+def _lineless_words(gone: int, made_anew: int) -> str:
+    parts = []
+    if gone:
+        lines = by_count(gone, "a line that is gone or was", "lines that are gone or were")
+        parts.append(f"for {lines} edited: put {by_count(gone, 'it', 'them')} back to have the files")
+    if made_anew:
+        texts = by_count(made_anew, "an earlier text of a line that was", "earlier texts of lines that were")
+        them = by_count(made_anew, "it", "them")
+        parts.append(f"for {texts} made anew since: fetch {them} by the task id that a notice told")
+    return f"The account has paid {'; and '.join(parts)}"
 
 
 def idle_words(summary: SummaryRecord) -> str:

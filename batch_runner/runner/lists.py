@@ -49,8 +49,8 @@ class BatchLists:
 
     def _note(self, kinds: Kinds) -> None:
         content = self._content()
-        known = {_list_of(kind, model) for kind, model in _pairs(content)} | {None}  # None: it is answered at once
-        new = {_list_of(kind, model): (kind, model) for kind, model in kinds}
+        known = {list_of(kind, model) for kind, model in _pairs(content)} | {None}  # None: it is answered at once
+        new = {list_of(kind, model): (kind, model) for kind, model in kinds}
         added = [json.dumps(pair).encode() + b"\n" for path, pair in new.items() if path not in known]
         if added:
             write_atomically(self._path, [content, *added])
@@ -92,7 +92,8 @@ class BatchLists:
         return content[: content.rfind(b"\n") + 1]
 
 
-def _list_of(kind: str, model: str) -> str | None:
+def list_of(kind: str, model: str) -> str | None:
+    """Path of the list that shows the tasks of a product and model; None of what is answered at once."""
     return catalog.route(kind, model).list_path
 
 

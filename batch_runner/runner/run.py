@@ -208,7 +208,7 @@ class Run:
             raise halt.error  # not another file, not another sync on a disk that failed
         summary = await self._write_derived(run)
         if code is ExitCode.UNRESOLVED and self._lineless.count and self._lineless.is_all:
-            await told(context)
+            await told(context, self._lineless)
         context.observer(BatchFinished(code, await self._closing_words(summary)))
         return summary
 
@@ -255,7 +255,8 @@ class Run:
             summary,
             halt.error or (halt.noted if is_noted_why else None),
             self._shortages,
-            lineless=self._lineless.count,
+            gone=len(self._lineless.gone),
+            made_anew=len(self._lineless.made_anew),
             is_askable=unaskable < summary.items.unknown,
         )
 

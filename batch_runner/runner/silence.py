@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from batch_runner import catalog
 from batch_runner.errors import AccountError
 from batch_runner.model import Route
 from batch_runner.runner.context import Context
 from batch_runner.runner.inquiry import UnsettledError
-from batch_runner.runner.lists import LISTS
+from batch_runner.runner.lists import LISTS, list_of
 
 _NAMED = 5
 """So many items are named in a notice about many."""
@@ -49,15 +48,16 @@ async def tell_silences(context: Context, silences: Iterable[Silence]) -> None:
             note = context.output_dir / context.batch.name / LISTS
             never = "if this batch never had a task there, also none of lines that are gone"
             remedy += f", or, {never}, take the line {line} out of {note}"
-        context.notice(f"{text}; {held}; {remedy}", urgent=True)
+        new = "a line that was never part of this batch can run at once from a manifest of its own"
+        context.notice(f"{text}; {held}; {remedy}; {new}", urgent=True)
 
 
 async def _line_to_remove(context: Context, route: Route) -> str | None:
     """What alone makes a run search this list; None where an item does as well."""
     kinds = await context.store.kinds(context.batch)
-    if context.lists is None or any(catalog.route(*each).list_path == route.list_path for each in kinds):
+    if context.lists is None or any(list_of(*each) == route.list_path for each in kinds):
         return None
-    noted = (each for each in await context.lists.noted() if catalog.route(*each).list_path == route.list_path)
+    noted = (each for each in await context.lists.noted() if list_of(*each) == route.list_path)
     return next(map(json.dumps, noted), None)
 
 

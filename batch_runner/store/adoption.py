@@ -12,6 +12,7 @@ from batch_runner.lifecycle import Event, ExternalId
 from batch_runner.model import TaskStatus
 from batch_runner.store import attempts, windows
 from batch_runner.store.attempts import mint
+from batch_runner.store.edits import taken_as
 from batch_runner.store.rows import Attempt, Facts, FoundTask, StoredFile, Terms
 
 
@@ -66,13 +67,23 @@ def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], ter
     return count
 
 
-def without_line(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> int:
-    """How many of these tasks live or were paid for, unknown here, and belong to no line as it is in the manifest."""
-    names = [task.name for task in found if _is_live(task) and not _known(db, str(task.name))]
+def without_line(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> dict[str, bool]:
+    """Those of these tasks that live or were paid for, unknown here, and belong to no line as it is in the manifest.
+
+    Returns:
+        By task id, whether the line was made anew since, so that it cannot be put back as it was.
+    """
     query = (
-        "SELECT 1 FROM items WHERE batch_id = ? AND digest = ? AND substr(fingerprint, 1, 8) = ? AND in_manifest = 1"
+        "SELECT i.*, (SELECT a.state FROM attempts a WHERE a.item_key = i.item_key"
+        " ORDER BY a.number DESC LIMIT 1) AS state FROM items i WHERE batch_id = ? AND digest = ?"
     )
-    return sum(db.execute(query, (batch_id, name.item, name.content)).fetchone() is None for name in names)
+    without = {}
+    for task in found:
+        row = db.execute(query, (batch_id, task.name.item)).fetchone()
+        has_line = row is not None and row["in_manifest"] and row["fingerprint"][:8] == task.name.content
+        if _is_live(task) and not _known(db, str(task.name)) and not has_line:
+            without[task.task.task_id] = row is not None and taken_as(row) is not None
+    return without
 
 
 def has_unknown(db: sqlite3.Connection, names: Sequence[ExternalId]) -> bool:

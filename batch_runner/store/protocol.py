@@ -72,8 +72,11 @@ class Store(Protocol):
             ManifestError: a found task was made from another text than its line has now; nothing is changed.
         """
 
-    async def without_line(self, batch: Batch, found: Sequence[FoundTask]) -> int:
-        """How many of the tasks found live or were paid for, unknown here, and belong to no line as it is now."""
+    async def without_line(self, batch: Batch, found: Sequence[FoundTask]) -> Mapping[str, bool]:
+        """Those of the tasks found that live or were paid for, unknown here, and belong to no line as it is now.
+
+        By task id, whether the line was made anew since, so that it cannot be put back as it was.
+        """
 
     async def has_unknown(self, names: Sequence[ExternalId]) -> bool:
         """Whether any of these is the name of no attempt here."""

@@ -140,7 +140,7 @@ class SqliteStore(Transactions):
 
         return await self._do(take_up)
 
-    async def without_line(self, batch: Batch, found: Sequence[FoundTask]) -> int:
+    async def without_line(self, batch: Batch, found: Sequence[FoundTask]) -> Mapping[str, bool]:
         """See ``Store``."""
         return await self._do(adoption.without_line, batch.batch_id, found)
 
