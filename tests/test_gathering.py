@@ -232,3 +232,59 @@ def test_a_file_made_anew_takes_no_place_of_a_recorded_one_that_is_named_no_more
         await has_all(simulation)
 
     play(tmp_path, work, "a fox")
+
+
+def test_a_record_is_given_up_for_a_file_made_anew_only_where_no_place_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stood at its place was recorded under its number, and the file itself was never fetched."""
+    service = Service(monkeypatch)
+    find = KlingClient.find
+    found = [1, 0, 2]
+
+    async def find_anew(client: KlingClient, *args: Any) -> Task | None:
+        task = await find(client, *args)
+        assert task is not None
+        anew = replace(task.assets[0], content=b"anew")
+        return replace(task, assets=tuple(task.assets[number] if number else anew for number in found))
+
+    async def work(simulation: Simulation) -> None:
+        service.withheld = {"hero-3.png"}
+        await stopped_by_the_disk(simulation)
+        lose(simulation, "hero-2.png")
+        service.withheld, service.busy = set(), {1}
+        await ends(simulation, WAITS)
+        assert here(simulation) == {"hero-1.png": 0, "hero-3.png": 2}
+        service.busy = set()
+        monkeypatch.setattr(KlingClient, "find", find_anew)
+        await has_all(simulation)
+        assert here(simulation) == {"hero-1.png": 0, "hero-2.png": 1, "hero-3.png": 2}
+
+    play(tmp_path, work, "a fox")
+
+
+def test_a_file_made_anew_takes_the_number_of_one_that_is_at_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(monkeypatch)
+    find = KlingClient.find
+
+    async def find_anew(client: KlingClient, *args: Any) -> Task | None:
+        task = await find(client, *args)
+        assert task is not None
+        return replace(task, assets=(task.assets[0], replace(task.assets[1], content=b"anew"), task.assets[2]))
+
+    async def work(simulation: Simulation) -> None:
+        service.withheld = {"hero-3.png"}
+        await stopped_by_the_disk(simulation)
+        lose(simulation, "hero-2.png")
+        service.withheld = set()
+        monkeypatch.setattr(KlingClient, "find", find_anew)
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.OK
+        kept = {name: content for name, content in now(simulation).items() if name.startswith("hero")}
+        assert kept.keys() == {"hero-1.png", "hero-2.png", "hero-3.png"}
+        assert b"anew" in kept.values()
+
+    play(tmp_path, work, "a fox")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from batch_runner.download import TargetExists, keep_beside, make_batch_folder, move_part, tidy
 from batch_runner.model import Task
-from batch_runner.runner.assets import AssetAwaitedError, AssetGoneError, AssetLaterError, Places
+from batch_runner.runner.assets import AssetAwaitedError, AssetGoneError, AssetLaterError, Content, Places
 from batch_runner.runner.context import Context
 from batch_runner.runner.fetching import Fetcher
 from batch_runner.runner.filing import Filing, part_of
@@ -72,8 +72,7 @@ class Gatherer:
         least = max(stock.count, files_asked(stock.attempt))
         places = Places(stock.attempt, await self._fetcher.in_full(stock.attempt, task, least))
         stock.named = places.named
-        while not stock.needs_nothing and (unseen := places.unseen()):
-            place = min(unseen, key=lambda place: not stock.is_away(place))
+        while not stock.needs_nothing and (place := _next(stock, places)) is not None:
             try:
                 await self._take(stock, places, place)
             except (AssetGoneError, AssetLaterError) as error:
@@ -108,17 +107,26 @@ class Gatherer:
         return part_path
 
     async def _take_new(self, stock: Stock, places: Places, place: int, part_path: Path) -> None:
-        """Record what was never recorded; where fewer are named, no number is taken from a file that was.
+        """Find a number for what was never recorded: a free one, else that of a file which no place has any more.
 
-        For this one may be another of them, made anew, and the file itself may be named again.
+        While the service names fewer, no record is given up: that file may be named again.
         """
         number = stock.room(place)
         final_path = stock.name(number, places.task.assets[place].suffix)
-        if number in stock.stored and places.named < stock.count:
+        if number not in stock.stored:
+            await self._record(stock, number, places.contents[place], part_path, final_path)
+        elif places.named < stock.count:
             kept = await self._filing.do(keep_beside, part_path, final_path)
             raise AssetAwaitedError(f"it is none of the recorded ones; look at it, it is kept as {kept.name}")
+        elif places.unseen():  # the recorded file may stand there; this one is fetched again when that is known
+            await self._filing.drop(part_path)
+        else:
+            await self._record(stock, number, places.contents[place], part_path, final_path)
+
+    async def _record(self, stock: Stock, number: int, content: Content, part_path: Path, final_path: Path) -> None:
+        """Make the digest of a part durable, then give it its name."""
         path = final_path.relative_to(self._context.output_dir).as_posix()
-        file = StoredFile(number, path, *places.contents[place], stock.count)
+        file = StoredFile(number, path, *content, stock.count)
         await self._context.store.record_file(stock.attempt, file)
         await self._put(stock, part_path, file)
 
@@ -135,6 +143,12 @@ class Gatherer:
             stock.finished.add(file.ordinal)
         except TargetExists as error:
             stock.blocked[file.ordinal] = error
+
+
+def _next(stock: Stock, places: Places) -> int | None:
+    """The place to fetch from next, one first whose number is away: not looked at, or else what found no number."""
+    new = [place for place, content in places.contents.items() if not stock.alike(content[1])]
+    return min(places.unseen() or new, key=lambda place: not stock.is_away(place), default=None)
 
 
 def _missing(stock: Stock, places: Places) -> AssetGoneError | AssetLaterError:
