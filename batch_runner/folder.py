@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from batch_runner.errors import DiskError, OutputFolderLockedError
 
 
 @contextmanager
-def held_folder(output_dir: Path) -> Iterator[bool]:
+def held_folder(output_dir: Path, notes: Sequence[str] = ()) -> Iterator[bool]:
     """Make the folder if need be and hold it alone; the kernel lets go of the lock when the process dies.
 
-    Yields whether there were runs here before: then a ``state.db`` that is gone, or empty, has forgotten them.
+    Yields whether there were runs here before: then a ``state.db`` that is gone, or empty, has forgotten them. The lock
+    tells, and where it is gone too, ``notes``: the names of files that runs leave in the folders of batches.
 
     Raises:
         OutputFolderLockedError: another run holds it.
@@ -28,7 +29,7 @@ def held_folder(output_dir: Path) -> Iterator[bool]:
         lock_path = output_dir / ".lock"
         if lock_path.is_symlink():
             raise DiskError(f"{lock_path} is a symbolic link, and links are not followed; remove it")
-        has_past = lock_path.exists()
+        has_past = lock_path.exists() or _has_any(output_dir, notes)
         lock = FileLock(lock_path, timeout=0, fallback_to_soft=False)
         lock.acquire()
     except Timeout:
@@ -43,6 +44,12 @@ def held_folder(output_dir: Path) -> Iterator[bool]:
         yield has_past
     finally:
         lock.release()
+
+
+def _has_any(output_dir: Path, notes: Sequence[str]) -> bool:
+    """Whether one of its folders holds a file of these names; links are not followed."""
+    found = (path for name in notes for path in output_dir.glob(f"*/{name}"))
+    return any(not path.parent.is_symlink() for path in found)
 
 
 def _make(output_dir: Path) -> None:

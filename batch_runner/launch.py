@@ -8,7 +8,6 @@ import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from batch_runner.callbacks import Callbacks, open_callbacks
 from batch_runner.clock import Clock
@@ -122,8 +121,7 @@ class Launch:
         Reading a large manifest takes long enough for somebody to take the folder away.
         """
         folder = self.settings.output_dir
-        with held_folder(folder) as had_runs:
-            has_past = had_runs or await asyncio.get_running_loop().run_in_executor(None, _has_notes, folder)
+        with held_folder(folder, _NOTES) as has_past:
             book = price_book_of(self.settings)
             store = await SqliteStore.open(folder / "state.db", self.clock, has_forgotten=has_past, book=book)
             try:
@@ -279,11 +277,6 @@ class Launch:
             retry_failed=self.settings.retry_failed,
             max_runtime_s=self.settings.max_runtime_s,
         )
-
-
-def _has_notes(output_dir: Path) -> bool:
-    """Whether any batch's notes are here: without a store they tell of one that was lost, or stayed elsewhere."""
-    return any(True for name in _NOTES for _ in output_dir.glob(f"*/{name}"))
 
 
 def _policy_of(settings: Settings) -> Policy:

@@ -16,6 +16,7 @@ from test_run_products import SAY, TROUBLED, unanswered
 
 from batch_runner.errors import DiskFullError, ExitCode, ManifestError
 from batch_runner.events import BatchFinished, Notice
+from batch_runner.folder import held_folder
 from batch_runner.kling import KlingClient
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.lifecycle import ExternalId
@@ -574,6 +575,17 @@ def test_an_earlier_text_of_a_line_that_was_made_anew_is_told_by_its_task_id(
         assert summary.exit_code == ExitCode.OK, "told once"
 
     play(tmp_path, work, "a", "b")
+
+
+def test_the_notes_of_a_folder_that_is_only_linked_prove_no_loss_here(tmp_path: Path) -> None:
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
+    (elsewhere / "batch").mkdir(parents=True)
+    (elsewhere / "batch" / LISTS).touch()
+    here.mkdir()
+    (here / "batch").symlink_to(elsewhere / "batch")
+    for folder, has_past in ((here, False), (elsewhere, True)):
+        with held_folder(folder, [LISTS]) as said:
+            assert said is has_past
 
 
 PICTURE_READ = json.dumps({"id": "pic", "kind": "image-recognize", "image": "https://example.com/a.png"})
