@@ -14,10 +14,10 @@ from simulation_seeds import FIRST_MONTHS_SEED, FIRST_WIDE_SEED, play_seed
 from batch_runner.sandbox import WorldConfig
 from batch_runner.sandbox.config import RepeatPolicy
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1944"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1960"))
 FIRST_SEED = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
-WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "40"))
-MONTHS_SEEDS = int(os.environ.get("SIMULATION_MONTHS_SEEDS", "16"))
+WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "28"))
+MONTHS_SEEDS = int(os.environ.get("SIMULATION_MONTHS_SEEDS", "12"))
 BLOCKS = min(20, SEEDS)
 WIDE_BLOCKS = min(5, WIDE_SEEDS)
 """Few enough that pytest itself costs nothing, enough to share them out."""
@@ -40,7 +40,7 @@ def test_a_quiet_batch_ends_well_and_costs_what_it_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("repeat", "first_moment"), [("refuse", 1), ("second", 3)], ids=["refuse", "second"])
 def test_a_run_may_die_at_any_moment(tmp_path: Path, repeat: RepeatPolicy, first_moment: int) -> None:
-    """One item, a death at every ninth moment: around transactions, files' names, at tasks made.
+    """One item, a death at every thirteenth moment: around transactions, files' names, at tasks made.
 
     Each account has its own moments; a seed dies at any of them.
     """
@@ -48,7 +48,7 @@ def test_a_run_may_die_at_any_moment(tmp_path: Path, repeat: RepeatPolicy, first
     scenario = Scenario(items=1, slots=1, rpm=60, world=world)
     tried = died = 0
     while died == tried:
-        moment = first_moment + stride(9) * tried
+        moment = first_moment + stride(13) * tried
         tried += 1
         folder = tmp_path / str(moment)
         folder.mkdir()
