@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from test_run import notices, rows
 
 from batch_runner.errors import ExitCode
 from batch_runner.events import BatchFinished
+from batch_runner.kling.client import KlingClient
 from batch_runner.kling.transport import Answer, Transport
+from batch_runner.model import Task
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig
 from batch_runner.sandbox.fate import STUCK
@@ -160,6 +163,36 @@ async def other_batch_after_death(simulation: Simulation, name: str) -> None:
     other.manifest.write_text(json.dumps(item(name)), encoding="utf-8")
     simulation.batches.append(other)
     simulation.batch = other
+
+
+@pytest.mark.parametrize("is_known_by_name", [True, False])
+def test_a_missing_task_that_shows_again_without_its_name_is_believed_if_its_name_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_known_by_name: bool
+) -> None:
+    """The run did not end where it did not: every look brought news of it, which was not believed."""
+    page, find = KlingClient.page, KlingClient.find
+    is_hidden = True
+
+    async def nameless_page(client: KlingClient, *args: Any) -> list[Task]:
+        return [] if is_hidden else [replace(row, external_task_id=None) for row in await page(client, *args)]
+
+    async def nameless_find(client: KlingClient, *args: Any, by_external_id: bool = False) -> Task | None:
+        is_told = not is_hidden and (is_known_by_name or not by_external_id)
+        task = await find(client, *args, by_external_id=by_external_id) if is_told else None
+        return task and replace(task, external_task_id=None)
+
+    async def work(simulation: Simulation) -> None:
+        nonlocal is_hidden
+        await simulation.run(die_after_s=3.0)
+        monkeypatch.setattr(KlingClient, "page", nameless_page)
+        monkeypatch.setattr(KlingClient, "find", nameless_find)
+        assert (await ended(simulation)).exit_code == ExitCode.UNRESOLVED
+        is_hidden = False
+        summary = await ended(simulation, task_deadline_s=7200.0)
+        assert summary.exit_code == (ExitCode.OK if is_known_by_name else ExitCode.UNRESOLVED)
+        assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, item("a"), room=1, slots=1)
 
 
 def test_another_batchs_task_of_which_nobody_tells_is_not_waited_for_beyond_its_deadline(

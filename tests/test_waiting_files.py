@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from shortfall_kit import Service, has_all, lose, now, play, urgent
 from simulation import Scenario, Simulation, audit, simulate
-from test_gathering import LOST, ends, here
+from test_gathering import LOST, WAITS, ends, here
 
 from batch_runner.errors import ExitCode
 from batch_runner.kling.client import KlingClient
@@ -156,3 +156,60 @@ def test_items_that_wait_for_what_their_tasks_name_no_more_do_not_keep_a_run_fro
 
     world = WorldConfig(max_concurrent=8, rpm=60)
     simulate(Scenario(slots=8, world=world, lines=lines[:waiting]), tmp_path, work)
+
+
+def make_anew(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """From now on the service hands out other bytes at this place of a task."""
+    find = KlingClient.find
+
+    async def find_anew(client: KlingClient, *args: Any, **options: Any) -> Task | None:
+        task = await find(client, *args, **options)
+        if task is None or not task.assets:
+            return task
+        assets = list(task.assets)
+        assets[place] = replace(assets[place], content=b"made anew")
+        return replace(task, assets=tuple(assets))
+
+    monkeypatch.setattr(KlingClient, "find", find_anew)
+
+
+def test_what_is_here_is_not_fetched_again_for_a_file_that_may_be_had_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was made anew got the number of the file that was waited for, which was never fetched."""
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        service.busy = {1}
+        await ends(simulation, WAITS)
+        with monkeypatch.context() as patch:
+            make_anew(patch, 0)
+            service.fetched.clear()
+            await ends(simulation, WAITS)
+        assert set(service.fetched) == {1}
+        assert here(simulation) == {"hero-1.png": 0, "hero-3.png": 2}
+        service.busy = set()
+        await has_all(simulation)
+
+    play(tmp_path, work, "a fox")
+
+
+def test_a_file_made_anew_is_not_taken_for_one_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The item was told as finished; nobody can tell whether it is that file, which a person has to judge."""
+    service = Service(monkeypatch)
+
+    async def work(simulation: Simulation) -> None:
+        service.gone = {1}
+        await ends(simulation, LOST)
+        make_anew(monkeypatch, 0)
+        assert await simulation.run(retry_failed=True) is not None
+        [row] = simulation.results()
+        assert (row["status"], row["reason"]) == ("failed", "asset")
+        assert (
+            "it is none of the recorded ones; look at it, it is kept as hero-2.png.other-1" in row["error"]["message"]
+        )
+        files = now(simulation)
+        assert files.pop("hero-2.png.other-1") == b"made anew"
+        assert {name for name in files if name.startswith("hero")} == {"hero-1.png", "hero-3.png"}
+
+    play(tmp_path, work, "a fox")

@@ -60,6 +60,11 @@ class Places:
         """How many files the newest answer names."""
         return len(self.task.assets)
 
+    @property
+    def may_come(self) -> bool:
+        """Whether something that could not be had may be had later."""
+        return any(isinstance(error, AssetLaterError) for error in self.troubles.values())
+
     def renew(self, task: Task) -> None:
         """Go on with another answer, of which nothing is known yet. Raises ``FewerFilesError``."""
         if len(task.assets) < self.named:

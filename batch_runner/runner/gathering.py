@@ -10,7 +10,9 @@ are enough as long as the order stays. What is new gets the number of its place 
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
+from typing import NoReturn
 
 from batch_runner.download import TargetExists, keep_beside, make_batch_folder, move_part, tidy
 from batch_runner.model import Task
@@ -109,19 +111,30 @@ class Gatherer:
     async def _take_new(self, stock: Stock, places: Places, place: int, part_path: Path) -> None:
         """Find a number for what was never recorded: a free one, else that of a file which no place has any more.
 
-        While the service names fewer, no record is given up: that file may be named again.
+        While the service names fewer, or some place has nothing to look at, no record is given up: that file may be
+        named again, or stand there.
         """
-        number = stock.room(place)
+        number, is_anew = stock.room(place), _is_made_anew(stock, places, place)
         final_path = stock.name(number, places.task.assets[place].suffix)
-        if number not in stock.stored:
+        if number not in stock.stored and not is_anew:
             await self._record(stock, number, places.contents[place], part_path, final_path)
         elif places.named < stock.count:
-            kept = await self._filing.do(keep_beside, part_path, final_path)
-            raise AssetAwaitedError(f"it is none of the recorded ones; look at it, it is kept as {kept.name}")
+            await self._keep(part_path, final_path, AssetAwaitedError)
         elif places.unseen():  # the recorded file may stand there; this one is fetched again when that is known
+            await self._filing.drop(part_path)
+        elif places.troubles:
+            await self._keep(part_path, final_path, AssetAwaitedError if places.may_come else AssetGoneError)
+        elif is_anew:
             await self._filing.drop(part_path)
         else:
             await self._record(stock, number, places.contents[place], part_path, final_path)
+
+    async def _keep(
+        self, part_path: Path, final_path: Path, kind: type[AssetAwaitedError | AssetGoneError]
+    ) -> NoReturn:
+        """Keep what may be a file that is not here or another one made anew, for a person to judge; raises ``kind``."""
+        kept = await self._filing.do(keep_beside, part_path, final_path)
+        raise kind(f"it is none of the recorded ones; look at it, it is kept as {kept.name}")
 
     async def _record(self, stock: Stock, number: int, content: Content, part_path: Path, final_path: Path) -> None:
         """Make the digest of a part durable, then give it its name."""
@@ -146,9 +159,25 @@ class Gatherer:
 
 
 def _next(stock: Stock, places: Places) -> int | None:
-    """The place to fetch from next, one first whose number is away: not looked at, or else what found no number."""
-    new = [place for place, content in places.contents.items() if not stock.alike(content[1])]
-    return min(places.unseen() or new, key=lambda place: not stock.is_away(place), default=None)
+    """The place to fetch from next: of a number that is away, or else any other, or else one that found no number.
+
+    Where a file may be had later, its order is told then: what is here is not fetched again for it, run after run.
+    """
+    unseen = places.unseen()
+    if away := [place for place in unseen if stock.is_away(place)]:
+        return away[0]
+    if places.may_come and places.named == stock.count:
+        return None
+    new = (place for place, content in places.contents.items() if not stock.alike(content[1]))
+    numberless = (place for place in new if places.troubles or not _is_made_anew(stock, places, place))
+    return next(chain(unseen, numberless), None)
+
+
+def _is_made_anew(stock: Stock, places: Places, place: int) -> bool:
+    """Whether this may be what is here under its own number, made anew: that stands at no place any more."""
+    if stock.is_away(place) or places.named < stock.count:
+        return False
+    return all(content[1] != stock.stored[place].sha256 for content in places.contents.values())
 
 
 def _missing(stock: Stock, places: Places) -> AssetGoneError | AssetLaterError:

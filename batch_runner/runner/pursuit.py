@@ -40,11 +40,14 @@ class Pursuit:
 
     async def _seen(self, task: Task) -> None:
         """What was missing and shows again without our name may be in an answer to another item's question."""
-        is_doubtful = self.passage.attempt.state is State.MISSING and task.external_task_id is None
-        if not is_doubtful or not self.passage.route.has_external_id:
-            await self.passage.take_task(task)
+        passage = self.passage
+        is_doubtful = passage.attempt.state is State.MISSING and task.external_task_id is None
+        if not is_doubtful or not passage.route.has_external_id or not passage.route.tells_external_id:
+            await passage.take_task(task)
         elif (named := await self.search.ask()) is not None:
             await self._found(named)
+        else:
+            passage.stuck(self._vanished_text())
 
     async def _mistaken(self) -> None:
         self.passage.watch.is_mistaken, self.passage.watch.task_id = False, None
@@ -79,8 +82,10 @@ class Pursuit:
     async def _is_anothers(self) -> bool:
         """Whether the task it was answered with is followed, or was finished, as another item's by now."""
         task_id, name = self.passage.watch.task_id, self.passage.attempt.external_task_id
-        owners = await self.passage.context.store.owners(self.passage.context.batch, [task_id] if task_id else [])
-        return any(owner != name for names in owners.values() for owner in names)
+        store, batch = self.passage.context.store, self.passage.context.batch
+        owners = await store.owners(batch, [task_id] if task_id else [])
+        missing = {attempt.external_task_id for attempt in await store.in_states(batch, [State.MISSING])}
+        return bool({owner for names in owners.values() for owner in names} - missing - {name})
 
     async def _give_up(self) -> None:
         context, attempt = self.passage.context, self.passage.attempt
