@@ -275,7 +275,7 @@ def test_a_call_is_never_made_twice_whenever_the_run_dies(tmp_path: Path) -> Non
     tried = died = 0
     fates = set()
     while died == tried:
-        moment = 1 + stride(11) * tried
+        moment = 1 + stride(7) * tried
         tried += 1
         folder = tmp_path / str(moment)
         folder.mkdir()
@@ -477,7 +477,7 @@ def test_a_call_is_never_made_twice_whenever_the_run_dies_and_its_store_is_lost(
     tried = died = 0
     fates = set()
     while died == tried:
-        moment = 1 + stride(11) * tried
+        moment = 1 + stride(7) * tried
         tried += 1
         folder = tmp_path / str(moment)
         folder.mkdir()
