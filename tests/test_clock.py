@@ -53,8 +53,7 @@ def urgent(simulation: Simulation) -> list[str]:
 # --- the wall clock ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shift_s", [5 * HOUR_S, -5 * HOUR_S, 600.0, -600.0])
-@pytest.mark.parametrize("after_s", [0.5, 40.0])
+@pytest.mark.parametrize(("after_s", "shift_s"), [(0.5, 5 * HOUR_S), (40.0, -5 * HOUR_S), (40.0, 600.0), (0.5, -600.0)])
 def test_a_wall_clock_that_jumps_in_the_middle_of_a_run_changes_nothing(
     tmp_path: Path, shift_s: float, after_s: float
 ) -> None:
@@ -121,8 +120,7 @@ def test_a_run_of_several_hours_renews_its_token_in_time(tmp_path: Path) -> None
 STILL_S = [20.0, 400.0, 3 * HOUR_S]
 
 
-@pytest.mark.parametrize("still_s", STILL_S)
-@pytest.mark.parametrize("after_s", [0.3, 20.0, 70.0])
+@pytest.mark.parametrize(("after_s", "still_s"), list(zip([70.0, 0.3, 20.0], STILL_S, strict=True)))
 def test_a_process_that_stood_still_goes_on_as_if_nothing_had_been(
     tmp_path: Path, still_s: float, after_s: float
 ) -> None:

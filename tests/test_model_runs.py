@@ -49,7 +49,7 @@ from batch_runner.sandbox.faults import POSSIBLE, Fault, RequestClass
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "26"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "20"))
 STEPS = int(os.environ.get("MODEL_STEPS", "20"))
 
 LINES = st.builds(Line, st.sampled_from(IDS), st.sampled_from(TAKES))

@@ -127,7 +127,7 @@ def test_a_kill_at_any_moment_costs_at_most_a_request_for_each_task_in_flight_an
     simulate(scenario(), tmp_path, quiet)
     moment = died = 0
     while died == moment:
-        moment += stride(25)
+        moment += stride(35)
         folder = tmp_path / str(moment)
         folder.mkdir()
 

@@ -14,10 +14,10 @@ from simulation_seeds import FIRST_MONTHS_SEED, FIRST_WIDE_SEED, play_seed
 from batch_runner.sandbox import WorldConfig
 from batch_runner.sandbox.config import RepeatPolicy
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1960"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1970"))
 FIRST_SEED = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
-WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "28"))
-MONTHS_SEEDS = int(os.environ.get("SIMULATION_MONTHS_SEEDS", "12"))
+WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "20"))
+MONTHS_SEEDS = int(os.environ.get("SIMULATION_MONTHS_SEEDS", "10"))
 BLOCKS = min(20, SEEDS)
 WIDE_BLOCKS = min(5, WIDE_SEEDS)
 """Few enough that pytest itself costs nothing, enough to share them out."""

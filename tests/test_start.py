@@ -132,10 +132,8 @@ program.start()
 """
 
 
-@pytest.mark.parametrize("name", ["batch_runner.commands", "COMMAND", "pydantic.fields", "batch_runner.store.sqlite"])
-@pytest.mark.parametrize(
-    ("command", "args"), [("running", ["run"]), ("planning", ["plan"]), ("verifying", ["verify", "--repair"])]
-)
+@pytest.mark.parametrize("name", ["batch_runner.commands", "COMMAND", "batch_runner.store.sqlite"])
+@pytest.mark.parametrize(("command", "args"), [("running", ["run"]), ("verifying", ["verify", "--repair"])])
 def test_a_signal_while_a_command_is_loaded_ends_it_before_it_does_anything(
     tmp_path: Path, name: str, command: str, args: list[str]
 ) -> None:

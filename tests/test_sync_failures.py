@@ -48,12 +48,9 @@ def sync_calls(scene: Scene, path: str) -> list[str]:
     [
         Syscall("fsync", 1, f"{BATCH}/item0.mp4.part", EIO),
         Syscall("fsync", 1, BATCH, EIO),
-        Syscall("fsync", 2, BATCH, EIO),
         Syscall("fsync", 1, ".", EIO),
         Syscall("fdatasync", 1, "state.db-wal", EIO),
-        Syscall("fdatasync", 4, "state.db-wal", EIO),
         Syscall("fdatasync", 7, "state.db-wal", EIO),
-        Syscall("fdatasync", 10, "state.db-wal", EIO),
     ],
     ids=str,
 )
