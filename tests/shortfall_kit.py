@@ -96,6 +96,28 @@ class Service:
         monkeypatch.setattr(Downloader, "fetch", some)
 
 
+def answer_with(patch: pytest.MonkeyPatch, change: Callable[[Task], Task]) -> None:
+    """From now on questions for a task that has files are answered so."""
+    find = KlingClient.find
+
+    async def find_other(client: KlingClient, *args: Any, **options: Any) -> Task | None:
+        task = await find(client, *args, **options)
+        return change(task) if task is not None and task.assets else task
+
+    patch.setattr(KlingClient, "find", find_other)
+
+
+def make_anew(patch: pytest.MonkeyPatch, *numbers: int) -> None:
+    """From now on the service hands out other bytes for these files of a task, by their places."""
+
+    def anew(task: Task) -> Task:
+        assets = (replace(one, content=ANEW) if place in numbers else one for place, one in enumerate(task.assets))
+        return replace(task, assets=tuple(assets))
+
+    answer_with(patch, anew)
+
+
+ANEW = b"made anew"
 ALL = {"hero-1.png", "hero-2.png", "hero-3.png"}
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from shortfall_kit import Service, has_all, lose, now, play, stopped_by_the_disk
+from shortfall_kit import ANEW, Service, answer_with, has_all, lose, make_anew, now, play, stopped_by_the_disk
 from simulated_film import digest
 from simulation import Simulation, audit
 
 from batch_runner.errors import ExitCode
-from batch_runner.kling.client import KlingClient
-from batch_runner.model import Task
 
 WAITS = (ExitCode.STOPPED, "pending", "asset")
 LOST = (ExitCode.ITEMS_FAILED, "failed", "asset")
@@ -150,16 +147,11 @@ def test_a_file_that_is_named_no_more_while_its_link_is_renewed_is_not_lost_for_
 ) -> None:
     """The item failed, and no later run asked for the file unbidden."""
     service = Service(monkeypatch)
-    find = KlingClient.find
-
-    async def find_fewer(client: KlingClient, *args: Any) -> Task | None:
-        task = await find(client, *args)
-        return task and replace(task, assets=task.assets[:2])
 
     async def work(simulation: Simulation) -> None:
         service.gone = {2}
         with monkeypatch.context() as patch:
-            patch.setattr(KlingClient, "find", find_fewer)
+            answer_with(patch, lambda task: replace(task, assets=task.assets[:2]))
             assert "the task names fewer files than before" in await ends(simulation, WAITS)
             assert here(simulation) == {"hero-1.png": 0, "hero-2.png": 1}
         service.gone = set()
@@ -209,11 +201,6 @@ def test_a_file_made_anew_takes_no_place_of_a_recorded_one_that_is_named_no_more
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = Service(monkeypatch)
-    find = KlingClient.find
-
-    async def find_anew(client: KlingClient, *args: Any) -> Task | None:
-        task = await find(client, *args)
-        return task and replace(task, assets=(replace(task.assets[0], content=b"anew"),))
 
     async def work(simulation: Simulation) -> None:
         service.withheld = {"hero-3.png"}
@@ -223,7 +210,7 @@ def test_a_file_made_anew_takes_no_place_of_a_recorded_one_that_is_named_no_more
         await ends(simulation, WAITS)
         assert here(simulation) == {"hero-3.png": 2}
         with monkeypatch.context() as patch:
-            patch.setattr(KlingClient, "find", find_anew)
+            make_anew(patch, 0)
             for _ in range(2):
                 assert "it is kept as hero-1.png.other-1" in await ends(simulation, WAITS)
                 kept = {name for name in now(simulation) if name.startswith("hero")}
@@ -239,14 +226,6 @@ def test_a_record_is_given_up_for_a_file_made_anew_only_where_no_place_has_its_o
 ) -> None:
     """What stood at its place was recorded under its number, and the file itself was never fetched."""
     service = Service(monkeypatch)
-    find = KlingClient.find
-    found = [1, 0, 2]
-
-    async def find_anew(client: KlingClient, *args: Any) -> Task | None:
-        task = await find(client, *args)
-        assert task is not None
-        anew = replace(task.assets[0], content=b"anew")
-        return replace(task, assets=tuple(task.assets[number] if number else anew for number in found))
 
     async def work(simulation: Simulation) -> None:
         service.withheld = {"hero-3.png"}
@@ -255,8 +234,8 @@ def test_a_record_is_given_up_for_a_file_made_anew_only_where_no_place_has_its_o
         service.withheld, service.busy = set(), {1}
         await ends(simulation, WAITS)
         assert here(simulation) == {"hero-1.png": 0, "hero-3.png": 2}
-        service.busy = set()
-        monkeypatch.setattr(KlingClient, "find", find_anew)
+        service.busy, service.named = set(), [1, 0, 2]
+        make_anew(monkeypatch, 1)
         await has_all(simulation)
         assert here(simulation) == {"hero-1.png": 0, "hero-2.png": 1, "hero-3.png": 2}
 
@@ -267,24 +246,18 @@ def test_a_file_made_anew_takes_the_number_of_one_that_is_at_no_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = Service(monkeypatch)
-    find = KlingClient.find
-
-    async def find_anew(client: KlingClient, *args: Any) -> Task | None:
-        task = await find(client, *args)
-        assert task is not None
-        return replace(task, assets=(task.assets[0], replace(task.assets[1], content=b"anew"), task.assets[2]))
 
     async def work(simulation: Simulation) -> None:
         service.withheld = {"hero-3.png"}
         await stopped_by_the_disk(simulation)
         lose(simulation, "hero-2.png")
         service.withheld = set()
-        monkeypatch.setattr(KlingClient, "find", find_anew)
+        make_anew(monkeypatch, 1)
         summary = await simulation.run()
         assert summary is not None
         assert summary.exit_code == ExitCode.OK
         kept = {name: content for name, content in now(simulation).items() if name.startswith("hero")}
         assert kept.keys() == {"hero-1.png", "hero-2.png", "hero-3.png"}
-        assert b"anew" in kept.values()
+        assert ANEW in kept.values()
 
     play(tmp_path, work, "a fox")

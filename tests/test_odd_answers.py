@@ -5,14 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from shortfall_kit import Service, has_all, lose, now, play
+from shortfall_kit import Service, answer_with, has_all, lose, now, play
 from simulated_film import digest
 from simulation import Simulation, audit
 
-from batch_runner.kling.client import KlingClient
 from batch_runner.model import Task
 
 NAMES = ("hero-1.png", "hero-2.png", "hero-3.png")
@@ -26,13 +24,7 @@ class OddService(Service):
         super().__init__(monkeypatch)
         self.rng = rng
         self.is_odd = True
-        find = KlingClient.find
-
-        async def find_odd(client: KlingClient, *args: Any) -> Task | None:
-            task = await find(client, *args)
-            return task and (self._oddly(task) if self.is_odd else task)
-
-        monkeypatch.setattr(KlingClient, "find", find_odd)
+        answer_with(monkeypatch, lambda task: self._oddly(task) if self.is_odd else task)
 
     def some(self, most: int) -> set[int]:
         return set(self.rng.sample(range(3), self.rng.randint(0, most)))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
-from shortfall_kit import Service, done, has_all, lose, now, play, stopped_by_the_disk
+from shortfall_kit import Service, answer_with, done, has_all, lose, now, play, stopped_by_the_disk
 from simulation import Simulation
 from test_gathering import LOST, WAITS, ends, here
 
-from batch_runner.kling.client import KlingClient
 from batch_runner.model import Task
 
 ALL_IN_ORDER = {f"hero-{number + 1}.png": number for number in range(3)}
@@ -20,17 +19,13 @@ ALL_IN_ORDER = {f"hero-{number + 1}.png": number for number in range(3)}
 
 def renewed(monkeypatch: pytest.MonkeyPatch, order: Callable[[int], list[int]], then: Callable[[], None]) -> None:
     """Questions for the task are answered with these of its files, by how often it was asked; after each ``then``."""
-    find = KlingClient.find
-    asked = 0
+    asked = count(1)
 
-    async def find_other(client: KlingClient, *args: Any) -> Task | None:
-        nonlocal asked
-        task = await find(client, *args)
-        asked += 1
+    def other(task: Task) -> Task:
         then()
-        return task and replace(task, assets=tuple(task.assets[number] for number in order(asked)))
+        return replace(task, assets=tuple(task.assets[number] for number in order(next(asked))))
 
-    monkeypatch.setattr(KlingClient, "find", find_other)
+    answer_with(monkeypatch, other)
 
 
 def test_a_file_that_a_renewed_answer_leaves_out_is_not_taken_for_the_next_one(

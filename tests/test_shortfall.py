@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shortfall_kit import ALL, Service, done, has_all, lose, now, play, stopped_by_the_disk, urgent
+from shortfall_kit import ALL, ANEW, Service, done, has_all, lose, make_anew, now, play, stopped_by_the_disk, urgent
 from simulation import Simulation
 
 from batch_runner.accounting import ledger
@@ -240,13 +240,6 @@ def test_what_a_task_names_no_more_is_told_and_stays_as_it_was_recorded(
 def test_a_file_that_the_service_has_made_anew_is_kept_beside_the_recorded_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
-    find = KlingClient.find
-
-    async def find_anew(client: KlingClient, *args: Any, **options: Any) -> Task | None:
-        task = await find(client, *args, **options)
-        assert task is not None
-        return replace(task, assets=tuple(replace(asset, content=b"anew") for asset in task.assets))
-
     fetches = 0
     fetch = Fetcher.fetch
 
@@ -263,11 +256,11 @@ def test_a_file_that_the_service_has_made_anew_is_kept_beside_the_recorded_name(
             left["hero.png"] = b"altered"
             (simulation.batch_dir / "hero.png").write_bytes(b"altered")
         with monkeypatch.context() as patch:
-            patch.setattr(KlingClient, "find", find_anew)
+            make_anew(patch, 0)
             patch.setattr(Fetcher, "fetch", counted)
             for repairs in (1, 2):
                 assert "it is kept as hero.png.other-1" in (await simulation.repair())["hero"]
-                assert now(simulation) == left | {"hero.png.other-1": b"anew"}, "kept once, and the record is as it was"
+                assert now(simulation) == left | {"hero.png.other-1": ANEW}, "kept once, and the record is as it was"
                 assert fetches == repairs, "what came is kept, and not fetched for that once more"
         assert await simulation.repair() == {}
         assert now(simulation)["hero.png"] == there["hero.png"]

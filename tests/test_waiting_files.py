@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from shortfall_kit import Service, has_all, lose, now, play, urgent
+from shortfall_kit import ANEW, Service, answer_with, has_all, lose, make_anew, now, play, urgent
 from simulation import Scenario, Simulation, audit, simulate
 from test_gathering import LOST, WAITS, ends, here
 
 from batch_runner.errors import ExitCode
-from batch_runner.kling.client import KlingClient
 from batch_runner.model import Task
 from batch_runner.sandbox import WorldConfig
 
@@ -137,13 +135,11 @@ def test_items_that_wait_for_what_their_tasks_name_no_more_do_not_keep_a_run_fro
         while len(simulation.world.tasks) < waiting:
             await simulation.run()
         old = {task.task_id for task in simulation.world.tasks}
-        find = KlingClient.find
 
-        async def find_fewer(client: KlingClient, *args: Any) -> Task | None:
-            task = await find(client, *args)
-            return replace(task, assets=task.assets[:2]) if task and task.task_id in old else task
+        def fewer(task: Task) -> Task:
+            return replace(task, assets=task.assets[:2]) if task.task_id in old else task
 
-        monkeypatch.setattr(KlingClient, "find", find_fewer)
+        answer_with(monkeypatch, fewer)
         simulation.manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
         service.withheld.clear()
         simulation.events.clear()
@@ -156,21 +152,6 @@ def test_items_that_wait_for_what_their_tasks_name_no_more_do_not_keep_a_run_fro
 
     world = WorldConfig(max_concurrent=8, rpm=60)
     simulate(Scenario(slots=8, world=world, lines=lines[:waiting]), tmp_path, work)
-
-
-def make_anew(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
-    """From now on the service hands out other bytes at this place of a task."""
-    find = KlingClient.find
-
-    async def find_anew(client: KlingClient, *args: Any, **options: Any) -> Task | None:
-        task = await find(client, *args, **options)
-        if task is None or not task.assets:
-            return task
-        assets = list(task.assets)
-        assets[place] = replace(assets[place], content=b"made anew")
-        return replace(task, assets=tuple(assets))
-
-    monkeypatch.setattr(KlingClient, "find", find_anew)
 
 
 def test_what_is_here_is_not_fetched_again_for_a_file_that_may_be_had_later(
@@ -209,7 +190,7 @@ def test_a_file_made_anew_is_not_taken_for_one_that_is_gone(tmp_path: Path, monk
             "it is none of the recorded ones; look at it, it is kept as hero-2.png.other-1" in row["error"]["message"]
         )
         files = now(simulation)
-        assert files.pop("hero-2.png.other-1") == b"made anew"
+        assert files.pop("hero-2.png.other-1") == ANEW
         assert {name for name in files if name.startswith("hero")} == {"hero-1.png", "hero-3.png"}
 
     play(tmp_path, work, "a fox")
