@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -259,12 +261,71 @@ MUTATIONS = (
 )
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_a_broken_build_is_caught(mutation: Mutation, tmp_path: Path) -> None:
+_BEARER = """
+import gc, json, os, signal, sys
+import aiohttp.web, aiofiles, jwt, pytest, tqdm
+assert "batch_runner" not in sys.modules
+gc.freeze()
+for line in sys.stdin:
+    order = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(order["timeout_s"])
+        told = os.open(order["told"], os.O_WRONLY | os.O_CREAT)
+        for stream, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, told), (2, told)):
+            os.dup2(descriptor, stream)
+        os.chdir(order["folder"])
+        os.environ["PYTHONPATH"] = sys.path[0] = order["folder"]
+        os._exit(pytest.main(order["args"]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Has imported what no mutation touches; each broken build is tested in a fork of it, for the imports cost the most."""
+_TIMEOUT_S = 240
+
+
+@pytest.fixture(scope="module")
+def bearer() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", _BEARER]
+    environment = {**os.environ, "DEATHS_EVERY": "2"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _tested(bearer: subprocess.Popen[str], folder: Path, node: str) -> tuple[int, str]:
+    """The exit code of pytest over some tests of a copy of the project, and what it said."""
+    told = folder / "told.txt"
+    plugins = [word for name in ("cacheprovider", "xdist", "hypothesispytest") for word in ("-p", f"no:{name}")]
+    args = ["-q", "-x", *plugins, f"tests/{node}"]
+    order = {"folder": str(folder), "told": str(told), "timeout_s": _TIMEOUT_S, "args": args}
+    assert bearer.stdin is not None
+    assert bearer.stdout is not None
+    bearer.stdin.write(json.dumps(order) + "\n")
+    bearer.stdin.flush()
+    return int(bearer.stdout.readline()), told.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project, to be broken."""
     for name in ("batch_runner", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    broken = tmp_path / "batch_runner" / mutation.file
+    return tmp_path
+
+
+def test_a_build_that_is_not_broken_passes(bearer: subprocess.Popen[str], copy: Path) -> None:
+    """Else every mutation would be caught, whatever it breaks."""
+    code, told = _tested(bearer, copy, "test_lifecycle.py::test_a_hold_is_opened_and_settled_once_on_every_path")
+    assert code == 0, told[-2000:]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_broken_build_is_caught(bearer: subprocess.Popen[str], copy: Path, mutation: Mutation) -> None:
+    broken = copy / "batch_runner" / mutation.file
     source = broken.read_text(encoding="utf-8")
     assert source.count(mutation.good) == 1, "the mutation no longer fits the source"
     broken.write_text(source.replace(mutation.good, mutation.bad), encoding="utf-8")
@@ -272,26 +333,5 @@ def test_a_broken_build_is_caught(mutation: Mutation, tmp_path: Path) -> None:
         [sys.executable, "-m", "ruff", "check", "-q", "--isolated", "--select", "F821", str(broken)], check=False
     )
     assert misspelt.returncode == 0, "the mutation names what is not there: that would be caught, and not its fault"
-    finished = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:xdist",
-            "-p",
-            "no:hypothesispytest",
-            f"tests/{mutation.caught_by}",
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "DEATHS_EVERY": "2"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert finished.returncode == 1, f"{mutation.caught_by} did not notice:\n{finished.stdout[-2000:]}"
+    code, told = _tested(bearer, copy, mutation.caught_by)
+    assert code == 1, f"{mutation.caught_by} did not notice:\n{told[-2000:]}"
