@@ -4,7 +4,8 @@
 
 Seeds below 1,000,000 are batches of clips; from there on they are wide ones: every product of both generations, chains,
 calls answered at once, rolling budgets, low disks, harmed files and their repair; some of them two batches in one
-folder, packs that run out or lapse, tasks that never end. From 2,000,000 on months pass between two runs.
+folder, packs that run out or lapse, tasks that never end. From 2,000,000 on months pass between two runs, and from
+3,000,000 on batches are small and their troubles few.
 
 Prints what befell the batches, counted, and each violation with the command that replays it; exit 1 if there is one.
 One seed in a row of its own shows the traceback.

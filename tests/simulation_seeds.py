@@ -26,6 +26,8 @@ FIRST_WIDE_SEED = 1_000_000
 """Seeds from here on tell wide stories; those below stay as they are."""
 FIRST_MONTHS_SEED = 2_000_000
 """Seeds from here on tell stories with months in them."""
+FIRST_SHORT_SEED = 3_000_000
+"""Seeds from here on tell short stories."""
 _SHARES = {"pair": 0.06, "short packs": 0.1, "stuck tasks": 0.1, "rare lines": 0.2}
 """How many of the wide stories have it."""
 
@@ -65,12 +67,24 @@ def play_seed(seed: int) -> Played:
         return played
 
 
+class ShortStory(Story):
+    """A few lines and seldom more than one harmed run: what begins a batch and what ends it, at half the time."""
+
+    _rounds = (0, 1, 1, 2)
+
+
 def _kind(seed: int) -> tuple[Callable[[Simulation], Story], Callable[[int], Scenario]]:
+    if seed >= FIRST_SHORT_SEED:
+        return ShortStory, _short_scenario_of
     if seed >= FIRST_MONTHS_SEED:
         return MonthsStory, scenario_of
     if seed < FIRST_WIDE_SEED:
         return Story, scenario_of
     return (PairStory if _is_drawn("pair", seed) else WideStory), _wide_scenario_of
+
+
+def _short_scenario_of(seed: int) -> Scenario:
+    return replace(scenario_of(seed), items=random.Random(f"short {seed}").randint(1, 4))
 
 
 def _wide_scenario_of(seed: int) -> Scenario:

@@ -234,10 +234,10 @@ def test_a_question_that_is_none_is_told(tmp_path: Path, text: str) -> None:
 
 
 def test_a_large_batch_is_rehearsed_by_a_selection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "MOST_ITEMS", 100)
-    data = planned(tmp_path, *numbered(150), tier="pro")
+    monkeypatch.setattr(timing, "MOST_ITEMS", 60)
+    data = planned(tmp_path, *numbered(90), tier="pro")
     assert data["time"]["rehearsed_share"] == pytest.approx(2 / 3, abs=0.01)
-    assert data["time"]["median_s"] == pytest.approx(150 * 319 / 5, rel=0.25)
+    assert data["time"]["median_s"] == pytest.approx(90 * 319 / 5, rel=0.25)
 
 
 class SlowlyFilled(ProcessPoolExecutor):

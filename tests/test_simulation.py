@@ -9,16 +9,18 @@ import pytest
 from death_moments import stride
 from simulation import Scenario, Simulation, audit, simulate
 from simulation_audit import audit_always
-from simulation_seeds import FIRST_MONTHS_SEED, FIRST_WIDE_SEED, play_seed
+from simulation_seeds import FIRST_MONTHS_SEED, FIRST_SHORT_SEED, FIRST_WIDE_SEED, play_seed
 
 from batch_runner.sandbox import WorldConfig
 from batch_runner.sandbox.config import RepeatPolicy
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1970"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "600"))
 FIRST_SEED = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
+SHORT_SEEDS = int(os.environ.get("SIMULATION_SHORT_SEEDS", "1370"))
 WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "20"))
 MONTHS_SEEDS = int(os.environ.get("SIMULATION_MONTHS_SEEDS", "10"))
-BLOCKS = min(20, SEEDS)
+BLOCKS = min(10, SEEDS)
+SHORT_BLOCKS = min(5, SHORT_SEEDS)
 WIDE_BLOCKS = min(5, WIDE_SEEDS)
 """Few enough that pytest itself costs nothing, enough to share them out."""
 
@@ -113,15 +115,21 @@ def test_what_a_killed_run_began_is_durable_when_the_next_one_has_ended(tmp_path
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_promises_hold_through_everything_a_seed_has_in_store(block: int) -> None:
-    first = FIRST_SEED + block * SEEDS // BLOCKS
-    for seed in range(first, FIRST_SEED + (block + 1) * SEEDS // BLOCKS):
-        play_seed(seed)
+    _play_block(FIRST_SEED, SEEDS, block, BLOCKS)
+
+
+@pytest.mark.parametrize("block", range(SHORT_BLOCKS))
+def test_promises_hold_for_small_batches_of_few_troubles(block: int) -> None:
+    _play_block(FIRST_SHORT_SEED, SHORT_SEEDS, block, SHORT_BLOCKS)
 
 
 @pytest.mark.parametrize("block", range(WIDE_BLOCKS))
 def test_promises_hold_for_every_product_and_for_chains_of_them(block: int) -> None:
-    first = FIRST_WIDE_SEED + block * WIDE_SEEDS // WIDE_BLOCKS
-    for seed in range(first, FIRST_WIDE_SEED + (block + 1) * WIDE_SEEDS // WIDE_BLOCKS):
+    _play_block(FIRST_WIDE_SEED, WIDE_SEEDS, block, WIDE_BLOCKS)
+
+
+def _play_block(first_seed: int, seeds: int, block: int, blocks: int) -> None:
+    for seed in range(first_seed + block * seeds // blocks, first_seed + (block + 1) * seeds // blocks):
         play_seed(seed)
 
 

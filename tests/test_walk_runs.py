@@ -27,9 +27,9 @@ from batch_runner.service import sandbox_price
 from batch_runner.settings import resolve
 from batch_runner.virtual_time import VirtualClock, VirtualTimeLoop
 
-ROWS_EVERY = int(os.environ.get("ROWS_EVERY", "13"))
+ROWS_EVERY = int(os.environ.get("ROWS_EVERY", "19"))
 MANY = 200
-"""Of so many rows of a product every thirteenth becomes a file here; ``test_walk`` prices all of them,
+"""Of so many rows of a product every nineteenth becomes a file here; ``test_walk`` prices all of them,
 ``test_walk_sandbox`` sends them all to the service, and ``ROWS_EVERY=1`` makes files of them all."""
 SLOTS = 90
 SPEED = 1000
