@@ -14,6 +14,8 @@ from batch_runner.store import Attempt
 Content: TypeAlias = tuple[int, str]
 """Size in bytes and SHA-256 hex."""
 
+AGREEING_LOOKS = 4
+"""So many looks at a finished task, seconds apart, that show no file of it are believed; one alone may be stale."""
 _MOST_LOOKS = 2
 """At one place: an order that changes time after time must not keep a run looking for ever."""
 

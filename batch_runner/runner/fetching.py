@@ -11,7 +11,7 @@ from batch_runner.errors import AccountError
 from batch_runner.kling import Trouble
 from batch_runner.limits import Backoff
 from batch_runner.model import Asset, Task
-from batch_runner.runner.assets import AssetGoneError, AssetLaterError, Content, FewerFilesError, Places
+from batch_runner.runner.assets import AGREEING_LOOKS, AssetGoneError, AssetLaterError, Content, FewerFilesError, Places
 from batch_runner.runner.context import Context
 from batch_runner.runner.filing import Filing
 from batch_runner.store import Attempt
@@ -139,7 +139,7 @@ class Fetcher:
                 if task is not None and task.assets:
                     return task
                 looks_without += 1
-                if looks_without == _FRESH_LINKS:
+                if looks_without == AGREEING_LOOKS:
                     raise AssetGoneError(_without_files(task))
             await asyncio.sleep(backoff.next_s())
         raise AssetLaterError("the API gives no usable answer about the task")

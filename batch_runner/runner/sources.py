@@ -10,10 +10,13 @@ from typing import Any
 
 from batch_runner import catalog
 from batch_runner.errors import BatchRunnerError
+from batch_runner.kling import Trouble
+from batch_runner.limits import Backoff
 from batch_runner.manifest import load_body
 from batch_runner.manifest.media_fields import Place, places
 from batch_runner.media import read_base64
-from batch_runner.model import SUFFIXES
+from batch_runner.model import SUFFIXES, Asset
+from batch_runner.runner.assets import AGREEING_LOOKS
 from batch_runner.runner.context import Context
 from batch_runner.store import Attempt, Source
 from batch_runner.wording import plural
@@ -98,17 +101,34 @@ class _Result:
             raise UnusableSourceError("source", text) from None
 
     async def address(self, type_: str) -> str:
-        """A fresh link to the file at Kling."""
+        """A fresh link to the file at Kling; one look that shows none may be a stale one.
+
+        Raises:
+            UnusableSourceError: several looks agree that there is none.
+            Trouble: a look was from before the task's end, or brought no answer.
+        """
         self._require_young()
+        backoff = Backoff(2.0, 30.0, self.context.rng)
+        for look in range(AGREEING_LOOKS):
+            if look:
+                await asyncio.sleep(backoff.next_s())
+            assets = await self._assets()
+            links = [asset.url for asset in assets if asset.suffix in SUFFIXES[type_]]
+            if any(links[self.number - 1 : self.number]):  # an empty one would be sent, and taken for none
+                return links[self.number - 1]
+        if assets and self.number > len(links):
+            raise self._lacks(f"{plural(len(links), 'file')} of the type {type_}")
+        text = f"Kling hands out no file of its source {self.name!r} any more, asked {AGREEING_LOOKS} times"
+        raise UnusableSourceError("source", f"{text}; --retry-failed asks again")
+
+    async def _assets(self) -> tuple[Asset, ...]:
+        """What the source's task, whose end is recorded here, made; nothing where nobody knows such a task."""
         attempt = self.source.attempt
         route = catalog.route(attempt.kind, attempt.model)
         task = await self.context.client.find(route, attempt.task_id or attempt.external_task_id)
-        if task is None or not task.assets:
-            raise UnusableSourceError("source", f"Kling no longer hands out the file of its source {self.name!r}")
-        assets = [asset for asset in task.assets if asset.suffix in SUFFIXES[type_]]
-        if self.number > len(assets):
-            raise self._lacks(f"{plural(len(assets), 'file')} of the type {type_}")
-        return assets[self.number - 1].url
+        if task is not None and not task.status.is_terminal:
+            raise Trouble(f"the account shows the finished task of the source {self.name!r} as it was before its end")
+        return task.assets if task is not None else ()
 
     def made_id(self, ref: str) -> Any:
         """The id of that kind which the source's task made."""
