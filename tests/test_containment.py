@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import os
@@ -14,6 +15,7 @@ import pytest
 from doors_kit import FAST, few, run_here, run_process, write_manifest
 from simulation import Scenario, Simulation, simulate
 
+from batch_runner.download import Downloaded, Downloader
 from batch_runner.errors import DiskError, ExitCode
 from batch_runner.manifest.file_names import file_names
 from batch_runner.model import Realm
@@ -105,6 +107,56 @@ def test_a_link_in_place_of_a_file_holds_up_that_item_alone(tmp_path: Path, targ
         assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
 
     play(tmp_path, work)
+
+
+def folder_at(path: Path) -> None:
+    path.mkdir(parents=True)
+
+
+def link_at(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.symlink_to(path.parent.parent)
+
+
+@pytest.mark.parametrize("put", [folder_at, link_at])
+@pytest.mark.parametrize("name", HELD_UP)
+def test_what_stands_in_place_of_one_file_keeps_no_other_item_from_being_made(
+    tmp_path: Path, name: str, put: Callable[[Path], None]
+) -> None:
+    """More items than slots: the last ones are submitted when the first one's file has found its name taken."""
+
+    async def work(simulation: Simulation) -> None:
+        put(simulation.output_dir / name)
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, summary.items.succeeded, summary.items.pending) == (ExitCode.DISK, 5, 1)
+        assert {row["id"]: row["reason"] for row in simulation.results() if row["reason"]} == {"i0": "asset"}
+
+    play(tmp_path, work, 6)
+
+
+def test_a_part_that_somebody_removes_keeps_no_other_item_from_being_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = Downloader.fetch
+
+    async def fetch_and_lose(downloader: Downloader, url: str, part_path: Path, *args: Any) -> Downloaded:
+        done = await fetch(downloader, url, part_path, *args)
+        if part_path.name.startswith("i0."):
+            await asyncio.to_thread(part_path.unlink)
+        return done
+
+    async def work(simulation: Simulation) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Downloader, "fetch", fetch_and_lose)
+            summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, summary.items.succeeded, summary.items.pending) == (ExitCode.DISK, 5, 1)
+        again = await simulation.run()
+        assert again is not None
+        assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 6)
+
+    play(tmp_path, work, 6)
 
 
 @pytest.mark.parametrize("name", REPLACED)

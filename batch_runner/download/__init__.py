@@ -9,6 +9,7 @@ from batch_runner.download.failures import (
     LinkExpired,
     MissingFileError,
     TargetExists,
+    UnusableNameError,
 )
 from batch_runner.download.files import (
     check_batch_folder,
@@ -38,6 +39,7 @@ __all__ = [
     "MissingFileError",
     "PublicResolver",
     "TargetExists",
+    "UnusableNameError",
     "append_line",
     "check_batch_folder",
     "check_mp4",

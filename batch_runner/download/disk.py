@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
-from batch_runner.download.failures import MissingFileError
+from batch_runner.download.failures import MissingFileError, UnusableNameError
 from batch_runner.errors import DiskError, DiskFullError, NotDurableError
 
 SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -19,6 +19,7 @@ SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FILE_MODE = 0o644
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_OF_THE_NAME = {errno.ELOOP, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 _WORDS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -28,6 +29,7 @@ _WORDS = {
     errno.EPERM: "not permitted; check the owner and mode of the output folder",
     errno.EIO: "the disk reported an error; check it before running again",
     errno.ELOOP: "it is a symbolic link, and links are not followed; remove it",
+    errno.EEXIST: "something else stands there; move it away and run again",
     errno.EISDIR: "a folder stands there; move it away and run again",
     errno.ENAMETOOLONG: "the name is too long for this file system; shorten the item's id",
 }
@@ -41,8 +43,13 @@ def disk_errors(action: str, path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingFileError(f"cannot {action} {path}: it does not exist") from error
     except OSError as error:
-        kind = DiskFullError if error.errno in _FULL else DiskError
-        raise kind(f"cannot {action} {path}: {_words(error)}") from error
+        raise _kind(error)(f"cannot {action} {path}: {_words(error)}") from error
+
+
+def _kind(error: OSError) -> type[DiskError]:
+    if error.errno in _OF_THE_NAME:
+        return UnusableNameError
+    return DiskFullError if error.errno in _FULL else DiskError
 
 
 def _words(error: OSError) -> str:
@@ -50,11 +57,11 @@ def _words(error: OSError) -> str:
 
 
 def require_regular(status: os.stat_result, path: Path) -> None:
-    """Raise ``DiskError`` unless the status is that of a regular file."""
+    """Raise ``UnusableNameError`` unless the status is that of a regular file."""
     if stat.S_ISLNK(status.st_mode):
-        raise DiskError(f"{path} is a symbolic link, and links are not followed; remove it")
+        raise UnusableNameError(f"{path} is a symbolic link, and links are not followed; remove it")
     if not stat.S_ISREG(status.st_mode):
-        raise DiskError(f"{path} is not a regular file; remove it")
+        raise UnusableNameError(f"{path} is not a regular file; remove it")
 
 
 def is_ours_alone(status: os.stat_result) -> bool:

@@ -65,5 +65,9 @@ class TargetExists(Exception):  # noqa: N818 - an outcome the caller expects and
         super().__init__(f"{path} already exists and was not overwritten")
 
 
-class MissingFileError(DiskError):
+class UnusableNameError(DiskError):
+    """What stands under one name, or stands there no more, is in the way; the disk and other names are fine."""
+
+
+class MissingFileError(UnusableNameError):
     """There is no file of this name; told apart because a person may simply have deleted it."""

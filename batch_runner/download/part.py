@@ -27,8 +27,7 @@ from batch_runner.download.disk import (
     status_of,
     sync_file,
 )
-from batch_runner.download.failures import MissingFileError
-from batch_runner.errors import DiskError
+from batch_runner.download.failures import MissingFileError, UnusableNameError
 
 _MAX_SIDECAR_BYTES = 4096
 STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
@@ -122,7 +121,7 @@ def open_at(path: str, flags: int, size: int) -> int:
 def _cut(descriptor: int, path: str, size: int) -> None:
     status = os.fstat(descriptor)
     if not is_ours_alone(status) or status.st_size < size:
-        raise DiskError(f"{path} was changed by somebody else during the download; run it again")
+        raise UnusableNameError(f"{path} was changed by somebody else during the download; run it again")
     os.ftruncate(descriptor, size)
 
 

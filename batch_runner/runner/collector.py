@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batch_runner.download import Downloader, TargetExists
+from batch_runner.download import Downloader, TargetExists, UnusableNameError
 from batch_runner.errors import DiskError, DiskFullError, NotDurableError, StoppedError
 from batch_runner.events import ItemFinished
 from batch_runner.lifecycle import Event
@@ -62,6 +62,9 @@ class Collector:
         except TargetExists as error:
             await self._later(attempt, f"{error}; move that file away and run again")
             context.halt.note(DiskError(str(error)))
+        except UnusableNameError as error:
+            await self._later(attempt, str(error))
+            context.halt.note(error)
         except DiskError as error:
             await self._later(attempt, str(error))
             context.notice(str(error), urgent=True)
