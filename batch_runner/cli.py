@@ -23,6 +23,7 @@ from batch_runner.settings import OPTION_NAMES, Settings, is_given, resolve
 from batch_runner.stream import CarefulStream
 from batch_runner.wording import plural
 
+_SETTINGS_FILE = Path("batch_runner.toml")
 _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
 """Ends that the next start of the program mends: ``--quiet`` leaves them to the exit code."""
 
@@ -56,10 +57,9 @@ def main(argv: Sequence[str], interruption: Interruption | None = None) -> int:
     If ``interruption`` has heard a signal, whoever started it has already thought better of it: it only says so.
     """
     interruption = interruption or Interruption()
-    is_json, is_quiet = (is_given(name, argv, os.environ) for name in ("json", "quiet"))
+    settings = None
     try:
         namespace, settings = interruption.at_once(lambda: _understood(argv), even_if_heard=True)
-        is_json, is_quiet = settings.json, settings.quiet
         return _command(namespace, settings, interruption)
     except SystemExit:  # --help and --version, which argparse has printed
         _say("", end="")
@@ -68,18 +68,25 @@ def main(argv: Sequence[str], interruption: Interruption | None = None) -> int:
         error = StoppedError(STOPPED) if isinstance(end, KeyboardInterrupt) else end
         if error.exit_code is ExitCode.STOPPED:
             interruption.last_words(error.exit_code)
-        return _tell_error(error, is_json=is_json, is_quiet=is_quiet)
+        return _tell_error(error, **_manner(argv, settings))
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is, the user gets words and a code
         trouble = _path_trouble(error)
         if trouble is None:
-            return _tell_fault(error, is_json=is_json)
-        return _tell_error(trouble, is_json=is_json, is_quiet=is_quiet)
+            return _tell_fault(error, is_json=_manner(argv, settings)["is_json"])
+        return _tell_error(trouble, **_manner(argv, settings))
 
 
 def _understood(argv: Sequence[str]) -> tuple[argparse.Namespace, Settings]:
     namespace = arguments.parsed(argv)
     flags = {key: value for key, value in vars(namespace).items() if key in OPTION_NAMES}
-    return namespace, resolve(flags, os.environ, Path("batch_runner.toml"))
+    return namespace, resolve(flags, os.environ, _SETTINGS_FILE)
+
+
+def _manner(argv: Sequence[str], settings: Settings | None) -> dict[str, bool]:
+    """How an end is told: as the settings say; where they are wrong themselves, as far as they can be understood."""
+    if settings is not None:
+        return {"is_json": settings.json, "is_quiet": settings.quiet}
+    return {f"is_{name}": is_given(name, argv, os.environ, _SETTINGS_FILE) for name in ("json", "quiet")}
 
 
 def _path_trouble(error: Exception) -> DiskError | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -35,18 +35,19 @@ def manifest_of(path: Path, settings: Settings) -> Manifest:
     return Manifest(Source(path, format_ or Format.JSONL, content), inspect, slots, standing)
 
 
-def _standing(path: Path, settings: Settings) -> Container[str]:
-    """The ids of the manifest's items that earlier runs took in.
+def _standing(path: Path, settings: Settings) -> Mapping[str, bool]:
+    """The ids of the manifest's items that earlier runs took in, and whether each is finished, paid or under way.
 
     Raises:
         StoreError: state.db is damaged, or newer than this program.
     """
     name, state_path = batch_name(path, settings), settings.output_dir / "state.db"
     if not state_path.is_file():
-        return ()
+        return {}
     with StoreReader.open(state_path) as reader:
         batch = reader.batch(name)
-        return () if batch is None else reader.standings(batch)
+        rows = {} if batch is None else reader.standings(batch)
+        return {id_: row.taken is not None for id_, row in rows.items()}
 
 
 def _read(stdin: BinaryIO | None) -> bytes:

@@ -54,6 +54,11 @@ class TwinAttempt:
     held: Decimal = FREE
     entries: list[tuple[str, Decimal]] = field(default_factory=list)
     files: int = 0
+    sends: int = 0
+
+    @property
+    def is_unsent(self) -> bool:
+        return self.state is State.READY and not self.sends
 
 
 @dataclass
@@ -72,7 +77,12 @@ class TwinItem:
     @property
     def is_taken(self) -> bool:
         """Paid for or under way: the line must stay as it is."""
-        return self.last is not None and self.last.state in HOLDING | PAID
+        return self.last is not None and self.last.state in HOLDING | PAID and not self.last.is_unsent
+
+    @property
+    def is_held(self) -> bool:
+        """Credits are held for it, and nothing was sent."""
+        return self.last is not None and self.last.is_unsent
 
     @property
     def word(self) -> str:
@@ -121,9 +131,10 @@ class Twin:
         if item is None:
             self.items[line.id] = TwinItem(line, place)
             return
-        if item.line.text != line.text and not item.queued:
+        if item.line.text != line.text and not item.queued and not item.is_held:
             item.queued = True
-        price = item.line.credits if item.is_taken and not item.queued else line.credits
+        keeps_price = item.is_taken or (item.is_held and item.line.text == line.text)
+        price = item.line.credits if keeps_price and not item.queued else line.credits
         item.line, item.place, item.in_manifest = replace(line, credits=price), place, True
 
     # --- the account --------------------------------------------------------------------------------------

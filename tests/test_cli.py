@@ -670,6 +670,16 @@ def test_json_from_the_environment_has_its_object_for_a_wrong_option_too(
     assert ended.out[:1] == out
 
 
+@pytest.mark.parametrize(
+    ("text", "out"), [("json = true", "{"), ("json = false", ""), ("json = 3", ""), ("json = true\n[", "")]
+)
+def test_json_from_the_settings_file_has_its_object_for_a_wrong_option_too(folder: Path, text: str, out: str) -> None:
+    (folder / "batch_runner.toml").write_text(text, encoding="utf-8")
+    ended = run_here("films.jsonl", "--budget", "foo")
+    assert ended.code == 2
+    assert ended.out[:1] == out
+
+
 def test_verify_looks_at_finished_files_whose_lines_are_gone_too(folder: Path) -> None:
     write_manifest(folder / "films.jsonl", [GOOD, {**GOOD, "id": "gone"}])
     assert run_here("films.jsonl", *FAST).code == 0

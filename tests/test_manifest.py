@@ -298,11 +298,11 @@ def test_everything_wrong_is_told_together(write: Write) -> None:
     assert str(caught.value).count("\n") == 6
 
 
-def test_a_hundred_problems_are_told_and_the_rest_counted(write: Write) -> None:
-    path = write(*[{"promt": "x"}] * 120, "{", *[PROMPT])
+def test_a_thousand_problems_are_told_and_the_rest_counted(write: Write) -> None:
+    path = write(*[{"promt": "x"}] * 1020, "{", *[PROMPT])
     told, omitted = manifest(path).problems()
     assert (len(told), omitted) == (MAX_PROBLEMS, 21)
-    with pytest.raises(ManifestError, match="121 problems, nothing was sent"):
+    with pytest.raises(ManifestError, match="1,021 problems, nothing was sent"):
         manifest(path).check()
 
 

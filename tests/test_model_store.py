@@ -247,8 +247,12 @@ class StoreMachine(RuleBasedStateMachine):
         if pair is None or self.task_of(*pair) is not None:
             return
         item, attempt = pair
+        assert self.stored(item, attempt).is_edited == (attempt.text != item.line.text)
+        if attempt.text != item.line.text:
+            return
         self.apply(item, attempt, Event.SEND)
         attempt.state = State.SENDING
+        attempt.sends += 1
         if made:
             self.twin.account.append(TwinTask(item.line.id, attempt.number, attempt.text))
 
@@ -287,6 +291,7 @@ class StoreMachine(RuleBasedStateMachine):
         if event is Event.PUT_BACK and attempt.state is State.READY:
             return
         self.apply(item, attempt, event, Facts(reason="why", error_code=1, error_message="said"))
+        attempt.sends -= attempt.state is State.SENDING and event is not Event.REFUSE
         if event is Event.PUT_BACK:
             attempt.state = State.READY
             return

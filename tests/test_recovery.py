@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from bisect import bisect_left
@@ -644,6 +645,23 @@ def test_what_was_sent_so_long_ago_that_its_task_may_be_purged_is_not_sent_again
 
     start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=10.0)
+
+
+def test_what_costs_nothing_is_as_old_as_anything_else(tmp_path: Path) -> None:
+    """Its hold had no age, so its slot was kept for ever, and no word of a person's let it go."""
+    free = json.dumps({"id": "free", "prompt": "a", "credits": 0})
+
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=20) is None
+        assert len(simulation.world.tasks) == 1
+        await asyncio.sleep(PURGED_S)
+        assert (await done(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert rows(simulation) == {"free": ("unknown", "unresolved"), "i0": ("succeeded", None)}
+        again = await simulation.run(repeat_lost=True)
+        assert again is not None
+        assert again.exit_code == ExitCode.OK
+
+    simulate(Scenario(slots=1, lines=(free, *lines("b"))), tmp_path, work)
 
 
 @pytest.mark.parametrize("fault", ["reset_before", "lost_answer"], ids=["never made", "made"])

@@ -31,7 +31,9 @@ from batch_runner.kling.transport import Answer, Transport
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import TaskLimiter
 from batch_runner.model import Task
+from batch_runner.planning import plan
 from batch_runner.records import ItemCounts, SummaryRecord
+from batch_runner.reporting import report
 from batch_runner.runner import Halt
 from batch_runner.runner.run import exit_code
 from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig, wire
@@ -425,6 +427,63 @@ def test_an_edited_line_is_a_conflict_while_its_video_is_paid(tmp_path: Path) ->
         assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 3)
 
     play(tmp_path, work, "a", "b")
+
+
+def test_an_edited_line_of_which_nothing_was_sent_is_made_as_it_stands_now(tmp_path: Path) -> None:
+    """Its run was killed while it waited for its request: it was called paid or under way, and was to be put back."""
+
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run(die_after_s=80) is None
+        assert 0 < len(simulation.world.tasks) < 3
+        simulation.manifest.write_text("\n".join([*lines("a", "b"), lines("", "", "other words")[2]]), encoding="utf-8")
+        flags = {"output_dir": str(simulation.output_dir), "base_url": simulation.sandbox.base_url}
+        assert plan(simulation.manifest, resolve(flags, {}, None)).data["problems"] == []
+        summary = await done(simulation)
+        assert (summary.exit_code, summary.credits["video"].consumed) == (ExitCode.OK, Decimal(3))
+        assert [task.body["prompt"] for task in simulation.world.tasks] == ["a", "b", "other words"]
+
+    play(tmp_path, work, "a", "b", "c", scenario=Scenario(slots=3, rpm=2))
+
+
+def test_a_summary_never_says_that_all_is_done_beside_lines_that_wait(tmp_path: Path) -> None:
+    """A later run took in another line, and was killed."""
+
+    async def work(simulation: Simulation) -> None:
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        simulation.manifest.write_text("\n".join(lines("a", "b")), encoding="utf-8")
+        assert await simulation.run(die_after_s=20) is None
+        flags = {"output_dir": str(simulation.output_dir), "base_url": simulation.sandbox.base_url}
+        report(simulation.manifest, resolve(flags, {}, None))
+        summary = json.loads((simulation.batch_dir / "summary.json").read_bytes())
+        assert (summary["items"]["pending"], summary["exit_code"]) == (1, ExitCode.STOPPED)
+        assert (await done(simulation)).exit_code == ExitCode.OK
+
+    play(tmp_path, work, "a")
+
+
+def test_samples_stand_in_their_order(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        assert await simulation.run() is not None
+        assert list(rows(simulation)) == [f"i0-{number}" for number in range(1, 7)]
+
+    simulate(Scenario(slots=3, lines=lines("a", samples=6)), tmp_path, work)
+
+
+def test_a_finished_item_that_took_more_slots_than_there_are_now_costs_nothing(tmp_path: Path) -> None:
+    four = json.dumps({"id": "a", "kind": "images", "model_name": "kling-v2-1", "prompt": "a", "n": 4})
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        tree = simulation.tree()
+        assert summary.exit_code == ExitCode.OK
+        assert await simulation.run(max_concurrent=3) == summary
+        assert simulation.tree() == tree
+        with simulation.manifest.open("a", encoding="utf-8") as manifest:
+            manifest.write(four.replace('"a"', '"b"'))
+        with pytest.raises(ManifestError, match="makes 4 pictures at once"):
+            await simulation.run(max_concurrent=3)
+
+    simulate(Scenario(slots=4, world=WorldConfig(max_concurrent=4), lines=(four,)), tmp_path, work)
 
 
 @pytest.mark.parametrize("stop_at_s", [5.0, 60.0, 4000.0])

@@ -354,6 +354,7 @@ def test_kling_base_url_stands_in_below_our_own_variable(tmp_path: Path) -> None
     assert settled(environ=foreign).base_url == "https://foreign.example"
     assert settled(environ=own).base_url == "https://own.example"
     assert settled(environ={"KLING_BASE_URL": ""}).base_url == DEFAULT_BASE_URL
+    assert resolve({"base_url": None}, foreign, None).base_url == "https://foreign.example", "None is not given"
     assert settled("--base-url", "https://flag.example", environ={"KLING_BASE_URL": "junk"}).base_url.endswith(
         "flag.example"
     )

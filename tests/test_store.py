@@ -184,7 +184,7 @@ def test_loading_the_same_manifest_again_writes_nothing(tmp_path: Path) -> None:
 def test_edited_lines_conflict_while_their_attempt_is_live_or_paid(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         batch = await loaded(store, item("live", 1), item("done", 2), item("failed", 3), item("new", 4))
-        await claimed(store, batch)
+        await store.apply(await claimed(store, batch), Event.SEND, {})
         await finish(store, await claimed(store, batch))
         failed = await store.apply(await claimed(store, batch), Event.SEND, {})
         await store.apply(failed, Event.REFUSE, {}, Facts(reason="policy"))
@@ -389,11 +389,11 @@ def test_the_summary_is_that_of_the_newest_run(tmp_path: Path) -> None:
         batch = await loaded(store, item("a"))
         assert await store.summary(batch) is None
         requests = {"total": 3, "submit": 1, "poll": 2, "refused": 0}
-        for code in (7, 0):
+        for code in (0, 7):
             await store.save_run(batch, RunRow("m.jsonl", BUDGET, code, requests, 10.0, 20.5, 10.5))
         summary = await store.summary(batch)
         assert summary is not None
-        assert (summary.exit_code, summary.wall_s, summary.requests.poll) == (0, 10.5, 2)
+        assert (summary.exit_code, summary.wall_s, summary.requests.poll) == (7, 10.5, 2)
         assert summary.as_json()["credits"]["video"] == {
             "budget": "5",
             "consumed": "0",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from batch_runner.wording import by_count
 
 MOST_COMPARED: Final = 10_000
 """Items among which the one is looked for that a wrong name meant."""
-MAX_PROBLEMS: Final = 100
+MAX_PROBLEMS: Final = 1000
 """Problems told one by one; the rest is counted."""
 
 
@@ -34,7 +34,8 @@ class Manifest:
         source: the file, or text that was read already.
         inspect: looks at the local files that lines name.
         most_slots: a task that needs more slots at once than this could never be submitted; None for no limit.
-        standing: the ids that earlier runs of the batch took in; asked for only where they make a difference.
+        standing: the ids that earlier runs of the batch took in, and whether each is finished, paid or under way;
+            asked for only where they make a difference.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Manifest:
         source: Path | Source,
         inspect: Inspect,
         most_slots: int | None = None,
-        standing: Callable[[], Container[str]] = tuple,
+        standing: Callable[[], Mapping[str, bool]] = dict,
     ) -> None:
         self._most_slots = most_slots
         self._standing = cache(standing)
@@ -57,7 +58,7 @@ class Manifest:
         return self._source.path
 
     def problems(self) -> tuple[list[Problem], int]:
-        """The first hundred problems in the order of the file, and how many more there are."""
+        """The first thousand problems in the order of the file, and how many more there are."""
         self._index = self._named = None
         told: list[Problem] = []
         omitted = 0
@@ -97,7 +98,7 @@ class Manifest:
             yield late
 
     def _too_wide(self, item: Item) -> list[Problem]:
-        if self._most_slots is None or item.slots <= self._most_slots:
+        if self._most_slots is None or item.slots <= self._most_slots or self._standing().get(item.id):
             return []
         are = by_count(self._most_slots, "is", "are")
         what = (

@@ -66,7 +66,7 @@ class Crew:
         So is an old one: from a hold's age the next run tells how old a task can be.
         """
         is_new = hold_age is None or hold_age.longest_s < _FRESH_S
-        if is_new and attempt.in_manifest and attempt.slots <= self._context.limiter.free:
+        if is_new and attempt.in_manifest and not attempt.is_edited and attempt.slots <= self._context.limiter.free:
             self._context.limiter.adopt(attempt.slots)
             self._start(attempt, hold_age)
         else:

@@ -34,7 +34,7 @@ class _Sources:
         if option.key in self.table:
             yield f"{self.toml_path}, {option.key}", self.table[option.key]
         foreign = self.environ.get(option.also_env or "", "")
-        if foreign.strip() and option.env not in self.environ and option.name not in self.flags:
+        if foreign.strip() and option.env not in self.environ and self.flags.get(option.name) is None:
             yield f"{option.also_env}", foreign
         if option.env in self.environ:
             yield option.env, self.environ[option.env]
@@ -118,13 +118,15 @@ def _check_names(sources: _Sources) -> None:
             sources.problems += [f"{name}: no such variable (did you mean {right}?)" for right in close]
 
 
-def is_given(name: str, argv: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Whether a switch is on, as far as can be told before anything else is understood: for how an error is told."""
+def is_given(name: str, argv: Sequence[str], environ: Mapping[str, str], toml_path: Path) -> bool:
+    """Whether a switch is on, as far as can be told where others are wrong: for how an error is told."""
     [option] = [option for option in OPTIONS if option.name == name]
     if option.flag in argv:
         return True
+    table = _read_table(toml_path)
+    of_table = table.get(option.key, False) if isinstance(table, dict) else False
     try:
-        return bool(option.parse(environ.get(option.env, "no")))
+        return bool(option.parse(environ.get(option.env, of_table)))
     except ValueError:
         return False
 

@@ -12,7 +12,7 @@ from batch_runner.lifecycle import Event, ExternalId
 from batch_runner.model import TaskStatus
 from batch_runner.store import attempts, windows
 from batch_runner.store.attempts import mint
-from batch_runner.store.edits import taken_as
+from batch_runner.store.edits import NEWEST, taken_as
 from batch_runner.store.rows import Attempt, Facts, FoundTask, StoredFile, Terms
 
 
@@ -73,10 +73,7 @@ def without_line(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTas
     Returns:
         By task id, whether the line was made anew since, so that it cannot be put back as it was.
     """
-    query = (
-        "SELECT i.*, (SELECT a.state FROM attempts a WHERE a.item_key = i.item_key"
-        " ORDER BY a.number DESC LIMIT 1) AS state FROM items i WHERE batch_id = ? AND digest = ?"
-    )
+    query = f"SELECT i.*, a.state, a.sends FROM items i {NEWEST} WHERE batch_id = ? AND digest = ?"
     without = {}
     for task in found:
         row = db.execute(query, (batch_id, task.name.item)).fetchone()

@@ -15,7 +15,8 @@ from batch_runner.store import chains, entries, windows
 from batch_runner.store.rows import Attempt, Batch, Claim, Facts, HoldAge, Moment, StoredFile, Terms
 
 _SELECT = (
-    "SELECT a.*, i.batch_id, i.item_id, i.kind, i.model, i.slots, i.body, i.in_manifest"
+    "SELECT a.*, i.batch_id, i.item_id, i.kind, i.model, i.slots, i.body, i.in_manifest,"
+    " a.fingerprint <> i.fingerprint AS is_edited"
     " FROM attempts a JOIN items i USING (item_key)"
 )
 
@@ -38,6 +39,7 @@ def _attempt(row: sqlite3.Row) -> Attempt:
         submitted_at=row["submitted_at"],
         sends=row["sends"],
         in_manifest=bool(row["in_manifest"]),
+        is_edited=bool(row["is_edited"]),
     )
 
 
@@ -68,11 +70,12 @@ def in_flight_elsewhere(db: sqlite3.Connection, batch: Batch) -> list[Attempt]:
 
 
 def hold_ages(db: sqlite3.Connection, batch_id: int, now: Moment) -> dict[int, HoldAge]:
-    """How old the newest hold of each live attempt is."""
+    """How old the newest hold of each attempt is that may have a slot; one of no credits is as old as any other."""
     rows = db.execute(
         "SELECT a.attempt_id, max(e.seq), e.at, e.epoch, e.uptime_s FROM entries e JOIN attempts a USING (attempt_id)"
-        " WHERE e.batch_id = ? AND e.entry = 'hold' AND a.held <> '0' GROUP BY a.attempt_id",
-        (batch_id,),
+        " WHERE e.batch_id = ? AND e.entry = 'hold' AND a.state IN (SELECT value FROM json_each(?))"
+        " GROUP BY a.attempt_id",
+        (batch_id, json.dumps(sorted(SLOT_HOLDING))),
     )
     return {row["attempt_id"]: _hold_age(row, now) for row in rows}
 
@@ -115,7 +118,7 @@ def _shortages(
 
 _QUEUED = "WHERE batch_id = ? AND status = 'queued' AND looked = 1 AND in_manifest = 1 AND waits = 0 AND slots <= ?"
 _ANY_SLOTS = 1_000_000
-_TURN = "ORDER BY priority DESC, line LIMIT 1"
+_TURN = "ORDER BY priority DESC, line, item_key LIMIT 1"
 
 
 def _claim(db: sqlite3.Connection, item_key: int, terms: Terms) -> Attempt:

@@ -15,7 +15,7 @@ from batch_runner.manifest.file_names import rivals
 from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
 from batch_runner.store import chains
-from batch_runner.store.edits import edited, taken_as
+from batch_runner.store.edits import NEWEST, edited, taken_as
 from batch_runner.store.rows import Batch
 
 _COLUMNS = ("line", "in_manifest", "kind", "priority", "body", "fingerprint", "pack", "model", "slots", "credits")
@@ -125,8 +125,7 @@ def _values(item: Item) -> tuple[object, ...]:
 def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozenset[str]) -> tuple[Problem | None, bool]:
     """What is wrong with the item, and whether it is new or not what it was in the last run."""
     row = db.execute(
-        "SELECT i.*, (SELECT a.state FROM attempts a WHERE a.item_key = i.item_key"
-        " ORDER BY a.number DESC LIMIT 1) AS state FROM items i WHERE i.batch_id = ? AND i.item_id = ?",
+        f"SELECT i.*, a.state, a.sends FROM items i {NEWEST} WHERE i.batch_id = ? AND i.item_id = ?",
         (batch.batch_id, item.id),
     ).fetchone()
     if row is None:
@@ -187,7 +186,8 @@ def _update(db: sqlite3.Connection, row: sqlite3.Row, item: Item) -> None:
     values = _values(item)
     if tuple(row[column] for column in _COLUMNS) == values:
         return
-    if taken_as(row) is not None:
+    is_held = row["status"] == "active" and row["fingerprint"] == item.fingerprint
+    if is_held or taken_as(row) is not None:
         values = (*values[:-1], row["credits"])  # a new price list does not rewrite what was held or paid
     assignments = ", ".join(f"{column} = ?" for column in _COLUMNS)
     db.execute(f"UPDATE items SET {assignments} WHERE item_key = ?", (*values, row["item_key"]))

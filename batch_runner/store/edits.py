@@ -7,11 +7,22 @@ import sqlite3
 from batch_runner.errors import Problem
 from batch_runner.model import Item
 
+NEWEST = (
+    "LEFT JOIN attempts a ON a.item_key = i.item_key"
+    " AND a.number = (SELECT max(number) FROM attempts WHERE item_key = i.item_key)"
+)
+"""Joins each item's newest attempt, if it has one."""
+
 
 def taken_as(row: sqlite3.Row) -> str | None:
-    """How an item stands that must keep its line as it was (finished, paid or under way), or None if it need not."""
+    """How an item stands that must keep its line as it was (finished, paid or under way), or None if it need not.
+
+    An attempt that was never sent takes nothing: the next run gives its hold back.
+    """
     if row["status"] == "succeeded":
         return "finished"
+    if row["state"] == "ready" and not row["sends"]:
+        return None
     return "paid or under way" if row["status"] == "active" or row["state"] == "asset_gone" else None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from batch_runner import catalog
 from batch_runner.clock import iso_utc
+from batch_runner.errors import ExitCode
 from batch_runner.lifecycle import LIVE, State, item_status
 from batch_runner.model import Pack, Realm
 from batch_runner.records import (
@@ -25,20 +26,19 @@ from batch_runner.records import (
     credits_text,
 )
 from batch_runner.store import attempts
-from batch_runner.store.edits import taken_as
+from batch_runner.store.edits import NEWEST, taken_as
 from batch_runner.store.entries import balances
 from batch_runner.store.rows import Attempt, Batch, LeftRow, OpenRow, RunRow, Source, Stamp, StandingRow
 
 _RECENT = 1000
 """Attempts that an answer which strayed may belong to."""
-_ITEMS = """
+_ITEMS = f"""
 SELECT i.*, a.attempt_id, a.state, a.number, a.task_id, a.external_task_id, a.submitted_at,
        a.finished_at
 FROM items i
-LEFT JOIN attempts a ON a.item_key = i.item_key
-     AND a.number = (SELECT max(number) FROM attempts WHERE item_key = i.item_key)
+{NEWEST}
 WHERE i.batch_id = ? AND i.in_manifest = 1
-ORDER BY i.line
+ORDER BY i.line, i.item_key
 """
 
 
@@ -151,7 +151,8 @@ def finished_files(db: sqlite3.Connection, batch_id: int) -> list[FileRecord]:
     """The files of every finished item, also of those whose lines have left the manifest."""
     rows = db.execute(
         "SELECT f.path, f.bytes, f.sha256 FROM files f JOIN attempts a USING (attempt_id) JOIN items i USING (item_key)"
-        " WHERE i.batch_id = ? AND a.state = ? ORDER BY i.in_manifest DESC, i.line, f.attempt_id, f.ordinal",
+        " WHERE i.batch_id = ? AND a.state = ?"
+        " ORDER BY i.in_manifest DESC, i.line, i.item_key, f.attempt_id, f.ordinal",
         (batch_id, State.PUBLISHED),
     )
     return [FileRecord(row["path"], row["bytes"], row["sha256"]) for row in rows]
@@ -188,8 +189,7 @@ def ledger(db: sqlite3.Connection, batch_id: int) -> Iterator[LedgerRecord]:
 def standings(db: sqlite3.Connection, batch_id: int) -> dict[str, StandingRow]:
     """Where every item of the manifest stands, by its id."""
     rows = db.execute(
-        "SELECT i.item_id, i.status, i.fingerprint, a.state FROM items i LEFT JOIN attempts a"
-        " ON a.item_key = i.item_key AND a.number = (SELECT max(number) FROM attempts WHERE item_key = i.item_key)"
+        f"SELECT i.item_id, i.status, i.fingerprint, a.state, a.sends FROM items i {NEWEST}"
         " WHERE i.batch_id = ? AND i.in_manifest = 1",
         (batch_id,),
     )
@@ -228,8 +228,7 @@ def counts(db: sqlite3.Connection, batch_id: int) -> ItemCounts:
     """How many items stand where."""
     tally = {"succeeded": 0, "failed": 0, "pending": 0, "unknown": 0}
     rows = db.execute(
-        "SELECT i.status, a.state, count(*) AS count FROM items i LEFT JOIN attempts a ON a.item_key = i.item_key"
-        " AND a.number = (SELECT max(number) FROM attempts WHERE item_key = i.item_key)"
+        f"SELECT i.status, a.state, count(*) AS count FROM items i {NEWEST}"
         " WHERE i.batch_id = ? AND i.in_manifest = 1 GROUP BY i.status, a.state",
         (batch_id,),
     )
@@ -266,18 +265,30 @@ def summary(db: sqlite3.Connection, batch: Batch) -> SummaryRecord | None:
     if row is None:
         return None
     budget = {pack: Decimal(text) for pack, text in json.loads(row["budget"]).items()}
+    items = counts(db, batch.batch_id)
     return SummaryRecord(
         batch=batch.name,
         manifest=row["manifest"],
         sandbox=batch.sandbox,
-        exit_code=row["exit_code"],
-        items=counts(db, batch.batch_id),
+        exit_code=_code_now(row["exit_code"], items),
+        items=items,
         credits=credits_by_pack(db, batch.batch_id, budget),
         requests=RequestCounts(**json.loads(row["requests"])),
         started_at=iso_utc(row["started_at"]),
         finished_at=iso_utc(row["finished_at"]),
         wall_s=row["wall_s"],
     )
+
+
+def _code_now(code: int, items: ItemCounts) -> int:
+    """The run's exit code, or what fits the items where a later one took in new lines and did not come to its end."""
+    if code not in {ExitCode.OK, ExitCode.ITEMS_FAILED}:
+        return code
+    if items.unknown:
+        return ExitCode.UNRESOLVED
+    if items.pending:
+        return ExitCode.STOPPED
+    return ExitCode.ITEMS_FAILED if items.failed else code
 
 
 def stamps(db: sqlite3.Connection, scope: str) -> list[Stamp]:
