@@ -17,7 +17,7 @@ from batch_runner.events import Observer
 from batch_runner.intake import manifest_of
 from batch_runner.launch import Keyring, Launch, ignore
 from batch_runner.manifest import Manifest
-from batch_runner.naming import batch_name
+from batch_runner.naming import batch_name, realm_of
 from batch_runner.progress import choose, running_in_notebook
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import BatchLists, FreeBytes, Halt, has_work
@@ -116,6 +116,8 @@ async def repair_settings(
 ) -> dict[str, str]:
     """Fetch finished files that are missing or altered again; never generates, never pays.
 
+    The manifest only tells the batch: what stands in it by now, or that it cannot be read any more, changes nothing.
+
     What stands altered under a final name is kept beside it as ``NAME.damaged-1``, and what the service hands out now
     instead of the recorded file as ``NAME.other-1``. The arguments are those of ``run_settings``.
 
@@ -125,7 +127,8 @@ async def repair_settings(
     launch = _launch(path, settings, observer, clock, None)
     launch = replace(launch, rng=rng or launch.rng)
     async with launch.held() as (launch, store):
-        return await launch.repair(store, await launch.load(store), Keyring(settings, environ))
+        batch = await store.known_batch(launch.name, realm_of(settings))
+        return {} if batch is None else await launch.repair(store, batch, Keyring(settings, environ))
 
 
 def _launch(

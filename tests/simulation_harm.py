@@ -11,7 +11,7 @@ from simulation_audit import entries_in, store_of
 from simulation_books import CALLS
 from simulation_story import DISK_FAULTS, Story
 
-from batch_runner.errors import DiskError, ManifestError
+from batch_runner.errors import DiskError
 
 ROOM = 10**12
 _LOW = (0, 20_000_000, 60_000_000, 150_000_000)
@@ -89,14 +89,12 @@ class HarmedStory(Story):
                 await self._repaired(fault=fault)
 
     async def _repaired(self, **trouble: Any) -> dict[str, str] | None:
-        """Why items were not restored; None when that came to no end, or an edited line was told."""
+        """Why items were not restored; None when that came to no end."""
         simulation = self._simulation
         tasks, outside = simulation.tasks, self._outside()
-        reasons, is_refused = None, False
+        reasons = None
         try:
             reasons = await simulation.mortal_repair(**trouble)
-        except ManifestError:
-            is_refused = True
         except DiskError:
             if "fault" not in trouble:
                 raise
@@ -105,8 +103,6 @@ class HarmedStory(Story):
             self.tally["repairs that died"] += reasons is None
         assert simulation.tasks == tasks, "promise 1: a repair buys nothing"
         assert self._outside() == outside, "promise 10: nothing outside the output folder is made or changed"
-        if is_refused:
-            self._take_back()
         self._look_for_mended()
         self._audit_always()
         return reasons

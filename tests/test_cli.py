@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -30,6 +31,7 @@ from doors_kit import (
     write_manifest,
 )
 from filelock import FileLock
+from sandbox_kit import picture
 
 from batch_runner import __version__, planning
 
@@ -668,6 +670,21 @@ def test_json_from_the_environment_has_its_object_for_a_wrong_option_too(
     ended = run_here("films.jsonl", "--budget", "foo")
     assert ended.code == 2
     assert ended.out[:1] == out
+
+
+def test_a_repair_asks_nothing_of_the_lines(folder: Path) -> None:
+    """A picture that was sent may be gone, and a line under way may have been edited: the film was paid for."""
+    (folder / "start.png").write_bytes(base64.b64decode(picture(320, 320)))
+    write_manifest(folder / "films.jsonl", [{**GOOD, "image": "start.png"}])
+    assert run_here("films.jsonl", *FAST).code == 0
+    (folder / "start.png").unlink()
+    (folder / "outputs/films-sandbox" / f"{GOOD['id']}.mp4").unlink()
+    repaired = run_here("verify", "films.jsonl", "--repair", *FAST)
+    assert (repaired.code, "1 file was fetched again" in repaired.out) == (0, True)
+    elsewhere = run_here(
+        "verify", "films.jsonl", "--repair", "--name", "films-sandbox", "--base-url", "http://127.0.0.1:9"
+    )
+    assert elsewhere.code == 2
 
 
 @pytest.mark.parametrize(

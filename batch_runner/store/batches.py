@@ -93,20 +93,34 @@ def kinds(db: sqlite3.Connection, batch_id: int) -> list[tuple[str, str]]:
 
 def _batch(db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, has_past: bool) -> tuple[Batch, bool]:
     """The batch, and whether it is new here."""
-    row = db.execute("SELECT batch_id, realm FROM batches WHERE name = ?", (name,)).fetchone()
-    others = db.execute("SELECT 1 FROM batches WHERE name <> ? AND realm = ?", (name, realm))
-    has_others = others.fetchone() is not None
-    if row is not None:
-        if row["realm"] != realm:
-            raise UsageError(
-                f"the batch {name!r} was begun on {_PLACES[Realm(row['realm'])]}; on {_PLACES[realm]} it needs another "
-                f"--name or --output-dir"
-            )
-        return Batch(row["batch_id"], name, realm, has_others), False
+    found = known(db, name, realm)
+    if found is not None:
+        return found, False
     query = "INSERT INTO batches (name, realm, manifest, was_lost) VALUES (?, ?, ?, ?)"
     cursor = db.execute(query, (name, realm, manifest, has_past))
     assert cursor.lastrowid is not None
-    return Batch(cursor.lastrowid, name, realm, has_others), True
+    return Batch(cursor.lastrowid, name, realm, _has_others(db, name, realm)), True
+
+
+def known(db: sqlite3.Connection, name: str, realm: Realm) -> Batch | None:
+    """The batch of that name, or None.
+
+    Raises:
+        UsageError: it lives in another realm.
+    """
+    row = db.execute("SELECT batch_id, realm FROM batches WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        return None
+    if row["realm"] != realm:
+        raise UsageError(
+            f"the batch {name!r} was begun on {_PLACES[Realm(row['realm'])]}; on {_PLACES[realm]} it needs another "
+            f"--name or --output-dir"
+        )
+    return Batch(row["batch_id"], name, realm, _has_others(db, name, realm))
+
+
+def _has_others(db: sqlite3.Connection, name: str, realm: Realm) -> bool:
+    return db.execute("SELECT 1 FROM batches WHERE name <> ? AND realm = ?", (name, realm)).fetchone() is not None
 
 
 _PLACES = {

@@ -42,6 +42,13 @@ class Store(Protocol):
             UsageError: the batch lives in another realm; nothing is changed.
         """
 
+    async def known_batch(self, name: str, realm: Realm) -> Batch | None:
+        """The batch of that name as the last run left it, or None.
+
+        Raises:
+            UsageError: the batch lives in another realm.
+        """
+
     async def queue_failed(self, batch: Batch) -> None:
         """Queue every item again that definitely ended without a video."""
 

@@ -104,6 +104,10 @@ class SqliteStore(Transactions):
         except batches.EditedLinesError as error:
             raise ManifestError(manifest, error.problems) from None
 
+    async def known_batch(self, name: str, realm: Realm) -> Batch | None:
+        """See ``Store``."""
+        return await self._do(batches.known, name, realm)
+
     async def queue_failed(self, batch: Batch) -> None:
         """See ``Store``."""
         await self._do(batches.queue_failed, batch.batch_id)
