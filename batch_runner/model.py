@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -196,6 +196,24 @@ class Task:
     assets: tuple[Asset, ...] = ()
     charged: Decimal | None = None
     made: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a list of tasks, as one answer of the API brought them.
+
+    Attributes:
+        tasks: those that are tasks as documented.
+        illegible: how many are not; any of them may stand for a task.
+    """
+
+    tasks: Sequence[Task] = ()
+    illegible: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows the answer had."""
+        return len(self.tasks) + self.illegible
 
 
 class Verdict(StrEnum):

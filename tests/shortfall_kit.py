@@ -15,7 +15,7 @@ from batch_runner.download import BadDownload, Downloaded, Downloader, LinkExpir
 from batch_runner.errors import DiskError, ExitCode
 from batch_runner.events import Notice
 from batch_runner.kling.client import KlingClient
-from batch_runner.model import Task
+from batch_runner.model import Page, Task
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import WorldConfig
 
@@ -77,8 +77,8 @@ class Service:
             shortened = short(task)
             return shortened if self.looks >= 0 else task
 
-        async def short_page(client: KlingClient, *args: Any) -> list[Task]:
-            return [short(task) for task in await page(client, *args)]
+        async def short_page(client: KlingClient, *args: Any) -> Page:
+            return Page([short(task) for task in (await page(client, *args)).tasks])
 
         async def some(downloader: Downloader, url: str, part_path: Path, *args: Any) -> Downloaded:
             if part_path.name.removesuffix(".part") in self.withheld:

@@ -284,15 +284,16 @@ def test_an_account_that_may_not_ask_ends_in_clear_words(step: Step, words: str)
 
 def test_a_page_leaves_out_rows_that_are_no_tasks_and_counts_them() -> None:
     rows = [SUCCEEDED, {"task_id": None}, "x", {**TASK, "task_id": "78"}]
-    tasks, stage = play(lambda stage: stage.client.page(ROUTE, 2, 500), ok(rows))
-    assert [task.task_id for task in tasks] == ["77", "78"]
+    page, stage = play(lambda stage: stage.client.page(ROUTE, 2, 500), ok(rows))
+    assert [task.task_id for task in page.tasks] == ["77", "78"]
+    assert (page.rows, page.illegible) == (4, 2)
     assert stage.client.malformed_rows == 2
     assert stage.stub.seen[0].target == f"{PATH}?pageNum=2&pageSize=500"
 
 
 def test_a_page_without_rows_is_empty() -> None:
     for answer in (ok(None), ok([])):
-        assert play(lambda stage: stage.client.page(ROUTE, 1, 30), answer)[0] == []
+        assert play(lambda stage: stage.client.page(ROUTE, 1, 30), answer)[0].rows == 0
 
 
 @pytest.mark.parametrize("step", [ok({}), ok("x"), ok(0), refuse(404, 1203), refuse(500, None)])

@@ -18,7 +18,7 @@ from batch_runner.errors import ExitCode
 from batch_runner.events import BatchFinished
 from batch_runner.kling.client import KlingClient
 from batch_runner.kling.transport import Answer, Transport
-from batch_runner.model import Task
+from batch_runner.model import Page, Task
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig
 from batch_runner.sandbox.fate import STUCK
@@ -173,8 +173,9 @@ def test_a_missing_task_that_shows_again_without_its_name_is_believed_if_its_nam
     page, find = KlingClient.page, KlingClient.find
     is_hidden = True
 
-    async def nameless_page(client: KlingClient, *args: Any) -> list[Task]:
-        return [] if is_hidden else [replace(row, external_task_id=None) for row in await page(client, *args)]
+    async def nameless_page(client: KlingClient, *args: Any) -> Page:
+        rows = [] if is_hidden else (await page(client, *args)).tasks
+        return Page([replace(row, external_task_id=None) for row in rows])
 
     async def nameless_find(client: KlingClient, *args: Any, by_external_id: bool = False) -> Task | None:
         is_told = not is_hidden and (is_known_by_name or not by_external_id)

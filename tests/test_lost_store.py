@@ -20,7 +20,7 @@ from batch_runner.folder import held_folder
 from batch_runner.kling import KlingClient
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.lifecycle import ExternalId
-from batch_runner.model import Realm, Route, Task, TaskStatus
+from batch_runner.model import Page, Realm, Route, Task, TaskStatus
 from batch_runner.runner import Run
 from batch_runner.runner import lists as noted_lists
 from batch_runner.runner.inquiry import Line
@@ -230,10 +230,10 @@ def test_a_list_that_contradicts_itself_says_that_the_keys_are_good(tmp_path: Pa
 
         page = KlingClient.page
 
-        async def other_at_each_look(client: KlingClient, route: Route, number: int, size: int) -> list[Task]:
+        async def other_at_each_look(client: KlingClient, route: Route, number: int, size: int) -> Page:
             if route.list_path != FILMS:
                 return await page(client, route, number, size)
-            return [Task(f"{next(shown)}", None, TaskStatus.FAILED)] if number == 1 else []
+            return Page([Task(f"{next(shown)}", None, TaskStatus.FAILED)] if number == 1 else [])
 
         with pytest.MonkeyPatch.context() as patch:
             unanswered(patch, lambda path: path.startswith(PICTURES), NO_KEYS)

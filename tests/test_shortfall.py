@@ -14,7 +14,7 @@ from batch_runner.accounting import ledger
 from batch_runner.errors import ExitCode
 from batch_runner.kling.client import KlingClient
 from batch_runner.looking import status
-from batch_runner.model import Route, Task
+from batch_runner.model import Page, Route
 from batch_runner.runner.fetching import Fetcher
 from batch_runner.settings import resolve
 from batch_runner.wording import plural
@@ -85,8 +85,9 @@ def test_a_page_that_names_fewer_files_than_the_task_itself_is_not_believed(
 ) -> None:
     page = KlingClient.page
 
-    async def short_page(self: KlingClient, route: Route, page_num: int, page_size: int) -> list[Task]:
-        return [replace(task, assets=task.assets[:-1]) for task in await page(self, route, page_num, page_size)]
+    async def short_page(self: KlingClient, route: Route, page_num: int, page_size: int) -> Page:
+        tasks = (await page(self, route, page_num, page_size)).tasks
+        return Page([replace(task, assets=task.assets[:-1]) for task in tasks])
 
     async def work(simulation: Simulation) -> None:
         await done(simulation)

@@ -19,6 +19,7 @@ from batch_runner.model import (
     CreateOutcome,
     Generation,
     NotSent,
+    Page,
     Refusal,
     Refused,
     Route,
@@ -129,8 +130,8 @@ class KlingClient:
             raise Trouble(f"the answer about a task is not as documented: {exc}") from None
         return _the_one(tasks, task_or_external_id, by_external_id=by_external_id)
 
-    async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:
-        """One page of a first generation route's tasks, counted from 1; a row that is no task is left out and counted.
+    async def page(self, route: Route, page_num: int, page_size: int) -> Page:
+        """One page of a first generation route's tasks, counted from 1; a row that is no task is counted.
 
         Raises:
             Trouble: no page now.
@@ -139,7 +140,8 @@ class KlingClient:
         assert route.generation is Generation.V1, "the second generation has no pages; see find_many and tasks"
         reply = await self._get(wire_v1.page_path(_listed(route), page_num, page_size))
         rows = _list_of_tasks(reply)
-        return self._legible(rows, lambda row: wire_v1.parse_task(row, route.result_key))
+        tasks = self._legible(rows, lambda row: wire_v1.parse_task(row, route.result_key))
+        return Page(tasks, illegible=len(rows) - len(tasks))
 
     async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:
         """Tasks of either generation's accounts by their ids, in one request for each kind of id that is given.

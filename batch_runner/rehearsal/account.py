@@ -16,7 +16,7 @@ from typing import Any
 from batch_runner.kling import AccountPack
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import MINUTE_S, RateLimitMonitor, loop_now_s
-from batch_runner.model import Accepted, Asset, CreateOutcome, Route, Task, TaskStatus
+from batch_runner.model import Accepted, Asset, CreateOutcome, Page, Route, Task, TaskStatus
 from batch_runner.records import RequestCounts
 from batch_runner.sandbox import WorldConfig, decide
 
@@ -92,9 +92,10 @@ class ThinAirAccount:
         self._made.set()
         return Accepted(Task(external_task_id, external_task_id, TaskStatus.SUBMITTED))
 
-    async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:  # noqa: ARG002 - one page holds all
+    async def page(self, route: Route, page_num: int, page_size: int) -> Page:  # noqa: ARG002 - one page holds all
         """Every task of a route that runs, and every one that has ended since the last look."""
-        return await self._look([name for name, each in self._running.items() if each.list_path == route.list_path])
+        names = [name for name, each in self._running.items() if each.list_path == route.list_path]
+        return Page(await self._look(names))
 
     async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:
         """Those tasks, of which both ids are one here."""

@@ -28,6 +28,8 @@ from batch_runner.wording import by_count, plural
 
 _LAST_PAGE = 1000
 """kling-api 4.3: ``pageNum`` is 1..1000."""
+_MOST_UNREAD_PAGES = 10
+"""A service that answers every question with the same rubbish must not be asked for a thousand pages of it."""
 _MOST_LOOKS = 6
 """An account on which others work shows new tasks at every look, but leaves none out."""
 
@@ -207,8 +209,10 @@ async def _tasks_by_name(context: Context, route: Route) -> _Told:
 
     Also those that were sent for an item which is no line of this product any more.
     """
-    if not context.was_lost and not await asked_patiently(context, route, partial(context.client.page, route, 1, 1)):
-        return _Told()
+    if not context.was_lost:
+        first = await asked_patiently(context, route, partial(context.client.page, route, 1, 1))
+        if not first.rows:
+            return _Told()
     sent = await _sent(context)
     items = await _items_on(context, route)
     lines = [Line(item_id, fingerprint, sent.pop(_digest(context, item_id), ())) for item_id, fingerprint in items]
@@ -238,13 +242,20 @@ def _digest(context: Context, item_id: str) -> str:
     return ExternalId.of(context.batch.name, item_id, 1, "").item
 
 
-async def _listed(context: Context, route: Route) -> AsyncIterator[list[Task]]:
-    """Pages of a product of the first generation, until one shows nothing new: a short one proves nothing."""
+async def _listed(context: Context, route: Route) -> AsyncIterator[Sequence[Task]]:
+    """Pages of a product of the first generation, until one shows nothing new: a short one proves nothing.
+
+    One of which no row can be read shows neither this nor that, so that the search goes on behind it.
+    """
     seen: set[str] = set()
+    unread = 0
     for number in range(1, _LAST_PAGE + 1):
-        rows = await asked_patiently(context, route, partial(context.client.page, route, number, MAX_PAGE_SIZE))
-        yield rows
-        ids = {row.task_id for row in rows}
+        page = await asked_patiently(context, route, partial(context.client.page, route, number, MAX_PAGE_SIZE))
+        yield page.tasks
+        if page.illegible and not page.tasks and unread < _MOST_UNREAD_PAGES:
+            unread += 1
+            continue
+        ids = {row.task_id for row in page.tasks}
         if ids <= seen:
             return
         seen |= ids

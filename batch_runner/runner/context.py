@@ -18,7 +18,7 @@ from batch_runner.events import Balance, InFlight, Notice, Observer
 from batch_runner.kling import AccountPack
 from batch_runner.lifecycle import Event
 from batch_runner.limits import RateLimitMonitor, TaskLimiter, loop_now_s
-from batch_runner.model import CreateOutcome, Route, Task
+from batch_runner.model import CreateOutcome, Page, Route, Task
 from batch_runner.records import RequestCounts
 from batch_runner.runner.calls import CallLog
 from batch_runner.runner.halt import Halt
@@ -47,7 +47,7 @@ class TaskClient(Protocol):
     async def find(self, route: Route, task_or_external_id: str, *, by_external_id: bool = False) -> Task | None:
         """See ``KlingClient.find``."""
 
-    async def page(self, route: Route, page_num: int, page_size: int) -> list[Task]:
+    async def page(self, route: Route, page_num: int, page_size: int) -> Page:
         """See ``KlingClient.page``."""
 
     async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from batch_runner.errors import AccountError
 from batch_runner.kling import MOST_IDS, Trouble
 from batch_runner.limits import Backoff, loop_now_s
-from batch_runner.model import Generation, Route, Task, Verdict
+from batch_runner.model import Generation, Page, Route, Task, Verdict
 from batch_runner.runner.context import Context
 from batch_runner.runner.watch import Watch, tell_found
 from batch_runner.schedule import (
@@ -187,16 +187,16 @@ class Poller:
             return
         size = listing.page_size.for_tasks(len(watches))
         looked_at_s = loop_now_s()
-        rows = await self._page(listing, watches[0].route, size, is_followed=bool(named))
-        lacking = tell_found(watches, rows)
-        is_complete = len(rows) < size
-        if lacking and not is_complete:
+        page = await self._page(listing, watches[0].route, size, is_followed=bool(named))
+        lacking = tell_found(watches, page.tasks)
+        is_full = page.rows >= size
+        if lacking and is_full:
             listing.page_size.lacked()
-        await self._ask_for(lacking, looked_at_s, is_complete=is_complete)
+        await self._ask_for(lacking, looked_at_s, is_complete=not is_full and not page.illegible)
 
-    async def _page(self, listing: _Listing, route: Route, size: int, *, is_followed: bool) -> list[Task]:
+    async def _page(self, listing: _Listing, route: Route, size: int, *, is_followed: bool) -> Page:
         try:
-            rows = await self._context.client.page(route, 1, size)
+            page = await self._context.client.page(route, 1, size)
         except Trouble as trouble:
             if trouble.refusal is None or trouble.refusal.verdict is not Verdict.RATE:
                 listing.failed()
@@ -206,7 +206,7 @@ class Poller:
                 self._context.notice(text)
             raise
         listing.failures = 0
-        return rows
+        return page
 
     async def _ask_for(self, lacking: Sequence[Watch], looked_at_s: float, *, is_complete: bool) -> None:
         for watch in lacking:

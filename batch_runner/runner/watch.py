@@ -28,7 +28,8 @@ class Watch:
         sent_at_s: loop time at which the newest submission was over; earlier looks prove nothing.
         absent_looks: complete looks since then that did not show a task.
         late_lists, late_answers: those of them that began after the settle time, in the list and by id.
-        vain_lists: looks in the list after the settle time that could not tell: there are more tasks than it showed.
+        vain_lists: looks in the list after the settle time that could not tell: there are more tasks than it showed, or
+            rows that are illegible.
         exists: the server said that the external id already has a task.
         vain_looks: looks so far that brought no answer.
         asked_at_s: loop time at which its task was last asked for by id.
