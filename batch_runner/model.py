@@ -204,7 +204,7 @@ class Page:
 
     Attributes:
         tasks: those that are tasks as documented.
-        illegible: how many are not; any of them may stand for a task.
+        illegible: how many are not, or are about tasks nobody asked for; one that was may stand behind each.
     """
 
     tasks: Sequence[Task] = ()

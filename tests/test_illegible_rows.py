@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -12,10 +13,11 @@ from typing import Any
 import pytest
 from simulation import Scenario, Simulation, simulate
 from test_run import done, play
-from test_run_products import run, scenario
+from test_run_products import TURBO, run, scenario
 
 from batch_runner.errors import ExitCode, ManifestError
 from batch_runner.kling.client import KlingClient
+from batch_runner.kling.transport import Answer, Transport
 from batch_runner.model import Page, Route, Task
 from batch_runner.sandbox import FaultPlan, SandboxTask
 from batch_runner.sandbox.faults import RequestClass
@@ -69,6 +71,42 @@ def test_a_list_with_a_row_that_cannot_be_read_leaves_it_to_two_looks_by_id(
 
     start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer"]}))
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", max_concurrent=2, speed=20.0)
+
+
+@pytest.mark.parametrize("row", [{"id": None}, {"id": "9", "external_id": "x-9", "status": "processing"}])
+def test_an_answer_in_place_of_which_came_something_else_is_no_look_in_the_second_generation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: dict[str, str | None]
+) -> None:
+    """As above: one look by id is stale, and two are needed."""
+    looks, is_of_many = count(), False
+    find, find_many, exchange = KlingClient.find, KlingClient.find_many, Transport.exchange
+
+    async def find_late(client: KlingClient, *args: Any, **options: Any) -> Task | None:
+        return await find(client, *args, **options) if next(looks) else None
+
+    async def find_many_in_vain(client: KlingClient, **ids: Any) -> Page:
+        nonlocal is_of_many
+        is_of_many = True
+        try:
+            return await find_many(client, **ids)
+        finally:
+            is_of_many = False
+
+    async def mixed_up(transport: Transport, method: str, path: str, *args: Any) -> Answer:
+        if is_of_many and "external" in path:
+            return Answer(200, {}, json.dumps({"code": 0, "data": [row]}).encode())
+        return await exchange(transport, method, path, *args)
+
+    monkeypatch.setattr(KlingClient, "find", find_late)
+    monkeypatch.setattr(KlingClient, "find_many", find_many_in_vain)
+    monkeypatch.setattr(Transport, "exchange", mixed_up)
+
+    async def work(simulation: Simulation) -> None:
+        await run(simulation)
+        assert len(simulation.world.tasks) == 1
+
+    faults = FaultPlan(script={"create": ["lost_answer"]})
+    simulate(scenario(TURBO, repeat_policy="second", faults=faults), tmp_path, work)
 
 
 def test_after_a_loss_a_page_that_cannot_be_read_does_not_hide_the_next_one(

@@ -11,7 +11,18 @@ from kling_stub import Scene, Step, drop, ok, play, refuse, reset, say, stall, t
 
 from batch_runner.errors import AccountError
 from batch_runner.kling import KlingClient
-from batch_runner.model import Accepted, CreateOutcome, Generation, Refused, Route, Task, TaskStatus, Unknown, Verdict
+from batch_runner.model import (
+    Accepted,
+    CreateOutcome,
+    Generation,
+    Page,
+    Refused,
+    Route,
+    Task,
+    TaskStatus,
+    Unknown,
+    Verdict,
+)
 
 KEY = "api-key-0123456789"
 ROUTE = Route(Generation.V2, "/text-to-video/kling-3.0-turbo", "/tasks", "", {"prompt": "", "duration": "settings"})
@@ -128,21 +139,22 @@ def test_an_answer_that_does_not_repeat_our_id_is_taken_at_its_word_if_it_is_the
 
 
 def test_many_tasks_are_asked_for_at_once() -> None:
-    async def act(stage: Scene) -> list[Task]:
+    async def act(stage: Scene) -> Page:
         return await stage.client.find_many(task_ids=["77", "78"], external_task_ids=["b-1-9"])
 
     rows = [SUCCEEDED, {**TASK, "id": "99", "external_id": "b-9"}, {"id": None}]
-    tasks, stage = play(act, ok(rows), ok([{**TASK, "id": "79", "external_id": "b-1-9"}]), api_key=KEY)
-    assert [task.task_id for task in tasks] == ["77", "79"]
+    page, stage = play(act, ok(rows), ok([{**TASK, "id": "79", "external_id": "b-1-9"}]), api_key=KEY)
+    assert [task.task_id for task in page.tasks] == ["77", "79"]
+    assert page.illegible == 2
     assert stage.client.malformed_rows == 2, "one row is no task, and nobody asked for the other"
     assert [seen.target for seen in stage.stub.seen] == ["/tasks?task_ids=77,78", "/tasks?external_task_ids=b-1-9"]
     assert stage.gate.permits == ["poll", "poll"]
 
 
 def test_more_tasks_than_the_server_takes_are_refused_before_anything_is_sent() -> None:
-    async def act(stage: Scene) -> list[Task]:
+    async def act(stage: Scene) -> Page:
         found = await stage.client.find_many(task_ids=[str(number) for number in range(20)])
-        assert found == await stage.client.find_many() == []
+        assert found.rows == (await stage.client.find_many()).rows == 0
         with pytest.raises(ValueError, match="20"):
             await stage.client.find_many(task_ids=[str(number) for number in range(15)], external_task_ids=["a"] * 6)
         with pytest.raises(ValueError, match="empty"):

@@ -227,9 +227,9 @@ def test_tasks_of_both_generations_are_found_by_name_and_by_searching() -> None:
         newer = [await stage.make("text2video", NEWER["text2video"]) for _ in range(3)]
         older = await stage.make("images", SIMPLE["images"])
         by_id = await stage.client.find_many(task_ids=[newer[0].task_id, older.task_id, "404"])
-        assert {task.task_id for task in by_id} == {newer[0].task_id, older.task_id}
+        assert {task.task_id for task in by_id.tasks} == {newer[0].task_id, older.task_id}
         both = await stage.client.find_many(task_ids=[newer[0].task_id], external_task_ids=["ours-2", "ours-404"])
-        assert [task.task_id for task in both] == [newer[0].task_id, newer[1].task_id]
+        assert [task.task_id for task in both.tasks] == [newer[0].task_id, newer[1].task_id]
         found: list[Task] = []
         cursor: str | None = None
         while True:

@@ -143,11 +143,11 @@ class KlingClient:
         tasks = self._legible(rows, lambda row: wire_v1.parse_task(row, route.result_key))
         return Page(tasks, illegible=len(rows) - len(tasks))
 
-    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:
+    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> Page:
         """Tasks of either generation's accounts by their ids, in one request for each kind of id that is given.
 
         An id the server does not know (yet) is simply not among them. Both kinds together may be 20 ids; the server
-        takes one kind a request.
+        takes one kind a request. A row about none of these ids counts as illegible: something mixed up two answers.
 
         Raises:
             ValueError: more than that, or an empty id; nothing was sent.
@@ -158,13 +158,12 @@ class KlingClient:
             raise ValueError(f"at most {wire_v2.MOST_IDS} tasks can be asked for at once")
         paths = [wire_v2.find_path(_TASKS_PATH, task_ids)] if task_ids else []
         paths += [wire_v2.find_path(_TASKS_PATH, external_task_ids, by_external_id=True)] if external_task_ids else []
-        found: list[Task] = []
-        for path in paths:
-            found += self._legible(_list_of_tasks(await self._get(path)), wire_v2.parse_task)
+        rows = [row for path in paths for row in _list_of_tasks(await self._get(path))]
+        found = self._legible(rows, wire_v2.parse_task)
         asked = {*task_ids, *external_task_ids}
         ours = [task for task in found if asked & {task.task_id, task.external_task_id}]
         self.malformed_rows += len(found) - len(ours)
-        return ours
+        return Page(ours, illegible=len(rows) - len(ours))
 
     async def tasks(
         self, cursor: str | None = None, *, start_ms: int | None = None, end_ms: int | None = None, limit: int = 100

@@ -97,9 +97,9 @@ class ThinAirAccount:
         names = [name for name, each in self._running.items() if each.list_path == route.list_path]
         return Page(await self._look(names))
 
-    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:
+    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> Page:
         """Those tasks, of which both ids are one here."""
-        return await self._look([*task_ids, *external_task_ids])
+        return Page(await self._look([*task_ids, *external_task_ids]))
 
     async def find(self, route: Route, task_or_external_id: str, *, by_external_id: bool = False) -> Task | None:  # noqa: ARG002 - ids are one here
         """A running task."""

@@ -50,7 +50,7 @@ class TaskClient(Protocol):
     async def page(self, route: Route, page_num: int, page_size: int) -> Page:
         """See ``KlingClient.page``."""
 
-    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> list[Task]:
+    async def find_many(self, *, task_ids: Sequence[str] = (), external_task_ids: Sequence[str] = ()) -> Page:
         """See ``KlingClient.find_many``."""
 
     async def packs(self, start_ms: int, end_ms: int) -> list[AccountPack]:

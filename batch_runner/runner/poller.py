@@ -173,11 +173,11 @@ class Poller:
     async def _look_by_name(self, watches: Sequence[Watch]) -> None:
         """The second generation tells of the tasks that are named, and leaves out those it does not know."""
         looked_at_s = loop_now_s()
-        rows = await self._context.client.find_many(
+        page = await self._context.client.find_many(
             task_ids=[watch.task_id for watch in watches if watch.task_id is not None],
             external_task_ids=[watch.external_task_id for watch in watches if watch.task_id is None],
         )
-        await self._ask_for(tell_found(watches, rows), looked_at_s, is_complete=True)
+        await self._ask_for(tell_found(watches, page.tasks), looked_at_s, is_complete=not page.illegible)
 
     async def _look_at_page(self, watches: Sequence[Watch], list_path: str) -> None:
         listing = self._listings[list_path]
