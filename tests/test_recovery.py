@@ -19,7 +19,7 @@ import pytest
 from death_moments import stride
 from simulation import MachineClock, Scenario, Simulation, simulate
 from test_clock import stand_still
-from test_run import done, lines, notices, play, rows
+from test_run import done, forbid_one_create, lines, notices, play, rows
 
 from batch_runner.errors import DiskError, ExitCode, ManifestError
 from batch_runner.events import ItemSubmitted
@@ -28,6 +28,7 @@ from batch_runner.kling.transport import Answer, Transport
 from batch_runner.launch import Launch
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import RateLimitMonitor
+from batch_runner.runner.sources import UnusableSourceError, body_to_send
 from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig, wire, world
 from batch_runner.sandbox.codes import Code, Denied
 from batch_runner.sandbox.config import RepeatPolicy
@@ -562,6 +563,54 @@ def test_a_second_sending_that_is_refused_for_the_items_own_sake_fails_it(tmp_pa
     play(tmp_path, work, "[sandbox:policy]", scenario=start)
 
 
+@pytest.mark.parametrize("visible_after_s", [20.0, 90.0])
+@pytest.mark.parametrize("is_made", [True, False])
+def test_what_something_on_the_way_turned_away_is_looked_for_for_long_before_it_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, visible_after_s: float, is_made: bool
+) -> None:
+    """No second sending tells of the first one, which the proxy may have passed on."""
+    forbid_one_create(monkeypatch, 404, is_made=is_made)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert rows(simulation)["i0"] == (("succeeded", None) if is_made else ("failed", "rejected"))
+        assert summary.credits["video"].held == 0
+        assert len(simulation.world.tasks) == is_made
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1), visible_after_s=visible_after_s)
+
+
+@pytest.mark.parametrize(
+    ("creates", "row"),
+    [
+        (["lost_answer"], ("succeeded", None)),
+        (["lost_answer", "rate_429"], ("succeeded", None)),
+        (["reset_before"], ("failed", "source")),
+    ],
+)
+def test_what_cannot_be_sent_again_for_want_of_its_source_is_looked_for_for_long_before_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, creates: list[str], row: tuple[str, str | None]
+) -> None:
+    """The task of its first sending becomes visible only when its second one could not be put together."""
+    sendings = count(1)
+
+    async def body_once(*args: Any) -> dict[str, Any]:
+        if next(sendings) > len(creates):
+            raise UnusableSourceError("source", "its source is gone")
+        return await body_to_send(*args)
+
+    monkeypatch.setattr("batch_runner.runner.run.body_to_send", body_once)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert rows(simulation)["i0"] == row
+        assert summary.credits["video"].held == 0
+        assert len(simulation.world.tasks) == (row[0] == "succeeded")
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": creates}))
+    play(tmp_path, work, "a", scenario=start, visible_after_s=90.0)
+
+
 def test_an_accepted_task_is_given_the_settle_time_to_become_visible(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         summary = await done(simulation, task_settle_s=60)
@@ -592,6 +641,23 @@ def test_attempts_that_a_killed_run_never_sent_keep_to_the_next_runs_limit_and_l
     prompts = lines(*"abcd", model_name="kling-v2-5-turbo")
     account = WorldConfig(max_concurrent=4, rpm=RPM)
     simulate(Scenario(slots=4, rpm=RPM, world=account, lines=prompts), tmp_path, work)
+
+
+@pytest.mark.parametrize("budget", [0, 2])
+def test_attempts_that_a_killed_run_never_sent_keep_to_the_next_runs_budget(tmp_path: Path, budget: int) -> None:
+    async def work(simulation: Simulation) -> None:
+        for number in range(3):
+            body = {"prompt": "theirs", "external_task_id": f"foreign-{number}"}
+            simulation.world.create("text2video", body, simulation.clock.wall_s())
+        assert await simulation.run(die_after_s=12, budget={"video": 100}) is None
+        assert not simulation.tasks
+        summary = await done(simulation, budget={"video": budget})
+        assert (summary.exit_code, summary.items.pending) == (ExitCode.BUDGET, 3 - budget)
+        assert len(simulation.tasks) == summary.credits["video"].consumed == budget
+        assert summary.credits["video"].held == 0
+
+    start = Scenario(slots=3, rpm=RPM, world=WorldConfig(max_concurrent=3, rpm=RPM), lines=lines(*"abc"))
+    simulate(start, tmp_path, work)
 
 
 @pytest.mark.parametrize("repeat_policy", ["refuse", "same"])

@@ -61,16 +61,19 @@ class Crew:
         self._tell()
 
     async def _take_up_unsent(self, attempt: Attempt, hold_age: HoldAge | None) -> None:
-        """Nothing was sent for it: without its line, or a slot under this run's limit, its hold is given back.
+        """Nothing was sent for it: without its line, or a slot or a budget of this run, its hold is given back.
 
         So is an old one: from a hold's age the next run tells how old a task can be.
         """
+        context = self._context
         is_new = hold_age is None or hold_age.longest_s < _FRESH_S
-        if is_new and attempt.in_manifest and not attempt.is_edited and attempt.slots <= self._context.limiter.free:
-            self._context.limiter.adopt(attempt.slots)
+        purse = await context.store.purse(context.batch, attempt.pack, context.budgets, context.rolling)
+        has_room = attempt.slots <= context.limiter.free and not purse.overdrafts()
+        if is_new and attempt.in_manifest and not attempt.is_edited and has_room:
+            context.limiter.adopt(attempt.slots)
             self._start(attempt, hold_age)
         else:
-            await self._context.apply(attempt, Event.WITHDRAW)
+            await context.apply(attempt, Event.WITHDRAW)
 
     async def feed(self) -> None:
         """Submit until the queue is empty, nothing fits the budget, or submitting is over; then wait for the rest."""

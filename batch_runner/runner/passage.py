@@ -141,6 +141,14 @@ class Passage:
             self.context.notice(f"{self.attempt.item_id}: {text}", urgent=True)
             self.context.changed.set()
 
+    async def note_for_a_loss(self) -> None:
+        """Note what no list of the account could tell if the store were lost."""
+        route, context = self.route, self.context
+        if route.is_sync and context.calls is not None:
+            await context.calls.note(self.attempt.item_id)
+        elif not route.tells_external_id and context.lists is not None:
+            await context.lists.note_name(self.attempt.external_task_id)
+
     async def put_back(self) -> None:
         """The submission was not taken in, and made no task: it is to be sent later."""
         self.look_no_more()

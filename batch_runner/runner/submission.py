@@ -135,7 +135,7 @@ class Courier:
         try:
             body = await self.context.halt.unless(self.prepare(self.context, self.attempt))
         except UnusableSourceError as error:
-            await self.passage.refused(None, error.reason, str(error))
+            await self._unusable(error)
             return
         except Trouble as trouble:
             await self._unprepared(str(trouble))
@@ -158,6 +158,17 @@ class Courier:
         finally:
             self.is_sending = False
             self.context.changed.set()
+
+    async def _unusable(self, error: UnusableSourceError) -> None:
+        """It cannot be sent; if it was before, no second sending tells of the first, which is looked for for long."""
+        if self.passage.watch.has_task:  # its turn comes again at once, and takes the task up
+            return
+        if self.passage.was_unknown and self.attempt.state is State.READY:
+            await self.passage.leave_open()
+        elif self.passage.was_unknown and not self._search.is_long():
+            await self._rest()
+        else:
+            await self.passage.refused(None, error.reason, str(error))
 
     async def _unprepared(self, why: str) -> None:
         """What it takes from another item cannot be had now: wait, though not as long as others keep the run going."""
@@ -184,7 +195,7 @@ class Courier:
         await self.context.room.check()
         if self.attempt.state is State.SENDING:  # with another token: the request before it was turned away
             await self.passage.record(Event.PUT_BACK)
-        await self._note_for_a_loss()
+        await self.passage.note_for_a_loss()
         if self._is_in_doubt and not self._search.may_send():  # last, for all before it may have waited for the disk
             raise OutdatedLookError
         if not self.passage.was_unknown:
@@ -192,14 +203,6 @@ class Courier:
         await self.passage.record(Event.SEND)
         self.passage.poller.add(self.passage.watch)
         self.is_sending = True  # until its outcome is recorded: a stopped run waits for that
-
-    async def _note_for_a_loss(self) -> None:
-        """What no list of the account could tell if the store were lost."""
-        route, context = self.passage.route, self.context
-        if route.is_sync and context.calls is not None:
-            await context.calls.note(self.attempt.item_id)
-        elif not route.tells_external_id and context.lists is not None:
-            await context.lists.note_name(self.attempt.external_task_id)
 
     @property
     def _is_in_doubt(self) -> bool:
@@ -254,8 +257,10 @@ class Courier:
         elif untraceable_why:
             self.passage.stuck(f"{untraceable_why}; {REPEAT_TEXT}")
             await self._rest()
-        elif self.passage.odd is not None:
+        elif self.passage.odd is not None and self._search.is_long():
             await self.passage.refused_by(self.passage.odd)
+        elif self.passage.odd is not None:
+            await self._rest()
         elif self.context.halt.is_set or self.passage.watch.exists or self._sends >= self.context.policy.max_sends:
             self.passage.stuck("the fate of its submission cannot be settled now; the next run takes it up")
             await self._rest()
