@@ -135,6 +135,27 @@ def test_what_stands_in_place_of_one_file_keeps_no_other_item_from_being_made(
     play(tmp_path, work, 6)
 
 
+def test_where_every_part_is_removed_no_more_is_bought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch = Downloader.fetch
+
+    async def fetch_and_lose(downloader: Downloader, url: str, part_path: Path, *args: Any) -> Downloaded:
+        done = await fetch(downloader, url, part_path, *args)
+        await asyncio.to_thread(part_path.unlink)
+        return done
+
+    async def work(simulation: Simulation) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Downloader, "fetch", fetch_and_lose)
+            summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, len(simulation.world.tasks) < 12) == (ExitCode.DISK, True)
+        again = await simulation.run()
+        assert again is not None
+        assert (again.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 12)
+
+    play(tmp_path, work, 12)
+
+
 def test_a_part_that_somebody_removes_keeps_no_other_item_from_being_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ class Collector:
         except UnusableNameError as error:
             await self._later(attempt, str(error))
             context.halt.note(error)
+            self._given_up()  # a folder that is gone makes every name unusable
         except DiskError as error:
             await self._later(attempt, str(error))
             context.notice(str(error), urgent=True)
