@@ -24,10 +24,12 @@ from test_run import done, forbid_one_create, lines, notices, play, rows
 from batch_runner.errors import DiskError, ExitCode, ManifestError
 from batch_runner.events import ItemSubmitted
 from batch_runner.folder import while_held
+from batch_runner.kling import KlingClient, Trouble
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.launch import Launch
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import RateLimitMonitor
+from batch_runner.model import Task
 from batch_runner.runner.sources import UnusableSourceError, body_to_send
 from batch_runner.sandbox import Fault, FaultPlan, SandboxTask, WorldConfig, wire, world
 from batch_runner.sandbox.codes import Code, Denied
@@ -488,6 +490,50 @@ def test_a_second_sending_that_an_ended_run_was_put_off_with_is_looked_for_by_th
 
     start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer", "rate_429"]}))
     play(tmp_path, work, "a", scenario=start, repeat_policy="second", visible_after_s=90.0)
+
+
+def test_a_stop_does_not_wait_once_a_second_sending_that_was_put_off_is_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RateLimitMonitor, "permit", _slow_for_submission(3))
+
+    async def work(simulation: Simulation) -> None:
+        began_s = simulation.clock.wall_s()
+        await done(simulation, max_runtime_s=25)
+        assert simulation.clock.wall_s() - began_s < 27
+        assert simulation.sandbox.faults.injected == {Fault.LOST_ANSWER: 1, Fault.RATE_429: 1}
+        assert rows(simulation)["i0"][0] == "unknown"
+
+    start = Scenario(slots=1, faults=FaultPlan(script={"create": ["lost_answer", "rate_429"]}))
+    play(tmp_path, work, "a", scenario=start, visible_after_s=90.0)
+
+
+def test_a_second_sending_of_what_was_given_up_comes_to_its_end_when_all_else_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody told of the first one for so long that the run no longer waited for it; then its absence is told."""
+    exchange, find, creates = Transport.exchange, KlingClient.find, count(1)
+
+    async def work(simulation: Simulation) -> None:
+        async def silent_at_first(self: KlingClient, *args: Any, **named: Any) -> Task | None:
+            if named.get("by_external_id") and "does not tell the fate" not in notices(simulation):
+                raise Trouble("nothing came")
+            return await find(self, *args, **named)
+
+        async def slow(self: Transport, method: str, *args: Any) -> Answer:
+            if method == "POST" and next(creates) == 3:
+                while not (simulation.batch_dir / "i1.mp4").exists():  # noqa: ASYNC110 - a file is no event
+                    await asyncio.sleep(1)
+                await asyncio.sleep(10)
+            return await exchange(self, method, *args)
+
+        monkeypatch.setattr(KlingClient, "find", silent_at_first)
+        monkeypatch.setattr(Transport, "exchange", slow)
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
+
+    start = Scenario(slots=2, faults=FaultPlan(script={"create": ["reset_before"]}))
+    play(tmp_path, work, "a", "[sandbox:slow]", scenario=start)
 
 
 @pytest.mark.parametrize("end", ["killed", "stopped"])

@@ -30,7 +30,7 @@ from batch_runner.kling import KlingClient
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.lifecycle import ExternalId
 from batch_runner.limits import TaskLimiter
-from batch_runner.model import Task
+from batch_runner.model import Task, TaskStatus
 from batch_runner.planning import plan
 from batch_runner.records import ItemCounts, SummaryRecord
 from batch_runner.reporting import report
@@ -39,6 +39,8 @@ from batch_runner.runner.run import exit_code
 from batch_runner.sandbox import FaultPlan, SandboxTask, WorldConfig, wire
 from batch_runner.sandbox.world import World
 from batch_runner.settings import resolve
+from batch_runner.store import SqliteStore
+from batch_runner.store.connection import FullStoreError
 
 Work = Callable[[Simulation], Coroutine[Any, Any, None]]
 
@@ -338,6 +340,43 @@ def test_a_stop_waits_for_the_answer_of_a_submission_under_way(tmp_path: Path) -
 
     faults = FaultPlan(slow_s=5.0, script={"create": ["slow"]})
     play(tmp_path, work, "a", "b", scenario=Scenario(slots=1, faults=faults))
+
+
+@pytest.mark.parametrize(
+    ("part", "fails_at", "waits_from"),
+    [(KlingClient, "page", 99), (KlingClient, "packs", 1), (SqliteStore, "claim_next", 2)],
+)
+def test_a_full_store_stops_a_run_that_records_how_it_stands_and_lets_submissions_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: type, fails_at: str, waits_from: int
+) -> None:
+    """Their answers take two seconds, and the disk is full in the middle of the first one."""
+    exchange, does, is_sent, calls = Transport.exchange, getattr(part, fails_at), asyncio.Event(), count(1)
+
+    async def slow(self: Transport, method: str, *args: Any) -> Answer:
+        answer = await exchange(self, method, *args)
+        if method == "POST":
+            is_sent.set()
+            await asyncio.sleep(2)
+        return answer
+
+    async def full(*args: Any, **named: Any) -> Any:
+        if next(calls) >= waits_from:
+            await is_sent.wait()
+        if is_sent.is_set():
+            raise FullStoreError("the disk is full")
+        return await does(*args, **named)
+
+    async def work(simulation: Simulation) -> None:
+        monkeypatch.setattr(Transport, "exchange", slow)
+        monkeypatch.setattr(part, fails_at, full)
+        summary = await done(simulation)
+        assert summary.exit_code == ExitCode.DISK
+        assert rows(simulation)["i0"] == ("pending", "disk"), "its answer was waited for"
+        monkeypatch.setattr(part, fails_at, does)
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 2
+
+    play(tmp_path, work, "a", "b")
 
 
 @pytest.mark.parametrize("fault", SPOILS)
@@ -975,6 +1014,31 @@ def test_a_question_that_fails_is_asked_again_before_the_estimate_stands(
 
     faults = FaultPlan(script={"query": ["server_error_before", "server_error_before"]})
     play(tmp_path, work, "a", scenario=Scenario(slots=1, faults=faults))
+
+
+def test_a_question_that_is_answered_with_less_than_the_page_is_asked_again_before_the_estimate_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulation.sandbox_price", lambda *_: Decimal("1.37"))
+    queried, find, behind = wire.queried, KlingClient.find, [TaskStatus.PROCESSING, None]
+
+    def bare(*positional: Any, **named: Any) -> dict[str, Any]:
+        data = queried(*positional, **named)
+        return {key: value for key, value in data.items() if key != "final_unit_deduction" or not behind}
+
+    async def find_behind(self: KlingClient, *args: Any, **named: Any) -> Task | None:
+        task = await find(self, *args, **named)
+        status = behind.pop() if behind else TaskStatus.SUCCEEDED
+        return None if task is None or status is None else replace(task, status=status)
+
+    monkeypatch.setattr(wire, "queried", bare)
+    monkeypatch.setattr(KlingClient, "find", find_behind)
+
+    async def work(simulation: Simulation) -> None:
+        assert (await done(simulation)).credits["video"].consumed == Decimal("1.37")
+        assert not behind
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
 
 
 def test_what_a_task_cost_is_not_guessed_where_the_account_refuses_to_tell(

@@ -13,13 +13,16 @@ from simulation import Scenario, Simulation, simulate
 from simulation_books import BatchBooks, most_slots
 from store_kit import item, items, with_store
 
+from batch_runner.errors import ExitCode
 from batch_runner.events import BatchFinished
+from batch_runner.kling import KlingClient
 from batch_runner.lifecycle import Event
 from batch_runner.model import Realm
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import FaultPlan, WorldConfig
 from batch_runner.sandbox.fate import STUCK
 from batch_runner.store import Batch, Facts, Store
+from batch_runner.store.connection import FullStoreError
 
 SLOTS = 3
 
@@ -124,6 +127,23 @@ def test_another_batchs_task_that_never_ends_is_not_waited_for_beyond_its_deadli
         assert "3 tasks that do not move hold every slot" in last_words(simulation)
 
     play(tmp_path, work, prompt=f"{STUCK} scene")
+
+
+def test_a_full_store_stops_a_run_that_follows_another_batchs_submission_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any, **__: Any) -> None:
+        raise FullStoreError("the disk is full")
+
+    async def work(simulation: Simulation, second: BatchBooks) -> None:
+        assert await simulation.run(die_after_s=5) is None
+        find = KlingClient.find
+        monkeypatch.setattr(KlingClient, "find", full)
+        assert (await ran(simulation, second)).exit_code == ExitCode.DISK
+        monkeypatch.setattr(KlingClient, "find", find)
+        assert (await ran(simulation, second)).exit_code == ExitCode.OK
+
+    play(tmp_path, work, faults=FaultPlan(script={"create": ["reset_before"] * 3}))
 
 
 def test_a_submission_of_another_batch_that_made_no_task_holds_no_slot_for_long(tmp_path: Path) -> None:

@@ -80,12 +80,20 @@ class Crew:
         context = self._context
         while not context.halt.is_leaving:
             context.changed.clear()
-            if not context.halt.is_set and self._has_room and await self._claim():
+            if not context.halt.is_set and self._has_room and await self._may_claim():
                 continue
             if not self._is_moving and not await self._waits():
                 self._say_why_over()
                 return
             await self._change()
+
+    async def _may_claim(self) -> bool:
+        """Whether one more is under way; a disk that fails meanwhile must not tear the others down."""
+        try:
+            return await self._claim()
+        except BatchRunnerError as error:
+            self._context.leave(error)
+            return False
 
     async def _claim(self) -> bool:
         context = self._context

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from batch_runner import catalog
-from batch_runner.errors import AccountError
+from batch_runner.errors import AccountError, BatchRunnerError
 from batch_runner.kling import Trouble
 from batch_runner.limits import loop_now_s
 from batch_runner.model import Task
@@ -64,6 +64,8 @@ class Guests:
         try:
             with suppress(AccountError):  # whoever submits is told the same, and ends the run with it
                 await self._until_over(attempt, watch)
+        except BatchRunnerError as error:
+            self._context.leave(error)
         finally:
             self._poller.remove(watch)
         self._staying.pop(attempt.attempt_id)

@@ -159,6 +159,7 @@ class Passage:
         if self.attempt.state is State.READY:
             await self.record(Event.SEND)
         await self.record(Event.LOSE_ANSWER)
+        self.context.changed.set()
 
     async def withdraw(self) -> None:
         """It was never made, and has no line any more: nothing is sent, by way of an intent that is taken back."""
@@ -180,6 +181,7 @@ class Passage:
         await self.record(Event.ACCEPT, Facts(task_id=task.task_id))
         self.watch.is_stuck = False
         self.context.observer(ItemSubmitted(self.attempt.item_id, task.task_id, adopted))
+        self.context.changed.set()
 
     async def adopt(self, task: Task) -> None:
         """A task that was found is its own: go on from where the account says it stands."""
@@ -234,16 +236,20 @@ class Passage:
         for _ in range(_FULL_LOOKS):
             if task.charged is not None and (task.assets or task.message):
                 break
-            try:
-                found = await self.context.client.find(self.route, task.task_id)
-            except Trouble:
-                await asyncio.sleep(self.backoff.next_s())
-                continue
-            if found is not None and found.status is task.status:
+            found = await self._by_itself(task)
+            if found is not None:
                 charged = task.charged if found.charged is None else found.charged
                 return replace(found, charged=charged, assets=found.assets or task.assets)
-            break
+            await asyncio.sleep(self.backoff.next_s())
         return task
+
+    async def _by_itself(self, task: Task) -> Task | None:
+        """The task's own answer; None where none came, or one that is behind what the page said."""
+        try:
+            found = await self.context.client.find(self.route, task.task_id)
+        except Trouble:
+            return None
+        return found if found is not None and found.status is task.status else None
 
     async def _end(self, event: Event, task: Task) -> None:
         self.poller.ended(self.watch)

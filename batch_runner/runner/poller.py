@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from batch_runner.errors import AccountError
+from batch_runner.errors import BatchRunnerError
 from batch_runner.kling import MOST_IDS, Trouble
 from batch_runner.limits import Backoff, loop_now_s
 from batch_runner.model import Generation, Page, Route, Task, Verdict
@@ -155,7 +155,7 @@ class Poller:
                 watch.vain_looks += 1
             context.trouble(str(trouble))
             await asyncio.sleep(self._backoff.next_s())
-        except AccountError as error:
+        except BatchRunnerError as error:  # the account's, or the disk's, which must not tear the workers down
             context.leave(error)
             await asyncio.sleep(_ASK_AGAIN_S)
         else:

@@ -103,7 +103,8 @@ class Courier:
     @property
     def is_idle(self) -> bool:
         """Whether it does not move for now: stuck, or waiting for a slot that only others can free."""
-        return self.passage.is_stuck or (self._is_waiting and not self.context.limiter.can_refill(self.attempt.slots))
+        is_kept_waiting = self._is_waiting and not self.context.limiter.can_refill(self.attempt.slots)
+        return not self.is_sending and (self.passage.is_stuck or is_kept_waiting)
 
     # --- sending ------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from batch_runner import catalog
 from batch_runner.clock import iso_utc
-from batch_runner.errors import AccountError
+from batch_runner.errors import AccountError, BatchRunnerError
 from batch_runner.kling import AccountPack, Trouble
 from batch_runner.model import Pack
 from batch_runner.records import credits_named, credits_text
@@ -84,5 +84,7 @@ async def told_within(context: Context, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await tell_supply(context)
+    except BatchRunnerError as error:
+        context.leave(error)
     except TimeoutError:
         context.notice("the account took too long to tell its packs; whether they last is not known")
