@@ -13,11 +13,11 @@ from simulation import Scenario, Simulation, simulate
 from simulation_books import BatchBooks, most_slots
 from store_kit import item, items, with_store
 
-from batch_runner.errors import ExitCode
+from batch_runner.errors import ExitCode, NotPermittedError
 from batch_runner.events import BatchFinished
 from batch_runner.kling import KlingClient
 from batch_runner.lifecycle import Event
-from batch_runner.model import Realm
+from batch_runner.model import Page, Realm, Route
 from batch_runner.records import SummaryRecord
 from batch_runner.sandbox import FaultPlan, WorldConfig
 from batch_runner.sandbox.fate import STUCK
@@ -127,6 +127,30 @@ def test_another_batchs_task_that_never_ends_is_not_waited_for_beyond_its_deadli
         assert "3 tasks that do not move hold every slot" in last_words(simulation)
 
     play(tmp_path, work, prompt=f"{STUCK} scene")
+
+
+def test_another_batchs_tasks_that_the_account_may_no_longer_list_end_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = KlingClient.page
+
+    async def videos_are_forbidden(self: KlingClient, route: Route, *args: int) -> Page:
+        if "text2video" in str(route.list_path):
+            raise NotPermittedError("the account may not use this API")
+        return await page(self, route, *args)
+
+    async def work(simulation: Simulation, second: BatchBooks) -> None:
+        assert await simulation.run(die_after_s=5) is None
+        taken = len(simulation.world.tasks)
+        assert taken
+        second.manifest.write_text('{"id": "a", "kind": "images", "prompt": "a hill"}', encoding="utf-8")
+        monkeypatch.setattr(KlingClient, "page", videos_are_forbidden)
+        other = await ran(simulation, second, max_concurrent=taken + 1)
+        assert (other.exit_code, other.items.succeeded) == (ExitCode.OK, 1)
+        monkeypatch.setattr(KlingClient, "page", page)
+        assert (await ran(simulation, simulation.batch)).exit_code == ExitCode.OK
+
+    play(tmp_path, work)
 
 
 def test_a_full_store_stops_a_run_that_follows_another_batchs_submission_and_is_told(

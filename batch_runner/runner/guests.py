@@ -38,7 +38,7 @@ class Guests:
             if catalog.route(attempt.kind, attempt.model).is_sync:
                 continue
             self._context.limiter.adopt(attempt.slots)
-            watch = self._staying[attempt.attempt_id] = Watch(attempt, self._context.policy.settle_s)
+            watch = self._staying[attempt.attempt_id] = Watch(attempt, self._context.policy.settle_s, is_guest=True)
             self._tasks.add(self._group.create_task(self._follow(attempt, watch), name=f"guest {attempt.attempt_id}"))
 
     @property

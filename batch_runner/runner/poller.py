@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from batch_runner.errors import BatchRunnerError
+from batch_runner.errors import BatchRunnerError, NotPermittedError
 from batch_runner.kling import MOST_IDS, Trouble
 from batch_runner.limits import Backoff, loop_now_s
 from batch_runner.model import Generation, Page, Route, Task, Verdict
@@ -155,12 +155,26 @@ class Poller:
                 watch.vain_looks += 1
             context.trouble(str(trouble))
             await asyncio.sleep(self._backoff.next_s())
+        except NotPermittedError as error:
+            self._not_permitted(list_path, error)
         except BatchRunnerError as error:  # the account's, or the disk's, which must not tear the workers down
             context.leave(error)
             await asyncio.sleep(_ASK_AGAIN_S)
         else:
             context.well()
             self._backoff.reset()
+
+    def _not_permitted(self, list_path: str, error: NotPermittedError) -> None:
+        """It ends a run only for its own tasks: of others the slots stay taken, and nobody waits for them."""
+        watches = self._on(list_path)
+        if not watches or not all(watch.is_guest for watch in watches):
+            self._context.leave(error)
+            return
+        for watch in watches:
+            watch.is_stuck = True
+            self.remove(watch)
+        self._context.notice(f"another batch's tasks cannot be asked for, so their slots count as taken: {error}")
+        self._context.changed.set()
 
     async def _look_at(self, list_path: str) -> None:
         watches = [watch for watch in self._watches.values() if watch.route.list_path == list_path]

@@ -22,6 +22,7 @@ class Watch:
     Args:
         attempt: whose task is looked for.
         settle_s: so long after a submission its task may still become visible.
+        is_guest: see the attribute.
 
     Attributes:
         task_id: the server's id once it is known.
@@ -34,12 +35,14 @@ class Watch:
         vain_looks: looks so far that brought no answer.
         asked_at_s: loop time at which its task was last asked for by id.
         is_mistaken: the task that was taken for this attempt's turned out to be another item's.
+        is_guest: it is another batch's, and followed for its slots alone.
         is_stuck: nothing this run does moves the attempt any more (overdue, missing, unresolved); it is still
             watched while the run has other work.
     """
 
-    def __init__(self, attempt: Attempt, settle_s: float) -> None:
+    def __init__(self, attempt: Attempt, settle_s: float, *, is_guest: bool = False) -> None:
         self._settle_s = settle_s
+        self.is_guest = is_guest
         self.external_task_id = attempt.external_task_id
         self.route = catalog.route(attempt.kind, attempt.model)
         self.task_id = attempt.task_id
