@@ -165,6 +165,7 @@ class Launch:
             realm=realm_of(self.settings),
             manifest=self.manifest,
             items=self._items,
+            budgets=self.settings.budget,
             has_past=(was_lost and folder.exists()) or any((folder / name).exists() for name in _NOTES),
         )
 

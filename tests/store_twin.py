@@ -131,9 +131,12 @@ class Twin:
         if item is None:
             self.items[line.id] = TwinItem(line, place)
             return
-        if item.line.text != line.text and not item.queued and not item.is_held:
+        if item.line.text != line.text and item.last is not None and item.last.is_unsent:
+            item.last.state = State.WITHDRAWN
+            self.settle(item.last, None)
+        if item.line.text != line.text and not item.queued:
             item.queued = True
-        keeps_price = item.is_taken or (item.is_held and item.line.text == line.text)
+        keeps_price = item.is_taken or item.is_held
         price = item.line.credits if keeps_price and not item.queued else line.credits
         item.line, item.place, item.in_manifest = replace(line, credits=price), place, True
 

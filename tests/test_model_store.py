@@ -247,9 +247,6 @@ class StoreMachine(RuleBasedStateMachine):
         if pair is None or self.task_of(*pair) is not None:
             return
         item, attempt = pair
-        assert self.stored(item, attempt).is_edited == (attempt.text != item.line.text)
-        if attempt.text != item.line.text:
-            return
         self.apply(item, attempt, Event.SEND)
         attempt.state = State.SENDING
         attempt.sends += 1

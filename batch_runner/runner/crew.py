@@ -69,7 +69,7 @@ class Crew:
         is_new = hold_age is None or hold_age.longest_s < _FRESH_S
         purse = await context.store.purse(context.batch, attempt.pack, context.budgets, context.rolling)
         has_room = attempt.slots <= context.limiter.free and not purse.overdrafts()
-        if is_new and attempt.in_manifest and not attempt.is_edited and has_room:
+        if is_new and attempt.in_manifest and has_room:
             context.limiter.adopt(attempt.slots)
             self._start(attempt, hold_age)
         else:

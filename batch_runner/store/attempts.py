@@ -15,8 +15,7 @@ from batch_runner.store import chains, entries, windows
 from batch_runner.store.rows import Attempt, Batch, Claim, Facts, HoldAge, Moment, StoredFile, Terms
 
 _SELECT = (
-    "SELECT a.*, i.batch_id, i.item_id, i.kind, i.model, i.slots, i.body, i.in_manifest,"
-    " a.fingerprint <> i.fingerprint AS is_edited"
+    "SELECT a.*, i.batch_id, i.item_id, i.kind, i.model, i.slots, i.body, i.in_manifest"
     " FROM attempts a JOIN items i USING (item_key)"
 )
 
@@ -39,7 +38,6 @@ def _attempt(row: sqlite3.Row) -> Attempt:
         submitted_at=row["submitted_at"],
         sends=row["sends"],
         in_manifest=bool(row["in_manifest"]),
-        is_edited=bool(row["is_edited"]),
     )
 
 

@@ -10,13 +10,13 @@ from itertools import islice
 from batch_runner import catalog
 from batch_runner.catalog import MadeFiles
 from batch_runner.errors import Problem, UsageError
-from batch_runner.lifecycle import ExternalId
+from batch_runner.lifecycle import Event, ExternalId
 from batch_runner.manifest.file_names import rivals
 from batch_runner.model import Item, Realm
 from batch_runner.records import credits_text
-from batch_runner.store import chains
-from batch_runner.store.edits import NEWEST, edited, taken_as
-from batch_runner.store.rows import Batch
+from batch_runner.store import attempts, chains
+from batch_runner.store.edits import NEWEST, edited, is_unsent, taken_as
+from batch_runner.store.rows import Batch, Facts, Terms
 
 _COLUMNS = ("line", "in_manifest", "kind", "priority", "body", "fingerprint", "pack", "model", "slots", "credits")
 
@@ -30,9 +30,18 @@ class EditedLinesError(Exception):
 
 
 def load(
-    db: sqlite3.Connection, name: str, *, realm: Realm, manifest: str, items: Iterable[Item], has_past: bool
+    db: sqlite3.Connection,
+    name: str,
+    *,
+    realm: Realm,
+    manifest: str,
+    items: Iterable[Item],
+    has_past: bool,
+    terms: Terms,
 ) -> Batch:
     """Insert or update the batch so that it mirrors the manifest; writes nothing if it already does.
+
+    The hold of an edited line of which nothing was sent is given back.
 
     What is answered at once cannot be looked for on the account: such an item only waits for a look (at the files)
     in a batch of which a lost store knew (``has_past`` when it was new here), whenever its line comes.
@@ -47,7 +56,7 @@ def load(
     problems: list[Problem] = []
     rivalling: list[Item] = []
     for item in items:
-        problem, is_other = _load_item(db, batch, item, looked)
+        problem, is_other = _load_item(db, batch, item, looked, terms)
         if problem is not None:
             problems.append(problem)
         elif is_other and not is_new and any(_rivals(db, batch, item)):
@@ -136,10 +145,12 @@ def _values(item: Item) -> tuple[object, ...]:
             item.model, item.slots, credits_text(price.credits))  # fmt: skip
 
 
-def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozenset[str]) -> tuple[Problem | None, bool]:
+def _load_item(
+    db: sqlite3.Connection, batch: Batch, item: Item, looked: frozenset[str], terms: Terms
+) -> tuple[Problem | None, bool]:
     """What is wrong with the item, and whether it is new or not what it was in the last run."""
     row = db.execute(
-        f"SELECT i.*, a.state, a.sends FROM items i {NEWEST} WHERE i.batch_id = ? AND i.item_id = ?",
+        f"SELECT i.*, a.attempt_id, a.state, a.sends FROM items i {NEWEST} WHERE i.batch_id = ? AND i.item_id = ?",
         (batch.batch_id, item.id),
     ).fetchone()
     if row is None:
@@ -149,6 +160,8 @@ def _load_item(db: sqlite3.Connection, batch: Batch, item: Item, looked: frozens
         taken = taken_as(row)
         if row["fingerprint"] != item.fingerprint and taken is not None:
             return edited(item, taken), True
+        if row["fingerprint"] != item.fingerprint and is_unsent(row):
+            attempts.apply(db, row["attempt_id"], Event.WITHDRAW, Facts(), terms)
         _update(db, row, item)
         if row["kind"] != item.kind and item.kind in catalog.answered_at_once() - looked:
             db.execute("UPDATE items SET looked = 0 WHERE item_key = ?", (item_key,))

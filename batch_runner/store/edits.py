@@ -17,13 +17,18 @@ NEWEST = (
 def taken_as(row: sqlite3.Row) -> str | None:
     """How an item stands that must keep its line as it was (finished, paid or under way), or None if it need not.
 
-    An attempt that was never sent takes nothing: the next run gives its hold back.
+    An attempt that was never sent takes nothing.
     """
     if row["status"] == "succeeded":
         return "finished"
-    if row["state"] == "ready" and not row["sends"]:
+    if is_unsent(row):
         return None
     return "paid or under way" if row["status"] == "active" or row["state"] == "asset_gone" else None
+
+
+def is_unsent(row: sqlite3.Row) -> bool:
+    """Whether credits are held for an item of which nothing was sent."""
+    return bool(row["state"] == "ready" and not row["sends"])
 
 
 def edited(item: Item, taken: str) -> Problem:

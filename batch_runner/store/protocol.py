@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from batch_runner.budgets import Purse, RollingBudget
@@ -31,10 +32,18 @@ class Store(Protocol):
     """The only truth about all batches of an output folder. Every method is durable when it returns."""
 
     async def load_batch(
-        self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]], has_past: bool = False
+        self,
+        name: str,
+        *,
+        realm: Realm,
+        manifest: str,
+        items: Callable[[], Iterable[Item]],
+        has_past: bool = False,
+        budgets: Mapping[str, Decimal] = MappingProxyType({}),
     ) -> Batch:
         """Make the batch mirror the manifest; no write happens if it already does.
 
+        The hold of an edited line of which nothing was sent is given back: ``budgets`` stand in its entry.
         ``has_past`` says of a batch that is new here that an earlier store knew it, and was lost, or stayed elsewhere.
 
         Raises:

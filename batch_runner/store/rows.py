@@ -41,7 +41,6 @@ class Attempt:
 
     Attributes:
         sends: how often it was sent, without the times that were definitely not taken in.
-        is_edited: the line has another text by now.
     """
 
     attempt_id: int
@@ -60,7 +59,6 @@ class Attempt:
     submitted_at: float | None
     sends: int
     in_manifest: bool
-    is_edited: bool
 
     @property
     def was_left_open(self) -> bool:

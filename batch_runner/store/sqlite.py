@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from batch_runner import catalog
@@ -89,15 +90,22 @@ class SqliteStore(Transactions):
         return Terms(budgets, self._book, Moment.of(self._clock))
 
     async def load_batch(
-        self, name: str, *, realm: Realm, manifest: str, items: Callable[[], Iterable[Item]], has_past: bool = False
+        self,
+        name: str,
+        *,
+        realm: Realm,
+        manifest: str,
+        items: Callable[[], Iterable[Item]],
+        has_past: bool = False,
+        budgets: Mapping[str, Decimal] = MappingProxyType({}),
     ) -> Batch:
         """See ``Store``."""
-        now = _stamp(self._clock)
+        now, terms = _stamp(self._clock), self._terms(budgets)
 
         def load(db: sqlite3.Connection) -> Batch:
             if has_past and views.find_batch(db, name) is None and not views.stamps(db, LOST_SCOPE):
                 views.add_stamp(db, LOST_SCOPE, now, keep=1)  # its folder came here without its store
-            return batches.load(db, name, realm=realm, manifest=manifest, items=items(), has_past=has_past)
+            return batches.load(db, name, realm=realm, manifest=manifest, items=items(), has_past=has_past, terms=terms)
 
         try:
             return await self._do(load)
