@@ -169,6 +169,23 @@ def test_a_journal_that_fails_lets_nothing_go_and_keeps_no_permit() -> None:
     assert run_virtual(main) == 0.0
 
 
+def test_a_journal_that_fails_does_not_hide_that_a_request_was_cancelled() -> None:
+    """The poller went on after its end, and with it the run."""
+
+    async def main() -> None:
+        async def journal(stamp_s: float) -> None:
+            if stamp_s:
+                raise OSError("disk full")
+
+        asking = asyncio.ensure_future(one(monitor_of(5, journal=journal), "poll", [], 60.0))
+        await asyncio.sleep(5.0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    run_virtual(main)
+
+
 def test_the_requests_of_an_earlier_run_count() -> None:
     async def main() -> list[float]:
         monitor = monitor_of(2)

@@ -147,6 +147,10 @@ def test_a_batch_whose_clock_was_set_back_over_a_power_cut_comes_to_its_end_once
     assert play_seed(100_375).tally["clocks set right"] == 1
 
 
+def test_a_store_that_fails_while_a_look_is_cut_off_ends_the_run_all_the_same() -> None:
+    play_seed(FIRST_SHORT_SEED + 1281)
+
+
 def test_a_seed_replays_exactly() -> None:
     """The same requests at the same moments, the same deaths, the same bytes in the ledger."""
     for seed in (1, 29, FIRST_WIDE_SEED + 5, FIRST_WIDE_SEED + 10):

@@ -78,13 +78,27 @@ class RateLimitMonitor:
         """
         await self._granted(kind)
         stamp_s = await self._journalled()
+        cancellation = None
         try:
             yield loop_now_s()
+        except asyncio.CancelledError as error:
+            cancellation = error
+            raise
         finally:
-            ended_s = loop_now_s()
-            self._end(ended_s)
-            if self._journal and ended_s - stamp_s > self._margin_s:
-                await self._journal(ended_s)
+            await self._over(stamp_s, cancellation)
+
+    async def _over(self, stamp_s: float, cancellation: asyncio.CancelledError | None) -> None:
+        """A request has ended. A journal that fails then must not hide its cancellation: its caller would go on."""
+        ended_s = loop_now_s()
+        self._end(ended_s)
+        if self._journal is None or ended_s - stamp_s <= self._margin_s:
+            return
+        try:
+            await self._journal(ended_s)
+        except Exception as error:
+            if cancellation is None:
+                raise
+            raise cancellation from error
 
     def restore(self, stamps_s: Iterable[float]) -> None:
         """Count the requests of an earlier run, given as moments of this loop's time.
