@@ -125,7 +125,7 @@ async def by_number(folder: Path, name: str, options: argparse.Namespace) -> Gro
 def aimed(made: Made, draws: random.Random) -> Syscall:
     """A crash at a call that none of the others met: which thread makes it is drawn by the system every time."""
     assert made.call is not None
-    if made.call.has_drawn_name:
+    if made.call.has_drawn_name or made.name == "rename":  # of which strace looks at the old name, a drawn one
         return Syscall(made.name, max(1, made.own_number + draws.randint(-3, 3)))
     return Syscall(made.name, draws.randint(1, made.number_on_file), made.call.file)
 
