@@ -7,7 +7,8 @@ import csv
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -135,17 +136,25 @@ def test_what_stands_in_place_of_one_file_keeps_no_other_item_from_being_made(
     play(tmp_path, work, 6)
 
 
-def test_where_every_part_is_removed_no_more_is_bought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def losing_parts(monkeypatch: pytest.MonkeyPatch, of: str = "") -> Iterator[None]:
+    """Somebody removes each downloaded part whose name begins so."""
     fetch = Downloader.fetch
 
     async def fetch_and_lose(downloader: Downloader, url: str, part_path: Path, *args: Any) -> Downloaded:
         done = await fetch(downloader, url, part_path, *args)
-        await asyncio.to_thread(part_path.unlink)
+        if part_path.name.startswith(of):
+            await asyncio.to_thread(part_path.unlink)
         return done
 
+    with monkeypatch.context() as patch:
+        patch.setattr(Downloader, "fetch", fetch_and_lose)
+        yield
+
+
+def test_where_every_part_is_removed_no_more_is_bought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(simulation: Simulation) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(Downloader, "fetch", fetch_and_lose)
+        with losing_parts(monkeypatch):
             summary = await simulation.run()
         assert summary is not None
         assert (summary.exit_code, len(simulation.world.tasks) < 12) == (ExitCode.DISK, True)
@@ -159,17 +168,8 @@ def test_where_every_part_is_removed_no_more_is_bought(tmp_path: Path, monkeypat
 def test_a_part_that_somebody_removes_keeps_no_other_item_from_being_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch = Downloader.fetch
-
-    async def fetch_and_lose(downloader: Downloader, url: str, part_path: Path, *args: Any) -> Downloaded:
-        done = await fetch(downloader, url, part_path, *args)
-        if part_path.name.startswith("i0."):
-            await asyncio.to_thread(part_path.unlink)
-        return done
-
     async def work(simulation: Simulation) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(Downloader, "fetch", fetch_and_lose)
+        with losing_parts(monkeypatch, "i0."):
             summary = await simulation.run()
         assert summary is not None
         assert (summary.exit_code, summary.items.succeeded, summary.items.pending) == (ExitCode.DISK, 5, 1)
