@@ -22,7 +22,7 @@ from batch_runner.progress import choose, running_in_notebook
 from batch_runner.records import SummaryRecord
 from batch_runner.runner import BatchLists, FreeBytes, Halt, has_work
 from batch_runner.service import check_keys, embedded_sandbox, limits_of
-from batch_runner.settings import Settings, resolve
+from batch_runner.settings import SETTINGS_FILE, Settings, resolve
 
 
 async def run(manifest: str | Path, *, observer: Observer | None = None, **options: object) -> SummaryRecord:
@@ -44,7 +44,7 @@ async def run(manifest: str | Path, *, observer: Observer | None = None, **optio
         DiskError: the output folder or the disk refuses.
         OutputFolderLockedError: another run holds the output folder.
     """
-    settings = resolve(options, os.environ, Path("batch_runner.toml"))
+    settings = resolve(options, os.environ, SETTINGS_FILE)
     if observer is not None or not running_in_notebook():
         return await run_settings(Path(manifest), settings, environ=os.environ, observer=observer or ignore)
     bar = choose(sys.stderr, quiet=settings.quiet, in_notebook=True)

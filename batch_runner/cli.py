@@ -19,11 +19,10 @@ from batch_runner.errors import BatchRunnerError, DiskError, ExitCode, ManifestE
 from batch_runner.inert import inert, inert_json
 from batch_runner.interruption import STOPPED, Interruption
 from batch_runner.records import SummaryRecord, credits_text
-from batch_runner.settings import OPTION_NAMES, Settings, is_given, resolve
+from batch_runner.settings import OPTION_NAMES, SETTINGS_FILE, Settings, is_given, resolve
 from batch_runner.stream import CarefulStream
 from batch_runner.wording import plural
 
-_SETTINGS_FILE = Path("batch_runner.toml")
 _NOBODY_NEEDED = {ExitCode.STOPPED, ExitCode.LOCKED}
 """Ends that the next start of the program mends: ``--quiet`` leaves them to the exit code."""
 
@@ -79,14 +78,14 @@ def main(argv: Sequence[str], interruption: Interruption | None = None) -> int:
 def _understood(argv: Sequence[str]) -> tuple[argparse.Namespace, Settings]:
     namespace = arguments.parsed(argv)
     flags = {key: value for key, value in vars(namespace).items() if key in OPTION_NAMES}
-    return namespace, resolve(flags, os.environ, _SETTINGS_FILE)
+    return namespace, resolve(flags, os.environ, SETTINGS_FILE)
 
 
 def _manner(argv: Sequence[str], settings: Settings | None) -> dict[str, bool]:
     """How an end is told: as the settings say; where they are wrong themselves, as far as they can be understood."""
     if settings is not None:
         return {"is_json": settings.json, "is_quiet": settings.quiet}
-    return {f"is_{name}": is_given(name, argv, os.environ, _SETTINGS_FILE) for name in ("json", "quiet")}
+    return {f"is_{name}": is_given(name, argv, os.environ, SETTINGS_FILE) for name in ("json", "quiet")}
 
 
 def _path_trouble(error: Exception) -> DiskError | None:

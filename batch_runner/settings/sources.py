@@ -16,6 +16,8 @@ from batch_runner.settings.options import ENV_PREFIX, OPTIONS, Option, Settings
 from batch_runner.settings.values import nearest, shown
 from batch_runner.wording import plural
 
+SETTINGS_FILE = Path("batch_runner.toml")
+"""In the folder that the program is started in."""
 _SECRET_WORDS = ("access_key", "secret", "api_key", "apikey", "token", "password")
 
 
