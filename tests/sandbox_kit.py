@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
-from batch_runner.sandbox import FaultPlan, PriceOf, Sandbox, WorldConfig
+from batch_runner.sandbox import FaultPlan, PriceOf, Sandbox, SandboxTask, WorldConfig
 from batch_runner.virtual_time import VirtualClock
 
 TEXT = "/v1/videos/text2video"
@@ -25,6 +25,11 @@ START_S = 1_767_225_600.0
 
 def price(_kind: str, body: Mapping[str, Any], *_: Mapping[str, Any]) -> Decimal:
     return Decimal("3.5") if body.get("mode") == "pro" else Decimal(1)
+
+
+def somebody_elses(kind: str) -> SandboxTask:
+    """A task of another program on the account, long over."""
+    return SandboxTask("1", "x-1", kind, {}, 0.0, 0.0, 0.0, "", Decimal(1), "1:1", 5, "x")
 
 
 def picture(width: int, height: int, kind: str = "PNG") -> str:

@@ -216,6 +216,11 @@ class Simulation:
         )
         return await self._lived(Life(die_at, self._burial(power_cut), fault), program, power_cut)
 
+    def lose_store(self) -> None:
+        """Somebody removes ``state.db`` and its logs."""
+        for path in self.output_dir.glob("state.db*"):
+            path.unlink()
+
     def items(self) -> list[Item]:
         """The items of the manifest as it is now."""
         return list(Manifest(Source(self.manifest, Format.JSONL), inspect).items())

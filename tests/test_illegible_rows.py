@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sandbox_kit import somebody_elses
 from simulation import Scenario, Simulation, simulate
 from test_run import done, play
 from test_run_products import TURBO, run, scenario
@@ -23,7 +23,7 @@ from batch_runner.sandbox import FaultPlan, SandboxTask
 from batch_runner.sandbox.faults import RequestClass
 from batch_runner.sandbox.world import World
 
-THEIRS = SandboxTask("1", "x-1", "text2video", {}, 0.0, 0.0, 0.0, "", Decimal(1), "1:1", 5, "x")
+THEIRS = somebody_elses("text2video")
 ILLEGIBLE = replace(THEIRS, task_id="")
 TALK = {
     "id": "talk",
@@ -120,8 +120,7 @@ def test_after_a_loss_a_page_that_cannot_be_read_does_not_hide_the_next_one(
 
     async def work(simulation: Simulation) -> None:
         assert (await done(simulation)).exit_code == ExitCode.OK
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         simulation.manifest.write_text(simulation.manifest.read_text(encoding="utf-8").replace('"a"', '"b"'))
         monkeypatch.setattr(World, "page", page)
         with pytest.raises(ManifestError, match="i0"):

@@ -313,8 +313,7 @@ def test_a_submission_after_a_loss_of_which_the_account_does_not_tell_is_left_to
 
     async def work(simulation: Simulation) -> None:
         await ended(simulation)
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         write(simulation, item("stuck", STUCK), item("new"))
         silence.are_names_unheard = True
         summary = await ended(simulation, within_s=3000.0)

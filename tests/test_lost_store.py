@@ -39,8 +39,7 @@ async def lost_in_flight(simulation: Simulation) -> None:
 
 
 def lose(simulation: Simulation) -> None:
-    for path in simulation.output_dir.glob("state.db*"):
-        path.unlink()
+    simulation.lose_store()
     simulation.has_lost = True
 
 

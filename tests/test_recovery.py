@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from death_moments import stride
+from sandbox_kit import somebody_elses
 from simulation import MachineClock, Scenario, Simulation, simulate
 from test_clock import stand_still
 from test_run import done, forbid_one_create, lines, notices, play, rows
@@ -215,8 +216,7 @@ def test_wrong_lists_one_after_the_other_do_not_hide_what_an_edited_line_was_pai
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: int
 ) -> None:
     """Of an older text of the line only a list can tell; two wrong ones that contradicted each other were believed."""
-    theirs = SandboxTask("1", "x-1", "text2video", {}, 0.0, 0.0, 0.0, "", Decimal(1), "1:1", 5, "x")
-    answers = ([theirs] if left % 2 else [] for left in range(wrong, 0, -1))
+    answers = ([somebody_elses("text2video")] if left % 2 else [] for left in range(wrong, 0, -1))
     right = World.page
 
     def page(self: World, kind: str, page_num: int, page_size: int, now_s: float) -> Sequence[SandboxTask]:
@@ -225,8 +225,7 @@ def test_wrong_lists_one_after_the_other_do_not_hide_what_an_edited_line_was_pai
 
     async def work(simulation: Simulation) -> None:
         assert (await done(simulation)).exit_code == ExitCode.OK
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         simulation.manifest.write_text(simulation.manifest.read_text(encoding="utf-8").replace('"a"', '"b"'))
         monkeypatch.setattr(World, "page", page)
         if wrong > 6:
@@ -248,7 +247,7 @@ def test_a_list_that_cannot_show_every_task_leaves_it_to_two_looks_by_id(
 
     def full(self: World, kind: str, page_num: int, page_size: int, now_s: float) -> list[SandboxTask]:
         found = [task for task in self.tasks if task.kind == kind and now_s >= task.ended_at_s]
-        theirs = SandboxTask("1", "x-1", kind, {}, 0.0, 0.0, 0.0, "", Decimal(1), "1:1", 5, "x")
+        theirs = somebody_elses(kind)
         return [*found, *(replace(theirs, task_id=str(number)) for number in range(page_size - len(found)))]
 
     monkeypatch.setattr(World, "page", full)
@@ -715,8 +714,7 @@ def test_an_old_copy_of_the_store_pays_nothing_again_where_used_ids_are_refused_
         copy = (simulation.output_dir / "state.db").read_bytes()
         await done(simulation)
         files = {path: path.read_bytes() for path in simulation.output_dir.glob("batch/*.mp4")}
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         (simulation.output_dir / "state.db").write_bytes(copy)
         await asyncio.sleep(90)  # the copy knows nothing of the last minute's requests
         summary = await done(simulation)

@@ -1118,8 +1118,7 @@ def test_a_lost_store_does_not_believe_lists_of_the_account(tmp_path: Path, monk
 
     async def work(simulation: Simulation) -> None:
         await done(simulation)
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         stale = iter([True, True])
         monkeypatch.setattr(World, "page", lambda *args: [] if next(stale, False) else shown(*args))
         summary = await done(simulation)
@@ -1137,8 +1136,7 @@ def test_a_lost_store_looks_twice_for_what_an_edited_line_has_paid(
 
     async def work(simulation: Simulation) -> None:
         await done(simulation)
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         text = simulation.manifest.read_text(encoding="utf-8")
         simulation.manifest.write_text(text.replace("in the rain", "in the sun"), encoding="utf-8")
         others = iter([True])

@@ -87,8 +87,7 @@ def test_holds_of_a_killed_run_count(tmp_path: Path) -> None:
 def test_tasks_that_a_lost_store_forgot_count_when_they_are_taken_up(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         await ran(simulation, budget={"video": 3})
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         again = await ran(simulation, rolling_budget="3/1d")
         assert (again.exit_code, again.items.succeeded, len(simulation.world.tasks)) == (4, 3, 3)
         assert again.credits["video"].consumed == Decimal(3)
@@ -117,8 +116,7 @@ def test_what_a_lost_store_paid_beyond_a_budget_is_taken_up_and_told_and_nothing
     async def work(simulation: Simulation) -> None:
         await ran(simulation, **({"max_runtime_s": 20} if are_live else {"budget": {"video": 3}}))
         assert len(simulation.world.tasks) == 3
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         again = await ran(simulation, **limit)
         assert (again.exit_code, again.items.succeeded, again.items.pending) == (4, 3, 1)
         assert len(simulation.world.tasks) == 3, "nothing new is submitted"

@@ -243,8 +243,7 @@ def test_an_answer_without_a_name_is_not_believed_about_two_items(tmp_path: Path
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK
         simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         assert (await run(simulation)).exit_code == ExitCode.OK
         made = [row["task_id"] for row in simulation.results()[1:]]
         assert len(simulation.world.tasks) == len(lines)
@@ -300,8 +299,7 @@ def test_a_call_is_never_made_twice_whenever_the_run_dies(tmp_path: Path) -> Non
 def test_a_lost_store_makes_no_call_again(tmp_path: Path, *, has_file: bool) -> None:
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         if not has_file:
             (simulation.output_dir / "batch" / "say.mp3").unlink()
         summary = await run(simulation)
@@ -321,7 +319,7 @@ def test_a_call_whose_line_was_away_after_a_loss_is_not_made_again(
 
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK
-        lose_store(simulation)
+        simulation.lose_store()
         write(simulation, PICTURE, *([meanwhile] if meanwhile else []))
         assert (await simulation.run(budget={"video": 0})) is not None
         if not has_file:
@@ -351,7 +349,7 @@ def test_a_batch_does_not_forget_that_its_store_was_lost(tmp_path: Path, edit: s
 
     async def work(simulation: Simulation) -> None:
         await run(simulation)
-        lose_store(simulation)
+        simulation.lose_store()
         (simulation.output_dir / "batch" / "say.mp3").unlink()
         write(simulation, PICTURE)
         await simulation.run(budget={"video": 0})
@@ -368,11 +366,6 @@ def test_a_batch_does_not_forget_that_its_store_was_lost(tmp_path: Path, edit: s
     simulate(scenario(PICTURE, SAY), tmp_path, work)
 
 
-def lose_store(simulation: Simulation) -> None:
-    for path in simulation.output_dir.glob("state.db*"):
-        path.unlink()
-
-
 def write(simulation: Simulation, *lines: Mapping[str, object]) -> None:
     simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
@@ -386,7 +379,7 @@ def test_a_call_whose_line_is_new_after_a_loss_is_made_by_itself(tmp_path: Path,
         now = [SAY]
         for number in range(losses):
             assert (await run(simulation)).exit_code == ExitCode.OK
-            lose_store(simulation)
+            simulation.lose_store()
             now.append({**new, "id": f"new-{number}"})
             write(simulation, *now)
         assert (await run(simulation)).exit_code == ExitCode.OK
@@ -439,7 +432,7 @@ def test_a_log_of_calls_that_is_not_whole_proves_nothing(tmp_path: Path, how: st
         if how == "a link":
             (tmp_path / "outside").write_bytes(content)
             path.symlink_to(tmp_path / "outside")
-        lose_store(simulation)
+        simulation.lose_store()
         write(simulation, SAY, new)
         for _ in range(2):
             summary = await run(simulation)
@@ -463,7 +456,7 @@ def test_a_log_of_calls_that_is_gone_is_written_anew_from_the_store(tmp_path: Pa
         write(simulation, PICTURE)
         assert (await run(simulation)).exit_code == ExitCode.OK
         assert path.read_bytes() == content
-        lose_store(simulation)
+        simulation.lose_store()
         (simulation.output_dir / ".lock").unlink()
         (simulation.output_dir / "batch" / "say.mp3").unlink()
         write(simulation, PICTURE, SAY)
@@ -484,7 +477,7 @@ def test_a_call_is_never_made_twice_whenever_the_run_dies_and_its_store_is_lost(
 
         async def work(simulation: Simulation, moment: int = moment) -> int:
             await simulation.run(die_at=moment)
-            lose_store(simulation)
+            simulation.lose_store()
             write(simulation, PICTURE)
             await simulation.run(environ={"KLING_API_KEY": simulation.sandbox.api_key})
             write(simulation, PICTURE, SAY)
@@ -590,8 +583,7 @@ def test_after_a_loss_an_item_of_which_the_account_does_not_tell_keeps_no_other_
 
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         simulation.manifest.write_text(
             "".join(json.dumps(line) + "\n" for line in [face, *talks, PICTURE]), encoding="utf-8"
         )
@@ -625,8 +617,7 @@ def test_after_a_loss_the_task_of_an_item_that_is_taken_up_already_is_no_other_i
         assert (await run(simulation)).exit_code == ExitCode.OK
         names = {row["id"]: row["external_task_id"] for row in simulation.results()}
         made = {row["id"]: row["task_id"] for row in simulation.results()[1:]}
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         with pytest.MonkeyPatch.context() as patch:
             unanswered(patch, lambda path: names["talk1"] in path, TROUBLED)
             assert (await run(simulation)).exit_code == ExitCode.STOPPED
@@ -813,8 +804,7 @@ def test_a_lost_store_finds_the_tasks_of_the_second_generation_again(tmp_path: P
     async def work(simulation: Simulation) -> None:
         environ = {"KLING_API_KEY": simulation.sandbox.api_key}
         await simulation.run(environ=environ, max_runtime_s=10.0)
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         summary = await run(simulation)
         assert summary.exit_code == ExitCode.OK
         assert len(simulation.world.tasks) == 2
@@ -893,8 +883,7 @@ def test_paid_tasks_of_lines_that_are_gone_are_told_when_the_store_is_lost_too(t
 
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).items.succeeded == 2
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         simulation.manifest.write_text(json.dumps(kept) + "\n", encoding="utf-8")
         await simulation.run()
         told = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
@@ -1039,8 +1028,7 @@ def test_a_lost_store_takes_a_picture_in_which_nothing_was_found_for_finished(
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK
         assert [path.name for path in simulation.output_dir.glob("batch/parts*")] == ["parts.json"]
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         summary = await run(simulation)
         assert (summary.requests.submit, summary.exit_code) == (0, ExitCode.OK)
 

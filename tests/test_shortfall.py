@@ -62,8 +62,7 @@ def test_a_rerun_is_free_and_a_lost_store_finds_out_again(tmp_path: Path) -> Non
         rows, tree = simulation.results(), simulation.tree()
         assert await done(simulation) == summary
         assert simulation.tree() == tree
-        for path in simulation.output_dir.glob("state.db*"):
-            path.unlink()
+        simulation.lose_store()
         await done(simulation)
         assert simulation.results()[0]["error"] == rows[0]["error"]
 
