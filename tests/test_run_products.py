@@ -230,6 +230,49 @@ def test_a_task_that_another_product_was_answered_with_is_its_own_items_in_the_e
     simulate(scenario(*lines[:2], faults=faults), tmp_path, work)
 
 
+LIPS: Mapping[str, object] = {
+    "id": "lips",
+    "kind": "lip-sync",
+    "seconds": 5,
+    "input": {
+        "mode": "text2video",
+        "video_url": "https://example.com/a.mp4?sandbox-seconds=5",
+        "text": "hello",
+        "voice_id": "uk_boy1",
+        "voice_language": "en",
+    },
+}
+
+
+def forget_names_of_lips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No id of ours is documented for lip-sync: a service that passes over it."""
+    exchange = Transport.exchange
+
+    async def nameless(self: Transport, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
+        if body is not None and path.endswith("/lip-sync"):
+            body = json.dumps({**json.loads(body), "external_task_id": ""}).encode()
+        return await exchange(self, method, path, body, timeout_s)
+
+    monkeypatch.setattr(Transport, "exchange", nameless)
+
+
+@pytest.mark.parametrize("line", [SAY, LIPS])
+def test_what_another_product_made_without_a_name_is_not_taken_for_a_task_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: Mapping[str, object]
+) -> None:
+    """The answer to its create is lost, and handed out to another one that is refused: its item followed it in vain."""
+    clip = {"id": "clip", "prompt": "[sandbox:policy]"}
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert rows(simulation) == {str(line["id"]): ("unknown", "unresolved"), "clip": ("failed", "policy")}
+        assert [task.kind for task in simulation.world.tasks] == [line["kind"]]
+
+    forget_names_of_lips(monkeypatch)
+    faults = FaultPlan(script={"create": ["lost_answer", "other_answer"]})
+    simulate(scenario(line, clip, slots=2, faults=faults), tmp_path, work)
+
+
 @pytest.mark.parametrize("number", [1, 3, 6])
 def test_an_answer_without_a_name_is_not_believed_about_two_items(tmp_path: Path, number: int) -> None:
     """After a loss, a question about an item is answered with another's task, which bears no name: it was taken up."""

@@ -151,6 +151,10 @@ def test_a_store_that_fails_while_a_look_is_cut_off_ends_the_run_all_the_same() 
     play_seed(FIRST_SHORT_SEED + 1281)
 
 
+def test_a_call_that_another_create_was_answered_with_is_not_followed_for_good() -> None:
+    play_seed(FIRST_WIDE_SEED + 140_045)
+
+
 def test_a_seed_replays_exactly() -> None:
     """The same requests at the same moments, the same deaths, the same bytes in the ledger."""
     for seed in (1, 29, FIRST_WIDE_SEED + 5, FIRST_WIDE_SEED + 10):

@@ -66,6 +66,7 @@ __all__ = [
     "media_limits",
     "model_of",
     "models",
+    "nameless_routes",
     "names_an_item",
     "package_disputes",
     "packages",
@@ -104,6 +105,13 @@ def kinds() -> tuple[str, ...]:
 def answered_at_once() -> frozenset[str]:
     """The products of which there is no task to ask for: the answer to the request is the result."""
     return frozenset(row.kind for row in packaged().products.product if row.sync)
+
+
+@cache
+def nameless_routes() -> tuple[Route, ...]:
+    """Where tasks are asked for of which no answer says whose they are, for they bear no id of the caller's."""
+    routes = (route(kind, "") for kind in kinds() if kind not in answered_at_once())
+    return tuple(found for found in routes if not found.has_external_id)
 
 
 def models(kind: str) -> tuple[str, ...]:

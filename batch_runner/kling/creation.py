@@ -39,7 +39,18 @@ def _accepted(route: Route, reply: Envelope, external_task_id: str) -> Accepted 
         return Unknown(f"the create was accepted, but its task cannot be read: {exc}")
     if task.external_task_id not in {None, external_task_id}:
         return Unknown("the create was answered with somebody else's task")
+    if _is_of_a_call(route, task):
+        return Unknown("the create was answered with what a call made")
     return Accepted(task)
+
+
+def _is_of_a_call(route: Route, task: Task) -> bool:
+    """Whether an answer is that of a product that is answered at once: it has ended, and bears no name of ours.
+
+    A task that does end at once is found by its name.
+    """
+    is_nameless_end = task.external_task_id is None and task.status.is_terminal
+    return is_nameless_end and route.has_external_id and not route.is_sync
 
 
 def _created(route: Route, reply: Envelope) -> Task:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batch_runner import catalog
+from batch_runner.errors import AccountError
+from batch_runner.kling import Trouble
 from batch_runner.lifecycle import Event, State
 from batch_runner.limits import loop_now_s
 from batch_runner.model import Task
@@ -61,7 +64,7 @@ class Pursuit:
             if task is not None:
                 await self._found(task)
                 return
-            if await self._is_anothers():
+            if await self._is_anothers() or await self._is_of_nameless_product():
                 await self._mistaken()
                 return
         if self.passage.attempt.state is not State.MISSING:
@@ -86,6 +89,17 @@ class Pursuit:
         owners = await store.owners(batch, [task_id] if task_id else [])
         missing = {attempt.external_task_id for attempt in await store.in_states(batch, [State.MISSING])}
         return bool({owner for names in owners.values() for owner in names} - missing - {name})
+
+    async def _is_of_nameless_product(self) -> bool:
+        """Whether the task it was answered with is one of a product whose tasks bear no name: nobody claims those."""
+        task_id, client = self.passage.watch.task_id, self.passage.context.client
+        if task_id is None or not self.passage.route.has_external_id:
+            return False
+        try:
+            found = [await client.find(route, task_id) for route in catalog.nameless_routes()]
+        except (Trouble, AccountError):  # nobody can tell now, and about its own product others are told of the account
+            return False
+        return any(task is not None and task.external_task_id is None for task in found)
 
     async def _give_up(self) -> None:
         context, attempt = self.passage.context, self.passage.attempt
