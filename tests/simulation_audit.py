@@ -271,6 +271,8 @@ def _audit_files(simulation: Simulation, results: Sequence[Mapping[str, Any]]) -
         for file in here:
             content = (simulation.output_dir / file["path"]).read_bytes()
             assert (file["bytes"], file["sha256"]) == (len(content), digest(content)), "promise 11"
+        if len(here) < len(row["files"]) and row["kind"] in CALLS and simulation.has_lost:
+            continue  # a call's file that somebody changed before the loss is taken as it is: nobody can tell
         made = [task for task in tasks.get(item_digest(row["id"]), ()) if _may_be(task, row)]
         if row["kind"] in CALLS and simulation.exchanges:
             made = [task for task in simulation.tasks if task.kind in CALLS]

@@ -187,6 +187,19 @@ def test_a_task_is_called_overdue_only_by_a_look_after_its_deadline(tmp_path: Pa
     play(tmp_path, work, "a", "b")
 
 
+def test_nothing_is_overdue_while_the_request_limit_leaves_room_for_no_look(tmp_path: Path) -> None:
+    """One request a minute: a look before the deadline, then one more than a minute later, which shows the end."""
+
+    async def work(simulation: Simulation) -> None:
+        assert (await done(simulation, task_deadline_s=122.5)).exit_code == ExitCode.OK
+        sent_s, *looks_s = simulation.world.request_stamps[1:]
+        [task] = simulation.world.tasks
+        assert looks_s[-2] < sent_s + 122.5 < looks_s[-1] - 60
+        assert looks_s[-2] < task.ended_at_s < looks_s[-1]
+
+    play(tmp_path, work, "a", rpm=1)
+
+
 def test_a_process_that_stood_still_after_the_deadline_calls_nothing_overdue_before_it_has_looked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

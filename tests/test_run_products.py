@@ -296,6 +296,26 @@ def test_an_answer_without_a_name_is_not_believed_about_two_items(tmp_path: Path
     simulate(scenario(*lines[:3], faults=faults), tmp_path, work)
 
 
+def test_a_call_of_a_session_that_is_answered_with_what_opened_it_is_unknown(tmp_path: Path) -> None:
+    """Both answers name the session: only what they say beside it tells them apart; the call itself was refused."""
+    film = {"video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
+    opened = {"id": "opened", "kind": "init-selection", "credits": "1", **film}
+    chosen = {"kind": "add-selection", "session_id": {"item": "opened"}, "points": [{"x": 0.5, "y": 0.25}]}
+    lines: list[Mapping[str, object]] = [
+        opened,
+        {**chosen, "id": "third", "frame_index": 3},
+        {**chosen, "id": "fourth", "frame_index": 4},
+    ]
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert rows(simulation)["third"] == rows(simulation)["fourth"] == ("unknown", "unresolved")
+
+    for create in (["", "other_answer", "other_answer"], ["", "lost_answer", "other_answer"]):
+        faults = FaultPlan(script={"create": create})
+        simulate(scenario(*lines, slots=1, faults=faults), Path(mkdtemp(dir=tmp_path)), work)
+
+
 def test_alike_calls_may_be_answered_alike(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK
@@ -429,6 +449,22 @@ def test_a_call_whose_line_is_new_after_a_loss_is_made_by_itself(tmp_path: Path,
         write(simulation, *now, {**new, "id": "late"})
         assert (await run(simulation)).exit_code == ExitCode.OK
         assert len(simulation.world.tasks) == 2 + losses
+
+    simulate(scenario(SAY), tmp_path, work)
+
+
+def test_a_call_that_may_have_been_paid_for_and_has_no_room_in_the_budget_waits_for_a_higher_one(
+    tmp_path: Path,
+) -> None:
+    """It was told to be run again, in vain for ever (exit 7)."""
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        simulation.lose_store()
+        (simulation.output_dir / "batch" / "say.mp3").unlink()
+        assert (await run(simulation, budget={"video": Decimal("0.01")})).exit_code == ExitCode.BUDGET
+        assert rows(simulation)["say"] == ("pending", "budget")
+        assert (await run(simulation, budget={"video": Decimal(1)})).exit_code == ExitCode.UNRESOLVED
 
     simulate(scenario(SAY), tmp_path, work)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from batch_runner.errors import AccountError
 from batch_runner.kling import for_person
 from batch_runner.lifecycle import Event
-from batch_runner.model import Accepted, CreateOutcome, NotSent, Refusal, Refused, Task, Unknown, Verdict
+from batch_runner.model import FACTS_SUFFIX, Accepted, CreateOutcome, NotSent, Refusal, Refused, Task, Unknown, Verdict
 from batch_runner.runner.context import Context
 from batch_runner.runner.passage import Passage
 from batch_runner.store import Facts
@@ -99,5 +100,17 @@ class Outcomes:
             return is_nameless and await self._context.is_task_of_another(task, name)
         asked, told = body.get("session_id"), task.made.get("session_id")
         if asked is not None:
-            return told is not None and told != asked
+            return (told is not None and told != asked) or _is_of_another_call(task, body)
         return await self._context.store.has_answered_another(self.passage.attempt, task.task_id, task.made)
+
+
+def _is_of_another_call(task: Task, body: Mapping[str, Any]) -> bool:
+    """Whether an answer within a session says what this call's never does: another frame, or what opens one.
+
+    Source: kling-api 3.6, the answers of the selection calls.
+    """
+    said = [json.loads(asset.content) for asset in task.assets if asset.suffix == FACTS_SUFFIX and asset.content]
+    facts = said[0] if said and isinstance(said[0], dict) else {}
+    result = facts.get("res")
+    frame = result.get("frame_index") if isinstance(result, dict) else None
+    return "total_frame" in facts or (isinstance(frame, int) and str(frame) != str(body.get("frame_index")))

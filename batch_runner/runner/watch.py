@@ -124,15 +124,16 @@ class Watch:
     async def next_or_overdue(self, overdue_at_s: float) -> tuple[Task | None, bool]:
         """What ``next_task`` brings, and whether the task is overdue if this shows no end of it.
 
-        Only a look after the deadline can tell: the process may have stood still till then. Where no look tells
-        anything about the task for a minute more, in which the process was awake, it is overdue all the same.
+        Only a look after the deadline can tell: the process may have stood still till then. Where looks bring nothing
+        about the task for a minute more, in which the process was awake, it is overdue all the same; without a look
+        nothing is: the request limit may leave room for none.
         """
         began_s, absent_looks, vain_looks = loop_now_s(), self.absent_looks, self.vain_looks
         is_late = began_s >= overdue_at_s
         last_look_s = None if self.is_stuck else _LAST_LOOK_S
         task = await self.next_task(last_look_s if is_late else overdue_at_s - began_s)
         was_awake = loop_now_s() - began_s < 2 * _LAST_LOOK_S
-        is_silent = self.absent_looks == absent_looks and (not absent_looks or self.vain_looks > vain_looks)
+        is_silent = self.absent_looks == absent_looks and self.vain_looks > vain_looks
         is_seen = task is not None or (is_late and was_awake and is_silent)
         is_overdue = is_seen and loop_now_s() >= overdue_at_s
         return task, is_overdue

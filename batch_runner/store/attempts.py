@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
-from batch_runner import ledger, lifecycle
-from batch_runner.budgets import Purse, Shortage
+from batch_runner import catalog, ledger, lifecycle
+from batch_runner.budgets import Shortage
 from batch_runner.lifecycle import SLOT_HOLDING, Event, ExternalId, Money, State
 from batch_runner.model import Pack
 from batch_runner.store import chains, entries, windows
@@ -98,7 +98,7 @@ def claim_next(db: sqlite3.Connection, batch_id: int, terms: Terms, slots: int) 
     needs = {(row["pack"], row["credits"]): terms.book.with_buffer(Decimal(row["credits"])) for row in prices}
     fitting = [price for price, needed in needs.items() if purses[price[0]].fits(needed)]
     if not fitting:
-        return Claim(None, _shortages(purses, needs, terms.now.wall_s))
+        return Claim(None, _shortages(db, batch_id, terms))
     marks = ", ".join("(?, ?)" for _ in fitting)
     values = [value for pair in fitting for value in pair]
     query = f"SELECT item_key FROM items {_QUEUED} AND (pack, credits) IN (VALUES {marks}) {_TURN}"
@@ -106,15 +106,20 @@ def claim_next(db: sqlite3.Connection, batch_id: int, terms: Terms, slots: int) 
     return Claim(None if row is None else _claim(db, row["item_key"], terms))
 
 
-def _shortages(
-    purses: Mapping[str, Purse], needs: Mapping[tuple[str, str], Decimal], now_wall_s: float
-) -> tuple[Shortage, ...]:
-    """What stops the cheapest queued item of each pack."""
-    cheapest = {pack: min(needed for price, needed in needs.items() if price[0] == pack) for pack in purses}
-    return tuple(short for pack, needed in cheapest.items() for short in purses[pack].shortages(needed, now_wall_s))
+def _shortages(db: sqlite3.Connection, batch_id: int, terms: Terms) -> tuple[Shortage, ...]:
+    """What stops the cheapest item of each pack that waits: queued, or a call that a lost store may have paid for."""
+    calls = json.dumps(sorted(catalog.answered_at_once()))
+    needs: dict[str, Decimal] = {}
+    for row in db.execute(f"SELECT DISTINCT pack, credits FROM items {_WAITING}", (batch_id, calls)):
+        needed = terms.book.with_buffer(Decimal(row["credits"]))
+        needs[row["pack"]] = min(needed, needs.get(row["pack"], needed))
+    purses = {pack: windows.purse(db, batch_id, pack, terms) for pack in needs}
+    return tuple(short for pack, needed in needs.items() for short in purses[pack].shortages(needed, terms.now.wall_s))
 
 
-_QUEUED = "WHERE batch_id = ? AND status = 'queued' AND looked = 1 AND in_manifest = 1 AND waits = 0 AND slots <= ?"
+_IN_LINE = "WHERE batch_id = ? AND status = 'queued' AND in_manifest = 1 AND waits = 0"
+_QUEUED = f"{_IN_LINE} AND looked = 1 AND slots <= ?"
+_WAITING = f"{_IN_LINE} AND (looked = 1 OR kind IN (SELECT value FROM json_each(?)))"
 _ANY_SLOTS = 1_000_000
 _TURN = "ORDER BY priority DESC, line, item_key LIMIT 1"
 
