@@ -239,6 +239,29 @@ def test_tasks_that_a_lost_store_forgot_are_taken_up_and_not_paid_again(tmp_path
     with_store(tmp_path / "state.db", work)
 
 
+@pytest.mark.parametrize("second", [TaskStatus.SUCCEEDED, TaskStatus.FAILED])
+def test_of_two_tasks_of_an_item_that_a_lost_store_forgot_one_is_followed_and_every_one_counts(
+    tmp_path: Path, second: TaskStatus
+) -> None:
+    """As after --repeat-lost. What was written was taken for damage by every later start."""
+
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("a", 1), searched=False)
+        tasks = [found("a", 1, TaskStatus.SUCCEEDED), found("a", 2, second)]
+        paid = 1 + (second is TaskStatus.SUCCEEDED)
+        assert await store.adopt(batch, tasks, {}) == paid
+        [live] = await store.in_states(batch, sorted(LIVE))
+        assert (live.number, live.state) == (paid, State.IN_FLIGHT)
+        balances = await store.balances(batch, "video")
+        assert [balances.consumed, balances.held] == [2 * paid - 2, 2]
+
+    async def again(store: Store) -> None:
+        assert len(await store.in_states(await loaded(store, item("a", 1)), sorted(LIVE))) == 1
+
+    with_store(tmp_path / "state.db", work)
+    with_store(tmp_path / "state.db", again)
+
+
 def test_a_line_that_was_away_while_the_account_was_searched_is_searched_for_when_it_returns(tmp_path: Path) -> None:
     """A lost store, a line removed just then: it came back as searched for, and was paid a second time."""
 

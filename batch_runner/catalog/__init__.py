@@ -109,9 +109,9 @@ def answered_at_once() -> frozenset[str]:
 
 @cache
 def nameless_routes() -> tuple[Route, ...]:
-    """Where tasks are asked for of which no answer says whose they are, for they bear no id of the caller's."""
+    """Where tasks are asked for of which no answer says whose they are."""
     routes = (route(kind, "") for kind in kinds() if kind not in answered_at_once())
-    return tuple(found for found in routes if not found.has_external_id)
+    return tuple(found for found in routes if not (found.has_external_id and found.tells_external_id))
 
 
 def models(kind: str) -> tuple[str, ...]:

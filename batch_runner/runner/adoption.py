@@ -19,6 +19,7 @@ from batch_runner.runner.call_recovery import recover_calls
 from batch_runner.runner.context import Context
 from batch_runner.runner.crew import first_of_ours
 from batch_runner.runner.inquiry import ContradictionError, Line, UnsettledError, ask_by_name, asked_patiently
+from batch_runner.runner.left_files import tell_files, with_a_file
 from batch_runner.runner.lineless import Lineless, is_owed, may_be_away, tell_lineless
 from batch_runner.runner.lists import list_of
 from batch_runner.runner.silence import Silence, raise_refusal, tell_silences, tell_unsettled
@@ -110,6 +111,8 @@ async def _search(context: Context, new_calls: Sequence[str]) -> _Findings:
     tell_unsettled(context, unsettled)
     found = [each for one in told for each in one.found]
     held = {*unsettled, *(await _without_task(context, found) if silences else ())}
+    if context.was_lost:
+        held |= await _with_file_alone(context, found, held)
     return _Findings(found, held, all(one.is_all for one in told))
 
 
@@ -162,6 +165,23 @@ async def _without_task(context: Context, found: Iterable[FoundTask]) -> list[st
     """The items searched for of which no task was found that lives or is finished: any list may have one of them."""
     paid = {each.name.item for each in found if each.task.status is not TaskStatus.FAILED}
     return [item_id for item_id in await _unlooked(context) if _digest(context, item_id) not in paid]
+
+
+async def _with_file_alone(context: Context, found: Iterable[FoundTask], held: Collection[str]) -> set[str]:
+    """Items of which the account has no task, though a file of theirs is here: they were paid for, for all we know.
+
+    Not those that are ``held`` anyway, as the account does not tell of them.
+    """
+    taken = {each.name.item for each in found}
+    items = [
+        (item_id, kind)
+        for kind, model in await context.store.unlooked_kinds(context.batch)
+        for item_id, _ in await context.store.unlooked_items(context.batch, kind, model)
+        if item_id not in held and _digest(context, item_id) not in taken
+    ]
+    left = await with_a_file(context, items)
+    tell_files(context, left)
+    return set(left)
 
 
 async def _unlooked(context: Context) -> list[str]:

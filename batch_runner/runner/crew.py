@@ -133,8 +133,12 @@ class Crew:
         return any(key not in stuck and not self._context.room.is_held_back(busy) for key, busy in self._busy.items())
 
     async def _waits(self) -> bool:
-        """Whether something may still come of waiting, though nothing of the batch moves."""
-        return self._ends_for_want_of_room() or await self._guests.are_worth_waiting_for()
+        """Whether something may still come of waiting, though nothing of the batch moves; not on a disk that fails."""
+        try:
+            return self._ends_for_want_of_room() or await self._guests.are_worth_waiting_for()
+        except BatchRunnerError as error:
+            self._context.leave(error)
+            return False
 
     @property
     def _is_at_risk(self) -> bool:

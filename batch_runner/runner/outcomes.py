@@ -96,7 +96,7 @@ class Outcomes:
     async def is_anothers(self, task: Task, body: Mapping[str, Any]) -> bool:
         """Whether an answer that bears no name of ours is seen to belong to another item."""
         if not self.passage.route.is_sync:
-            is_nameless, name = not self.passage.route.tells_external_id, self.passage.attempt.external_task_id
+            is_nameless, name = task.external_task_id is None, self.passage.attempt.external_task_id
             return is_nameless and await self._context.is_task_of_another(task, name)
         asked, told = body.get("session_id"), task.made.get("session_id")
         if asked is not None:

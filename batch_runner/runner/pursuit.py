@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from batch_runner import catalog
@@ -9,12 +10,13 @@ from batch_runner.errors import AccountError
 from batch_runner.kling import Trouble
 from batch_runner.lifecycle import Event, State
 from batch_runner.limits import loop_now_s
-from batch_runner.model import Task
+from batch_runner.model import Route, Task
 from batch_runner.runner.passage import HIDDEN_AGE_TEXT, REPEAT_TEXT, Passage
 from batch_runner.runner.search import Search
 from batch_runner.store import Facts
 
 _VANISHED_LOOKS = 4
+_ASKS_ELSEWHERE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,29 @@ class Pursuit:
         """What was missing and shows again without our name may be in an answer to another item's question."""
         passage = self.passage
         is_doubtful = passage.attempt.state is State.MISSING and task.external_task_id is None
+        if await self._is_anothers_end(task):
+            return
         if not is_doubtful or not passage.route.has_external_id or not passage.route.tells_external_id:
             await passage.take_task(task)
         elif (named := await self.search.ask()) is not None:
             await self._found(named)
         else:
             passage.stuck(self._vanished_text())
+
+    async def _is_anothers_end(self, task: Task) -> bool:
+        """Where no answer says whose a task is, its end is taken once a question by our own name has not shown another.
+
+        That costs a question for each such task; without it an item takes the film of another one whose create was
+        answered with the same task, and its own is paid for and never fetched.
+        """
+        route, is_named = self.passage.route, task.external_task_id is not None
+        if route.tells_external_id or not route.has_external_id or is_named or not task.status.is_terminal:
+            return False
+        named = await self.search.ask()
+        if named is None or named.task_id == task.task_id:
+            return False
+        await self.passage.adopt(named)
+        return True
 
     async def _mistaken(self) -> None:
         self.passage.watch.is_mistaken, self.passage.watch.task_id = False, None
@@ -92,14 +111,24 @@ class Pursuit:
 
     async def _is_of_nameless_product(self) -> bool:
         """Whether the task it was answered with is one of a product whose tasks bear no name: nobody claims those."""
-        task_id, client = self.passage.watch.task_id, self.passage.context.client
-        if task_id is None or not self.passage.route.has_external_id:
+        task_id, own = self.passage.watch.task_id, self.passage.route
+        routes = [route for route in catalog.nameless_routes() if route.list_path != own.list_path]
+        if task_id is None or not own.has_external_id:
             return False
-        try:
-            found = [await client.find(route, task_id) for route in catalog.nameless_routes()]
-        except (Trouble, AccountError):  # nobody can tell now, and about its own product others are told of the account
-            return False
+        found = [await self._at(route, task_id) for route in routes]
         return any(task is not None and task.external_task_id is None for task in found)
+
+    async def _at(self, route: Route, task_id: str) -> Task | None:
+        """The task as another product's; asked for again, as only this run's last look at it comes to this."""
+        for _ in range(_ASKS_ELSEWHERE):
+            try:
+                return await self.passage.context.client.find(route, task_id)
+            except AccountError:  # the account may not ask for that product; about its own it was told a moment ago
+                return None
+            except Trouble as trouble:
+                self.passage.context.trouble(str(trouble))
+                await asyncio.sleep(self.passage.backoff.next_s())
+        return None
 
     async def _give_up(self) -> None:
         context, attempt = self.passage.context, self.passage.attempt

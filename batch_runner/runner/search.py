@@ -77,12 +77,19 @@ class Search:
         return self.is_known_absent and bool(is_listed) and watch.late_answers >= needed
 
     def is_vain(self) -> bool:
-        """Whether it was asked for often and long enough without a clear word."""
-        return self._asks >= _UNCLEAR_LOOKS and self.is_long()
+        """Whether it was asked for often and long enough without a clear word.
+
+        What is to be believed after a long look alone has as long again for the look that tells.
+        """
+        is_slow = self.passage.odd is not None or not self.passage.attempt.in_manifest
+        return self._asks >= _UNCLEAR_LOOKS and self._is_beyond(2 * _SETTLE_LIMIT if is_slow else _SETTLE_LIMIT)
 
     def is_long(self) -> bool:
         """Whether it was looked for so long that its absence is believed without the answer to a second sending."""
-        limit_s = _SETTLE_LIMIT * self.passage.context.policy.settle_s
+        return self._is_beyond(_SETTLE_LIMIT)
+
+    def _is_beyond(self, settle_times: int) -> bool:
+        limit_s = settle_times * self.passage.context.policy.settle_s
         return loop_now_s() - self.passage.watch.sent_at_s > limit_s
 
     def may_send(self) -> bool:
@@ -125,6 +132,7 @@ class Search:
             self.passage.watch.absent(began_s, in_list=False)
         elif await self._is_of_another(task):
             context.trouble("the answer about a submission is about another item's task")
+            await asyncio.sleep(self.passage.backoff.next_s())
             return None
         return task
 

@@ -11,9 +11,7 @@ from batch_runner.model import Route
 from batch_runner.runner.context import Context
 from batch_runner.runner.inquiry import UnsettledError
 from batch_runner.runner.lists import LISTS, list_of
-
-_NAMED = 5
-"""So many items are named in a notice about many."""
+from batch_runner.wording import some_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,6 @@ def tell_unsettled(context: Context, unsettled: Mapping[str, str]) -> None:
     """Once for all that got the same answer; a thousand lines would hide what else is said."""
     for why in dict.fromkeys(unsettled.values()):
         names = [item_id for item_id, each in unsettled.items() if each == why]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         text = f"the account does not tell whether it has a task of an earlier run ({why})"
         what_next = "not submitted now, for it might be paid twice; run the same command again later"
-        context.notice(f"{', '.join(names[:_NAMED])}{more}: {text}; {what_next}", urgent=True)
+        context.notice(f"{some_of(names)}: {text}; {what_next}", urgent=True)

@@ -53,17 +53,21 @@ def adopt(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask], ter
     Failed ones come first and are settled at once: their holds must not stand beside those of live tasks.
     """
     count = 0
+    newest = _newest_live(found)
     for task in sorted(_one_a_number(found), key=lambda each: (_is_live(each), each.name.number)):
         item = _asking(db, batch_id, task.name)
         if item is None or _known(db, str(task.name)):
             continue
+        count += 1
         attempt = mint(db, item, task.name, terms)
+        if _is_live(task) and task.name.number < newest[task.name.item]:
+            _count_as_paid(db, attempt, task, terms)
+            continue
         attempts.apply(db, attempt.attempt_id, Event.ACCEPT, Facts(task_id=task.task.task_id), terms)
         if task.task.status is TaskStatus.FAILED:
             facts = Facts(charged=task.task.charged, reason=task.reason, error_message=task.task.message)
             attempts.apply(db, attempt.attempt_id, Event.FAIL, facts, terms)
             _forgive_other_text(db, item, task.name)
-        count += 1
     return count
 
 
@@ -92,11 +96,33 @@ def _is_live(found: FoundTask) -> bool:
     return found.task.status is not TaskStatus.FAILED
 
 
+def _newest_live(found: Sequence[FoundTask]) -> dict[str, int]:
+    """The number of each item's newest task that lives or was paid for, by the digest of the item."""
+    newest: dict[str, int] = {}
+    for task in filter(_is_live, found):
+        newest[task.name.item] = max(task.name.number, newest.get(task.name.item, 0))
+    return newest
+
+
+def _count_as_paid(db: sqlite3.Connection, attempt: Attempt, task: FoundTask, terms: Terms) -> None:
+    """A task that lives or was paid for, and was followed by another of its item all the same, at the user's word."""
+    facts = Facts(task_id=task.task.task_id, charged=task.task.charged, reason="unresolved")
+    for event in (Event.SEND, Event.LOSE_ANSWER):
+        attempts.apply(db, attempt.attempt_id, event, Facts(), terms)
+    attempts.apply(db, attempt.attempt_id, Event.GIVE_UP, facts, terms)
+
+
 def _one_a_number(found: Sequence[FoundTask]) -> list[FoundTask]:
-    """One task for each item and number: after an edit two texts can share one, and the one that is paid counts."""
+    """One task for each item and number: after an edit two texts can share one, and the one that is paid counts.
+
+    A failed one that follows a task which is paid for is left out: the paid one is the item's.
+    """
+    newest = _newest_live(found)
     chosen: dict[tuple[str, int], FoundTask] = {}
     for task in found:
         key = (task.name.item, task.name.number)
+        if task.name.number > newest.get(task.name.item, task.name.number):
+            continue
         if key not in chosen or _is_live(task):
             chosen[key] = task
     return list(chosen.values())

@@ -1,0 +1,78 @@
+"""Files that stand under the names of items when a lost ``state.db`` has forgotten them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice, takewhile
+from pathlib import Path
+
+from batch_runner import catalog
+from batch_runner.catalog import MadeFiles
+from batch_runner.download import sha256_of
+from batch_runner.errors import DiskError
+from batch_runner.manifest.file_names import numbered_names, plain_names
+from batch_runner.model import FACTS, FACTS_SUFFIX
+from batch_runner.runner.context import Context
+from batch_runner.store import StoredFile
+from batch_runner.wording import some_of
+
+
+async def finished_files(context: Context, item_id: str, kind: str) -> list[StoredFile]:
+    """The files of a call under their final names, plain or numbered from 1; none where some are missing.
+
+    Of several files the last one says what the others are, so that without it nobody knows how many there were.
+    """
+    return await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, kind)
+
+
+async def with_a_file(context: Context, items: Sequence[tuple[str, str]]) -> list[str]:
+    """Those of these items (id and product) under whose names a file stands."""
+    return await asyncio.get_running_loop().run_in_executor(None, _with_a_file, _folder(context), items)
+
+
+def tell_files(context: Context, item_ids: Sequence[str]) -> None:
+    """Items that are not submitted as a file of theirs is here, in one notice; what a person is to do."""
+    if not item_ids:
+        return
+    text = (
+        f"{some_of(item_ids)}: state.db was lost, a file of that name is here, and the account shows no task for it"
+        " (Kling shows 30 days), so it may have been paid for; not submitted: move the file away to have it made again"
+    )
+    context.notice(text, urgent=True)
+    context.halt.note(DiskError(text))
+
+
+def _with_a_file(folder: Path, items: Sequence[tuple[str, str]]) -> list[str]:
+    made = {kind: catalog.made_files(kind, {}) for _, kind in items}
+    return [item_id for item_id, kind in items if _first_file(folder, _first_names(item_id, made[kind]))]
+
+
+def _first_names(item_id: str, made: MadeFiles) -> list[str]:
+    return [*plain_names(item_id, made), *numbered_names(item_id, made, 1)]
+
+
+def _folder(context: Context) -> Path:
+    return context.output_dir / context.batch.name
+
+
+def _finished_files(context: Context, item_id: str, kind: str) -> list[StoredFile]:
+    folder = _folder(context)
+    made = catalog.made_files(kind, {})  # no field of a call says how many
+    paths = _first_file(folder, plain_names(item_id, made))
+    if not paths:
+        numbered = (_first_file(folder, numbered_names(item_id, made, number)) for number in range(1, made.most + 1))
+        paths = list(chain.from_iterable(takewhile(bool, numbered)))
+        if made.kinds[-1][0] == FACTS and paths and paths[-1].suffix != FACTS_SUFFIX:
+            return []
+    found = []
+    for ordinal, path in enumerate(paths):
+        size, digest = sha256_of(path)
+        found.append(StoredFile(ordinal, path.relative_to(context.output_dir).as_posix(), size, digest, len(paths)))
+    return found
+
+
+def _first_file(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The first of these files that stands in the folder; none where there is none."""
+    paths = (folder / name for name in names)
+    return list(islice((path for path in paths if path.is_file() and not path.is_symlink()), 1))

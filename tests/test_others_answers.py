@@ -1,0 +1,156 @@
+"""Answers that are another item's and bear no name: whose film it is, and whose task, is found out all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from simulated_film import digest
+from simulation import Simulation, simulate
+from test_run import notices
+from test_run_products import rows, run, scenario
+
+from batch_runner.errors import ExitCode
+from batch_runner.kling.transport import Answer, Transport
+from batch_runner.sandbox import FaultPlan
+from batch_runner.sandbox.config import RepeatPolicy
+
+DAY_S = 86_400.0
+FACE: Mapping[str, object] = {
+    "id": "face",
+    "kind": "identify-face",
+    "video_url": "https://example.com/a.mp4?sandbox-seconds=5",
+}
+CLIP: Mapping[str, object] = {"id": "clip", "prompt": "[sandbox:policy]"}
+
+
+def talk(name: str, ends_ms: int = 3000) -> Mapping[str, object]:
+    """A line of advanced-lip-sync, whose answers never say whose a task is."""
+    chosen = {"face_id": {"item": "face"}, "sound_file": "https://example.com/a.mp3?sandbox-seconds=5"}
+    times = {"sound_start_time": 0, "sound_end_time": ends_ms, "sound_insert_time": 0}
+    face = {"session_id": {"item": "face"}, "face_choose": [chosen | times]}
+    return {"id": name, "kind": "advanced-lip-sync", "seconds": 5, **face}
+
+
+def write(simulation: Simulation, *lines: Mapping[str, object]) -> None:
+    simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def films(simulation: Simulation) -> dict[str, str]:
+    return {path.stem: digest(path.read_bytes()) for path in simulation.batch_dir.glob("*.mp4")}
+
+
+def test_of_two_items_that_were_answered_with_one_task_each_gets_its_own_film(tmp_path: Path) -> None:
+    """The second took the first one's film, and its own was paid for and never fetched."""
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.UNRESOLVED, (
+            "its task looked like the second one's till then"
+        )
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        first, second = simulation.world.tasks[1:]
+        own = {"talk-1": simulation.asset_digests(first), "talk-2": simulation.asset_digests(second)}
+        assert {name: [film] for name, film in films(simulation).items()} == own
+
+    faults = FaultPlan(script={"create": ["", "lost_answer", "other_answer"]})
+    simulate(scenario(FACE, talk("talk-1"), talk("talk-2", 4000), faults=faults), tmp_path, work)
+
+
+def test_a_task_that_is_known_here_as_anothers_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A create and one question were answered as another item's had been; it published that one's film as its own."""
+    exchange, heard = Transport.exchange, list[Answer]()
+
+    async def mixed_up(self: Transport, method: str, path: str, *args: object) -> Answer:
+        answer = await exchange(self, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
+        if path.startswith("/v1/videos/advanced-lip-sync?") and len(heard) < 3:
+            return Answer(200, {}, b'{"code": 0, "message": "", "data": []}')  # so that it is asked for by its id
+        if path.startswith("/v1/videos/advanced-lip-sync/") and answer.http_status == 200:
+            heard.append(answer)
+        is_about_it = path.startswith("/v1/videos/text2video/") and not path.startswith("/v1/videos/text2video/br-")
+        return heard[-1] if is_about_it and heard else answer
+
+    monkeypatch.setattr(Transport, "exchange", mixed_up)
+
+    async def work(simulation: Simulation) -> None:
+        write(simulation, FACE, talk("talk"))
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        write(simulation, FACE, talk("talk"), CLIP)
+        assert (await run(simulation)).exit_code == ExitCode.ITEMS_FAILED
+        assert rows(simulation)["clip"] == ("failed", "policy")
+        assert set(films(simulation)) == {"talk"}
+
+    faults = FaultPlan(script={"create": ["", "", "other_answer"]})
+    simulate(scenario(FACE, talk("talk"), CLIP, slots=2, faults=faults), tmp_path, work)
+
+
+def test_a_task_of_another_folder_that_bears_no_name_is_not_followed_for_good(tmp_path: Path) -> None:
+    async def work(simulation: Simulation) -> None:
+        write(simulation, FACE, talk("talk"))
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        simulation.output_dir = simulation.folder / "another"
+        write(simulation, CLIP)
+        assert (await simulation.run()) is not None
+        assert rows(simulation) == {"clip": ("failed", "policy")}
+
+    faults = FaultPlan(script={"create": ["", "", "other_answer"]})
+    simulate(scenario(FACE, talk("talk"), faults=faults), tmp_path, work)
+
+
+def test_a_create_that_is_told_of_another_task_which_was_not_found_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody on the way exchanged the answer with that to a question; the task was made and paid for."""
+    exchange, told = (
+        Transport.exchange,
+        b'{"code": 1201, "message": "Task not found by id/external id: 712345678901234567"}',
+    )
+
+    async def mixed_up(self: Transport, method: str, path: str, *args: object) -> Answer:
+        answer = await exchange(self, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
+        return Answer(400, {}, told) if method == "POST" else answer
+
+    async def work(simulation: Simulation) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Transport, "exchange", mixed_up)
+            assert (await run(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    simulate(scenario({"id": "clip", "prompt": "a fox"}), tmp_path, work)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_refused_when_it_is_sent_again_is_settled_on_a_network_of_troubles(tmp_path: Path, seed: int) -> None:
+    """One question that failed in the last moment left it unknown, and so did the next run, from the start."""
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.ITEMS_FAILED
+
+    faults = FaultPlan(seed=seed, read_error=0.3, script={"create": ["lost_answer"]})
+    simulate(scenario(CLIP, faults=faults, speed=10.0), tmp_path, work)
+
+
+@pytest.mark.parametrize("policy", get_args(RepeatPolicy))
+def test_a_film_that_is_here_is_not_paid_for_again_once_store_and_account_have_forgotten_it(
+    tmp_path: Path, policy: RepeatPolicy
+) -> None:
+    clip = {"id": "clip", "prompt": "a fox"}
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        before = films(simulation)
+        simulation.lose_store()
+        await asyncio.sleep(31.5 * DAY_S)
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, rows(simulation)) == (ExitCode.DISK, {"clip": ("pending", "stopped")})
+        assert "a file of that name is here" in notices(simulation)
+        assert (len(simulation.world.tasks), films(simulation)) == (1, before)
+        (simulation.batch_dir / "clip.mp4").rename(simulation.folder / "kept.mp4")
+        assert (await simulation.run()) is not None
+        assert "made again" in notices(simulation)
+
+    simulate(scenario(clip, speed=10.0, repeat_policy=policy), tmp_path, work)
