@@ -332,10 +332,11 @@ def test_an_answer_with_another_items_task_is_never_taken_for_the_items_own(
     play(tmp_path, work, "a", "b", "c", scenario=Scenario(slots=2))
 
 
-def test_a_stale_answer_about_a_finished_task_is_noticed_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_stale_answer_about_a_finished_task_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_known: bool
 ) -> None:
-    """The first item is long finished when its answer is given to the second: only the list tells."""
+    """The first item is long finished when its answer is given to the second; of another folder's only a list tells."""
     first: list[dict[str, Any]] = []
 
     def created(task: SandboxTask, now_s: float) -> dict[str, Any]:
@@ -346,10 +347,17 @@ def test_a_stale_answer_about_a_finished_task_is_noticed_by_its_name(
     monkeypatch.setattr(wire, "created", created)
 
     async def work(simulation: Simulation) -> None:
-        summary = await done(simulation)
-        assert summary.exit_code == ExitCode.OK
+        both = simulation.manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+        for number, line in enumerate(both):
+            simulation.manifest.write_text(line, encoding="utf-8")
+            summary = await simulation.run()
+            assert summary is not None
+            assert summary.exit_code == ExitCode.OK
+            if not number and not is_known:
+                simulation.output_dir = simulation.folder / "another"
         assert len(simulation.world.tasks) == 2
         assert "another item's" in notices(simulation)
+        assert simulation.results()[0]["task_id"] == simulation.world.tasks[1].task_id
 
     play(tmp_path, work, "a", "b", scenario=Scenario(slots=1), visible_after_s=6.0)
 

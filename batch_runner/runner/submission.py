@@ -152,7 +152,7 @@ class Courier:
             self.passage.watch.sent()
             self._search.begin()
             if isinstance(outcome, Accepted) and await self._outcomes.is_anothers(outcome.task, body):
-                outcome = Unknown("it was answered with what another item made")
+                outcome = Unknown("the answer was another item's")
             await self._outcomes.take(outcome, admission)
         except OutdatedLookError:
             self._search.look_again()
