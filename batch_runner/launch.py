@@ -204,7 +204,7 @@ class Launch:
         if away:
             words = by_count(away, "file is no longer where it was", "files are no longer where they were")
             text = f"{away:,} finished {words} put, or of another size (see verify --repair)"
-            self.observer(Notice(text))
+            self.observer(Notice(text, urgent=True))
         return derived.summary
 
     def _files_away(self, results: list[ResultRecord]) -> int:

@@ -64,6 +64,7 @@ class Simulation:
         failed: disk calls that failed on purpose, over all runs.
         shares_rate: other programs make requests on the account too.
         is_damaged: somebody harmed ``state.db``.
+        starving: what fills the disk up and makes room again, of every story that is told here.
         was_low: the disk was short of room at some time of the newest run.
         has_lost: there was a ``state.db`` that is no more.
         budget_was_lowered: below what may have been spent or held already.
@@ -90,6 +91,7 @@ class Simulation:
         self._digests: dict[str, list[str]] = {}
         self.died = 0
         self.free_bytes = 10**12
+        self.starving = list[asyncio.Future[None]]()
         self.life: Life | None = None
         self.failed: Counter[str] = Counter()
         self.shares_rate = self.is_damaged = self.has_lost = self.budget_was_lowered = self.was_low = False

@@ -27,7 +27,6 @@ class HarmedStory(Story):
 
     def __init__(self, simulation: Simulation) -> None:
         self._harm = simulation.dice("harm")
-        self._starving: asyncio.Future[None] | None = None
         super().__init__(simulation)
 
     def _forget(self) -> None:
@@ -156,7 +155,7 @@ class HarmedStory(Story):
         return {entry["external_task_id"] for entry in entries if entry["entry"] == "hold"}
 
     def _feed(self) -> None:
-        """From now on there is room."""
-        if self._starving is not None:
-            self._starving.cancel()
+        """From now on there is room, whichever of two batches' stories it was taken from."""
+        for starving in self._simulation.starving:
+            starving.cancel()
         self._simulation.free_bytes = ROOM

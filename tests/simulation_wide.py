@@ -142,7 +142,7 @@ class WideStory(HarmedStory):
     async def tell(self) -> None:
         """As any other story, on a disk that may fill up."""
         if self._wide.random() < 0.3:
-            self._starving = asyncio.ensure_future(self._starve())
+            self._simulation.starving.append(asyncio.ensure_future(self._starve()))
         try:
             await super().tell()
         finally:

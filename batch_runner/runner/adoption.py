@@ -19,7 +19,7 @@ from batch_runner.runner.call_recovery import recover_calls
 from batch_runner.runner.context import Context
 from batch_runner.runner.crew import first_of_ours
 from batch_runner.runner.inquiry import ContradictionError, Line, UnsettledError, ask_by_name, asked_patiently
-from batch_runner.runner.left_files import tell_files, with_a_file
+from batch_runner.runner.left_files import digest_of, left_files
 from batch_runner.runner.lineless import Lineless, is_owed, may_be_away, tell_lineless
 from batch_runner.runner.lists import list_of
 from batch_runner.runner.silence import Silence, raise_refusal, tell_silences, tell_unsettled
@@ -112,7 +112,8 @@ async def _search(context: Context, new_calls: Sequence[str]) -> _Findings:
     found = [each for one in told for each in one.found]
     held = {*unsettled, *(await _without_task(context, found) if silences else ())}
     if context.was_lost:
-        held |= await _with_file_alone(context, found, held)
+        named, left = await left_files(context, {each.name.item for each in found}, held)
+        found, held = [*found, *(FoundTask(name, task, _reason(task)) for name, task in named)], held | left
     return _Findings(found, held, all(one.is_all for one in told))
 
 
@@ -164,24 +165,7 @@ async def _told_of(context: Context, route: Route, *, is_of_any: bool) -> _Told:
 async def _without_task(context: Context, found: Iterable[FoundTask]) -> list[str]:
     """The items searched for of which no task was found that lives or is finished: any list may have one of them."""
     paid = {each.name.item for each in found if each.task.status is not TaskStatus.FAILED}
-    return [item_id for item_id in await _unlooked(context) if _digest(context, item_id) not in paid]
-
-
-async def _with_file_alone(context: Context, found: Iterable[FoundTask], held: Collection[str]) -> set[str]:
-    """Items of which the account has no task, though a file of theirs is here: they were paid for, for all we know.
-
-    Not those that are ``held`` anyway, as the account does not tell of them.
-    """
-    taken = {each.name.item for each in found}
-    items = [
-        (item_id, kind)
-        for kind, model in await context.store.unlooked_kinds(context.batch)
-        for item_id, _ in await context.store.unlooked_items(context.batch, kind, model)
-        if item_id not in held and _digest(context, item_id) not in taken
-    ]
-    left = await with_a_file(context, items)
-    tell_files(context, left)
-    return set(left)
+    return [item_id for item_id in await _unlooked(context) if digest_of(context, item_id) not in paid]
 
 
 async def _unlooked(context: Context) -> list[str]:
@@ -235,8 +219,8 @@ async def _tasks_by_name(context: Context, route: Route) -> _Told:
             return _Told()
     sent = await _sent(context)
     items = await _items_on(context, route)
-    lines = [Line(item_id, fingerprint, sent.pop(_digest(context, item_id), ())) for item_id, fingerprint in items]
-    ids = {_digest(context, item_id): item_id for item_id in await _unlooked(context)} if sent else {}
+    lines = [Line(item_id, fingerprint, sent.pop(digest_of(context, item_id), ())) for item_id, fingerprint in items]
+    ids = {digest_of(context, item_id): item_id for item_id in await _unlooked(context)} if sent else {}
     gone = ((ids.get(digest, ""), names) for digest, names in sent.items())
     lines += [Line(item_id, None, names) for item_id, names in gone if await context.store.has_unknown(names)]
     await ask_by_name(context, route, lines)
@@ -256,10 +240,6 @@ async def _sent(context: Context) -> dict[str, list[ExternalId]]:
     for name in sorted(names, key=lambda each: each.number):
         sent[name.item].append(name)
     return dict(sent)
-
-
-def _digest(context: Context, item_id: str) -> str:
-    return ExternalId.of(context.batch.name, item_id, 1, "").item
 
 
 async def _listed(context: Context, route: Route) -> AsyncIterator[Sequence[Task]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, islice, takewhile
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from batch_runner import catalog
 from batch_runner.catalog import MadeFiles
 from batch_runner.download import sha256_of
 from batch_runner.errors import DiskError
+from batch_runner.lifecycle import ExternalId
 from batch_runner.manifest.file_names import numbered_names, plain_names
-from batch_runner.model import FACTS, FACTS_SUFFIX
+from batch_runner.model import FACTS, FACTS_SUFFIX, Task
 from batch_runner.runner.context import Context
+from batch_runner.runner.inquiry import Line, ask_by_name
 from batch_runner.store import StoredFile
 from batch_runner.wording import some_of
 
@@ -26,13 +28,45 @@ async def finished_files(context: Context, item_id: str, kind: str) -> list[Stor
     return await asyncio.get_running_loop().run_in_executor(None, _finished_files, context, item_id, kind)
 
 
-async def with_a_file(context: Context, items: Sequence[tuple[str, str]]) -> list[str]:
-    """Those of these items (id and product) under whose names a file stands."""
-    return await asyncio.get_running_loop().run_in_executor(None, _with_a_file, _folder(context), items)
+async def left_files(
+    context: Context, taken: Collection[str], held: Collection[str]
+) -> tuple[list[tuple[ExternalId, Task]], set[str]]:
+    """Items of which no list showed a task, though a file of theirs is here: they were paid for, for all we know.
+
+    They are asked about by name, for a list may come from somebody's memory.
+
+    Args:
+        context: the run's parts.
+        taken: digests of the items of which a task was found.
+        held: ids of those that are not submitted anyway, as the account does not tell of them.
+
+    Returns:
+        The tasks that were found so, and the ids of the items of which there is none, or nobody tells.
+
+    Raises:
+        StoppedError: the API does not answer, or the run is to end.
+        AccountError: the keys are refused.
+    """
+    settled, open_ids = list[tuple[ExternalId, Task]](), list[str]()
+    for kind, model in await context.store.unlooked_kinds(context.batch):
+        items = dict(await context.store.unlooked_items(context.batch, kind, model))
+        alone = [item_id for item_id in items if item_id not in held and digest_of(context, item_id) not in taken]
+        loop = asyncio.get_running_loop()
+        there = await loop.run_in_executor(None, _with_a_file, _folder(context), alone, kind)
+        lines = [Line(item_id, items[item_id]) for item_id in there]
+        await ask_by_name(context, catalog.route(kind, model), lines)
+        settled += [each for line in lines if line.is_settled for each in line.found]
+        open_ids += [line.item_id for line in lines if not (line.is_settled and line.found)]
+    _tell(context, open_ids)
+    return settled, {*open_ids}
 
 
-def tell_files(context: Context, item_ids: Sequence[str]) -> None:
-    """Items that are not submitted as a file of theirs is here, in one notice; what a person is to do."""
+def digest_of(context: Context, item_id: str) -> str:
+    """How the tasks of an item of this batch name it."""
+    return ExternalId.of(context.batch.name, item_id, 1, "").item
+
+
+def _tell(context: Context, item_ids: Sequence[str]) -> None:
     if not item_ids:
         return
     text = (
@@ -43,9 +77,9 @@ def tell_files(context: Context, item_ids: Sequence[str]) -> None:
     context.halt.note(DiskError(text))
 
 
-def _with_a_file(folder: Path, items: Sequence[tuple[str, str]]) -> list[str]:
-    made = {kind: catalog.made_files(kind, {}) for _, kind in items}
-    return [item_id for item_id, kind in items if _first_file(folder, _first_names(item_id, made[kind]))]
+def _with_a_file(folder: Path, item_ids: Sequence[str], kind: str) -> list[str]:
+    made = catalog.made_files(kind, {})
+    return [item_id for item_id in item_ids if _first_file(folder, _first_names(item_id, made))]
 
 
 def _first_names(item_id: str, made: MadeFiles) -> list[str]:
