@@ -80,9 +80,10 @@ class Step:
 
 
 class IllegalEventError(Exception):
-    """An event that cannot happen in this state; the attempt is left as it was."""
+    """An event that cannot happen in this ``state``; the attempt is left as it was."""
 
     def __init__(self, state: State, event: Event) -> None:
+        self.state = state
         super().__init__(f"{event.value} cannot happen to an attempt that is {state.value}")
 
 

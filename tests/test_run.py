@@ -28,9 +28,9 @@ from batch_runner.errors import (
 from batch_runner.events import BatchFinished, ItemSubmitted, Notice
 from batch_runner.kling import KlingClient
 from batch_runner.kling.transport import Answer, Transport
-from batch_runner.lifecycle import ExternalId
+from batch_runner.lifecycle import Event, ExternalId, State
 from batch_runner.limits import TaskLimiter
-from batch_runner.model import Task, TaskStatus
+from batch_runner.model import Realm, Task, TaskStatus
 from batch_runner.planning import plan
 from batch_runner.records import ItemCounts, SummaryRecord
 from batch_runner.reporting import report
@@ -1110,6 +1110,25 @@ def test_a_dead_cdn_does_not_let_a_batch_buy_what_it_cannot_fetch(tmp_path: Path
     prompts = [f"scene {number}" for number in range(60)]
     faults = FaultPlan(script={"download": ["html_download"] * 5000})
     play(tmp_path, work, *prompts, scenario=Scenario(slots=4, rpm=0, faults=faults), rpm=None, speed=60.0)
+
+
+def test_what_another_run_recorded_meanwhile_is_no_fault_of_the_program(tmp_path: Path) -> None:
+    """Somebody removed the lock of the first run while it was on; the second one ended with a fault of the program."""
+
+    async def work(simulation: Simulation) -> None:
+        running = asyncio.ensure_future(simulation.run())
+        await asyncio.sleep(25)
+        other = await SqliteStore.open(simulation.output_dir / "state.db", simulation.clock)
+        batch = await other.known_batch("batch", Realm.LOCAL)
+        assert batch is not None
+        [attempt] = await other.in_states(batch, [State.IN_FLIGHT])
+        await other.apply(attempt, Event.FAIL, {})
+        await other.close()
+        summary = await running
+        assert summary is not None
+        assert (summary.exit_code, summary.items.failed) == (ExitCode.ITEMS_FAILED, 1)
+
+    play(tmp_path, work, "a")
 
 
 def test_a_lost_store_does_not_believe_lists_of_the_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from batch_runner.budgets import RollingBudget
 from batch_runner.clock import Clock
-from batch_runner.errors import BatchRunnerError, StoppedError
+from batch_runner.errors import BatchRunnerError, StoppedError, StoreError
 from batch_runner.events import Balance, InFlight, Notice, Observer
 from batch_runner.kling import AccountPack
-from batch_runner.lifecycle import Event
+from batch_runner.lifecycle import Event, IllegalEventError
 from batch_runner.limits import RateLimitMonitor, TaskLimiter, loop_now_s
 from batch_runner.model import CreateOutcome, Page, Route, Task
 from batch_runner.records import RequestCounts
@@ -125,8 +125,20 @@ class Context:
         return self.lost_at_s > float("-inf")
 
     async def apply(self, attempt: Attempt, event: Event, facts: Facts = Facts()) -> Attempt:
-        """Record an event, then tell the observers what it did to the credits."""
-        after = await self.store.apply(attempt, event, self.budgets, facts)
+        """Record an event, then tell the observers what it did to the credits.
+
+        Raises:
+            StoreError: another run works here, too (somebody removed the lock), and was first.
+        """
+        try:
+            after = await self.store.apply(attempt, event, self.budgets, facts)
+        except IllegalEventError as error:
+            if error.state is attempt.state:
+                raise
+            text = (
+                f"{attempt.item_id}: another run recorded it meanwhile in state.db, whose lock was removed; run again"
+            )
+            raise StoreError(text) from None
         if event in _MONEY_EVENTS:
             is_dearer = facts.charged is not None and facts.charged > attempt.estimate
             await self.tell_balance(attempt.pack, "the server charged more than was estimated: " if is_dearer else "")
