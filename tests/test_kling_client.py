@@ -112,6 +112,15 @@ def test_every_code_settles_a_create_or_leaves_it_unknown(status: int, code: Any
     assert stage.gate.diary == ["throttled None"] * (verdict is Verdict.RATE) or set(stage.gate.diary) == {"answered"}
 
 
+@pytest.mark.parametrize(
+    "told", ["From video not found by id: 712345678901234567", "Task not found by id: 71234567890123456"]
+)
+def test_a_create_whose_source_was_not_found_is_refused(told: str) -> None:
+    outcome, _ = play(Scene.create, refuse(400, 1201, told))
+    assert isinstance(outcome, Refused)
+    assert outcome.refusal.verdict is Verdict.REJECTED
+
+
 def test_an_id_that_exists_is_refused_as_such() -> None:
     outcome, _ = play(Scene.create, refuse(400, 1201, "External_task_id b-1-1 already exists"))
     assert isinstance(outcome, Refused)

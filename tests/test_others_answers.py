@@ -16,6 +16,7 @@ from test_run_products import rows, run, scenario
 
 from batch_runner.errors import ExitCode
 from batch_runner.kling.transport import Answer, Transport
+from batch_runner.lifecycle import ExternalId
 from batch_runner.sandbox import FaultPlan
 from batch_runner.sandbox.config import RepeatPolicy
 
@@ -52,6 +53,34 @@ def test_of_two_items_that_were_answered_with_one_task_each_gets_its_own_film(tm
             "its task looked like the second one's till then"
         )
         assert (await run(simulation)).exit_code == ExitCode.OK
+        first, second = simulation.world.tasks[1:]
+        own = {"talk-1": simulation.asset_digests(first), "talk-2": simulation.asset_digests(second)}
+        assert {name: [film] for name, film in films(simulation).items()} == own
+
+    faults = FaultPlan(script={"create": ["", "lost_answer", "other_answer"]})
+    simulate(scenario(FACE, talk("talk-1"), talk("talk-2", 4000), faults=faults), tmp_path, work)
+
+
+def test_no_end_is_taken_for_an_items_own_while_nobody_tells_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One question that failed, and the second item published the first one's film."""
+    exchange, is_deaf = Transport.exchange, [True]
+
+    async def deaf(self: Transport, method: str, path: str, *args: object) -> Answer:
+        is_asked = path.startswith("/v1/videos/advanced-lip-sync/br-")
+        if is_asked and is_deaf[0]:
+            return Answer(503, {}, b"")
+        return await exchange(self, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
+
+    monkeypatch.setattr(Transport, "exchange", deaf)
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert films(simulation) == {}
+        is_deaf[0] = False
+        for _ in range(2):
+            await simulation.run()
         first, second = simulation.world.tasks[1:]
         own = {"talk-1": simulation.asset_digests(first), "talk-2": simulation.asset_digests(second)}
         assert {name: [film] for name, film in films(simulation).items()} == own
@@ -104,10 +133,8 @@ def test_a_create_that_is_told_of_another_task_which_was_not_found_is_not_refuse
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody on the way exchanged the answer with that to a question; the task was made and paid for."""
-    exchange, told = (
-        Transport.exchange,
-        b'{"code": 1201, "message": "Task not found by id/external id: 712345678901234567"}',
-    )
+    exchange, name = Transport.exchange, ExternalId.of("b", "x", 1, "0" * 8)
+    told = json.dumps({"code": 1201, "message": f"Task not found by id/external id: {name}"}).encode()
 
     async def mixed_up(self: Transport, method: str, path: str, *args: object) -> Answer:
         answer = await exchange(self, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
@@ -134,23 +161,60 @@ def test_what_is_refused_when_it_is_sent_again_is_settled_on_a_network_of_troubl
 
 
 @pytest.mark.parametrize("policy", get_args(RepeatPolicy))
-def test_a_film_that_is_here_is_not_paid_for_again_once_store_and_account_have_forgotten_it(
-    tmp_path: Path, policy: RepeatPolicy
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_here_is_not_paid_for_again_once_store_and_account_have_forgotten_it(
+    tmp_path: Path, policy: RepeatPolicy, count: int
 ) -> None:
-    clip = {"id": "clip", "prompt": "a fox"}
+    picture = {"id": "fox", "kind": "images", "model_name": "kling-v2-1", "prompt": "a fox", "n": count}
 
     async def work(simulation: Simulation) -> None:
         assert (await run(simulation)).exit_code == ExitCode.OK
-        before = films(simulation)
+        before = sorted(path.name for path in simulation.batch_dir.glob("*.png"))
         simulation.lose_store()
         await asyncio.sleep(31.5 * DAY_S)
+        for _ in range(2):
+            summary = await simulation.run()
+            assert summary is not None
+            assert (summary.exit_code, rows(simulation)) == (ExitCode.DISK, {"fox": ("pending", "stopped")})
+            assert "a file of that name is here" in notices(simulation)
+        assert len(simulation.world.tasks) == 1
+        assert sorted(path.name for path in simulation.batch_dir.glob("*.png")) == before
+        for name in before:
+            (simulation.batch_dir / name).rename(simulation.folder / name)
+        write(simulation, {**picture, "id": "fox-again"})
         summary = await simulation.run()
         assert summary is not None
-        assert (summary.exit_code, rows(simulation)) == (ExitCode.DISK, {"clip": ("pending", "stopped")})
-        assert "a file of that name is here" in notices(simulation)
-        assert (len(simulation.world.tasks), films(simulation)) == (1, before)
-        (simulation.batch_dir / "clip.mp4").rename(simulation.folder / "kept.mp4")
-        assert (await simulation.run()) is not None
-        assert "made again" in notices(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 2)
 
-    simulate(scenario(clip, speed=10.0, repeat_policy=policy), tmp_path, work)
+    simulate(scenario(picture, speed=10.0, repeat_policy=policy), tmp_path, work)
+
+
+def test_what_is_here_is_asked_about_by_name_and_not_said_to_be_gone_unheard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss every list is empty, as a proxy says, and at first nobody answers a question by name."""
+    clip = {"id": "clip", "prompt": "a fox"}
+    exchange, is_deaf = Transport.exchange, [True]
+
+    async def mixed_up(self: Transport, method: str, path: str, *args: object) -> Answer:
+        if path.startswith("/v1/videos/text2video?"):
+            return Answer(200, {}, b'{"code": 0, "message": "", "data": []}')
+        if "/br-" in path and is_deaf[0]:
+            return Answer(503, {}, b"")
+        return await exchange(self, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        simulation.lose_store()
+        monkeypatch.setattr(Transport, "exchange", mixed_up)
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, rows(simulation)) == (ExitCode.STOPPED, {"clip": ("pending", "stopped")})
+        assert "does not tell whether it has a task of an earlier run" in notices(simulation)
+        assert "a file of that name is here" not in notices(simulation)
+        is_deaf[0] = False
+        summary = await simulation.run()
+        assert summary is not None
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    simulate(scenario(clip, speed=10.0), tmp_path, work)

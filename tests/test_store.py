@@ -262,6 +262,15 @@ def test_of_two_tasks_of_an_item_that_a_lost_store_forgot_one_is_followed_and_ev
     with_store(tmp_path / "state.db", again)
 
 
+def test_an_earlier_text_whose_task_was_followed_by_the_lines_own_is_no_conflict(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        batch = await loaded(store, item("a", 1), searched=False)
+        earlier = found("a", 1, TaskStatus.SUCCEEDED, text="old")
+        assert await store.adopt(batch, [earlier, found("a", 2, TaskStatus.SUCCEEDED)], {}) == 2
+
+    with_store(tmp_path / "state.db", work)
+
+
 def test_a_line_that_was_away_while_the_account_was_searched_is_searched_for_when_it_returns(tmp_path: Path) -> None:
     """A lost store, a line removed just then: it came back as searched for, and was paid a second time."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from batch_runner.kling import wire_v1, wire_v2
 from batch_runner.kling.envelope import Envelope, MalformedAnswer
-from batch_runner.kling.refusals import for_person, names_another
+from batch_runner.kling.refusals import for_person, misses_an_attempt
 from batch_runner.model import Accepted, CreateOutcome, Generation, Refusal, Refused, Route, Task, Unknown, Verdict
 
 
@@ -22,13 +22,13 @@ def request(route: Route, body: Mapping[str, Any], ours: Mapping[str, str]) -> b
 def outcome(route: Route, reply: Envelope | Refusal, external_task_id: str) -> CreateOutcome:
     """What is certain after this answer to the create of ``external_task_id``."""
     if isinstance(reply, Refusal):
-        return _refused(reply, external_task_id)
+        return _refused(reply)
     return _accepted(route, reply, external_task_id)
 
 
-def _refused(refusal: Refusal, external_task_id: str) -> Refused | Unknown:
-    if refusal.verdict is Verdict.REJECTED and names_another(refusal.message, external_task_id):
-        return Unknown("the create was answered with what a question about another task was told")
+def _refused(refusal: Refusal) -> Refused | Unknown:
+    if refusal.verdict is Verdict.REJECTED and misses_an_attempt(refusal.message):
+        return Unknown("the create was answered with what a question about a task was told")
     # Without a code it was not Kling who spoke, and who it was does not know what Kling did.
     is_from_elsewhere = refusal.verdict is Verdict.ACCOUNT and refusal.code is None
     if is_from_elsewhere or refusal.verdict in {Verdict.SERVER, Verdict.ODD}:

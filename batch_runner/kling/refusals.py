@@ -142,6 +142,15 @@ def names_another(message: str, asked_id: str) -> bool:
     return ExternalId.parse(named[1]) is not None or (named[1].isdigit() and len(named[1]) >= _FEWEST_DIGITS)
 
 
+def misses_an_attempt(message: str) -> bool:
+    """Whether a "not found" is about an attempt of this program, by its name: only a question is told so.
+
+    A task's number tells nothing here: a create is told so of the source that it names.
+    """
+    named = _NAMED.search(message)
+    return named is not None and ExternalId.parse(named[1]) is not None
+
+
 def for_person(refusal: Refusal) -> str:
     """One sentence that says what the service said and what a person can do about it."""
     if not refusal.http_status:  # our own, before anything was sent

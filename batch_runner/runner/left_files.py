@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -16,8 +17,12 @@ from batch_runner.manifest.file_names import numbered_names, plain_names
 from batch_runner.model import FACTS, FACTS_SUFFIX, Task
 from batch_runner.runner.context import Context
 from batch_runner.runner.inquiry import Line, ask_by_name
+from batch_runner.runner.silence import tell_unsettled
 from batch_runner.store import StoredFile
 from batch_runner.wording import some_of
+
+_MOST_ASKED = 50
+"""So many items are asked about by name; more are only held back: a run must not spend an hour on questions first."""
 
 
 async def finished_files(context: Context, item_id: str, kind: str) -> list[StoredFile]:
@@ -33,7 +38,8 @@ async def left_files(
 ) -> tuple[list[tuple[ExternalId, Task]], set[str]]:
     """Items of which no list showed a task, though a file of theirs is here: they were paid for, for all we know.
 
-    They are asked about by name, for a list may come from somebody's memory.
+    The first of them are asked about by name, for a list may come from somebody's memory; not of a product whose lists
+    tell no names, which were asked about so already.
 
     Args:
         context: the run's parts.
@@ -47,18 +53,33 @@ async def left_files(
         StoppedError: the API does not answer, or the run is to end.
         AccountError: the keys are refused.
     """
-    settled, open_ids = list[tuple[ExternalId, Task]](), list[str]()
+    named, left, untold = list[tuple[ExternalId, Task]](), set[str](), dict[str, str]()
     for kind, model in await context.store.unlooked_kinds(context.batch):
-        items = dict(await context.store.unlooked_items(context.batch, kind, model))
-        alone = [item_id for item_id in items if item_id not in held and digest_of(context, item_id) not in taken]
-        loop = asyncio.get_running_loop()
-        there = await loop.run_in_executor(None, _with_a_file, _folder(context), alone, kind)
-        lines = [Line(item_id, items[item_id]) for item_id in there]
-        await ask_by_name(context, catalog.route(kind, model), lines)
-        settled += [each for line in lines if line.is_settled for each in line.found]
-        open_ids += [line.item_id for line in lines if not (line.is_settled and line.found)]
-    _tell(context, open_ids)
-    return settled, {*open_ids}
+        there = await _there(context, kind, model, taken, held)
+        left |= there.keys()
+        route = catalog.route(kind, model)
+        lines = [Line(*item) for item in there.items()][:_MOST_ASKED] if route.tells_external_id else []
+        await ask_by_name(context, route, lines)
+        named += [each for line in lines if line.is_settled for each in line.found]
+        untold |= {line.item_id: line.why for line in lines if line.why}
+    left -= {item_id for item_id in left if digest_of(context, item_id) in {name.item for name, _ in named}}
+    tell_unsettled(context, untold)
+    _tell(context, sorted(left - untold.keys()))
+    return named, left
+
+
+async def _there(
+    context: Context, kind: str, model: str, taken: Collection[str], held: Collection[str]
+) -> dict[str, str]:
+    """Those of a product's items under whose names a file stands, with their fingerprints."""
+    items = dict(await context.store.unlooked_items(context.batch, kind, model))
+    bodies = await context.store.unlooked_bodies(context.batch, kind, model)
+
+    def are_there() -> dict[str, str]:
+        alone = (item_id for item_id in items if item_id not in held and digest_of(context, item_id) not in taken)
+        return {item_id: items[item_id] for item_id in alone if _has_a_file(context, item_id, kind, bodies[item_id])}
+
+    return await asyncio.get_running_loop().run_in_executor(None, are_there)
 
 
 def digest_of(context: Context, item_id: str) -> str:
@@ -70,16 +91,16 @@ def _tell(context: Context, item_ids: Sequence[str]) -> None:
     if not item_ids:
         return
     text = (
-        f"{some_of(item_ids)}: state.db was lost, a file of that name is here, and the account shows no task for it"
-        " (Kling shows 30 days), so it may have been paid for; not submitted: move the file away to have it made again"
+        f"{some_of(item_ids)}: state.db was lost, a file of that name is here, and the account's lists show no task for"
+        " it (Kling shows 30 days), so it may have been paid for; not submitted: put state.db back, or move the file"
+        " away and give the line an id of its own to have it made again"
     )
     context.notice(text, urgent=True)
     context.halt.note(DiskError(text))
 
 
-def _with_a_file(folder: Path, item_ids: Sequence[str], kind: str) -> list[str]:
-    made = catalog.made_files(kind, {})
-    return [item_id for item_id in item_ids if _first_file(folder, _first_names(item_id, made))]
+def _has_a_file(context: Context, item_id: str, kind: str, body: str) -> bool:
+    return bool(_first_file(_folder(context), _first_names(item_id, catalog.made_files(kind, json.loads(body)))))
 
 
 def _first_names(item_id: str, made: MadeFiles) -> list[str]:

@@ -16,7 +16,7 @@ from batch_runner.runner.search import Search
 from batch_runner.store import Facts
 
 _VANISHED_LOOKS = 4
-_ASKS_ELSEWHERE = 3
+_ASKS_AGAIN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,21 @@ class Pursuit:
         route, is_named = self.passage.route, task.external_task_id is not None
         if route.tells_external_id or not route.has_external_id or is_named or not task.status.is_terminal:
             return False
-        named = await self.search.ask()
-        if named is None or named.task_id == task.task_id:
-            return False
-        await self.passage.adopt(named)
-        return True
+        named = await self._asked_by_name()
+        if named is not None and named.task_id != task.task_id:
+            await self.passage.adopt(named)
+            return True
+        if named is None and not self.search.is_known_absent:
+            self.passage.stuck("nobody tells whether the task that ended is its own; the next run asks again")
+            return True
+        return False
+
+    async def _asked_by_name(self) -> Task | None:
+        for _ in range(_ASKS_AGAIN):
+            named = await self.search.ask()
+            if named is not None or self.search.is_known_absent:
+                return named
+        return None
 
     async def _mistaken(self) -> None:
         self.passage.watch.is_mistaken, self.passage.watch.task_id = False, None
@@ -115,12 +125,15 @@ class Pursuit:
         routes = [route for route in catalog.nameless_routes() if route.list_path != own.list_path]
         if task_id is None or not own.has_external_id:
             return False
-        found = [await self._at(route, task_id) for route in routes]
-        return any(task is not None and task.external_task_id is None for task in found)
+        for route in routes:
+            task = await self._at(route, task_id)
+            if task is not None and task.external_task_id is None:
+                return True
+        return False
 
     async def _at(self, route: Route, task_id: str) -> Task | None:
-        """The task as another product's; asked for again, as only this run's last look at it comes to this."""
-        for _ in range(_ASKS_ELSEWHERE):
+        """The task as another product's; asked for again and again, for nothing asks so later in this run."""
+        for _ in range(_ASKS_AGAIN):
             try:
                 return await self.passage.context.client.find(route, task_id)
             except AccountError:  # the account may not ask for that product; about its own it was told a moment ago

@@ -29,6 +29,12 @@ def unlooked_items(db: sqlite3.Connection, batch_id: int, kind: str, model: str)
     return [(row["item_id"], row["fingerprint"]) for row in db.execute(query, (batch_id, kind, model))]
 
 
+def unlooked_bodies(db: sqlite3.Connection, batch_id: int, kind: str, model: str) -> dict[str, str]:
+    """The fields of those items, as JSON, by id."""
+    query = f"SELECT item_id, body FROM items {_ASKING} AND kind = ? AND model = ? ORDER BY line"
+    return {row["item_id"]: row["body"] for row in db.execute(query, (batch_id, kind, model))}
+
+
 _ASKING = "WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
 """Lines that the account is to be searched for; not removed ones, whose products nobody asks for: they may return."""
 
@@ -36,9 +42,10 @@ _ASKING = "WHERE batch_id = ? AND looked = 0 AND in_manifest = 1"
 def edited_since(db: sqlite3.Connection, batch_id: int, found: Sequence[FoundTask]) -> list[Problem]:
     """Lines whose live or finished task on the account was made from another text."""
     problems = []
+    newest = _newest_live(found)
     for task in found:
         row = _asking(db, batch_id, task.name)
-        if row is None or task.task.status == "failed":
+        if row is None or task.task.status == "failed" or task.name.number < newest[task.name.item]:
             continue
         if row["fingerprint"][:8] != task.name.content:
             what = f"{row['item_id']!r} was edited, but the account already has a video of its earlier text"
@@ -105,7 +112,10 @@ def _newest_live(found: Sequence[FoundTask]) -> dict[str, int]:
 
 
 def _count_as_paid(db: sqlite3.Connection, attempt: Attempt, task: FoundTask, terms: Terms) -> None:
-    """A task that lives or was paid for, and was followed by another of its item all the same, at the user's word."""
+    """A task that lives or was paid for, and was followed by another of its item all the same, at the user's word.
+
+    One that still runs counts at its estimate, and is not waited for.
+    """
     facts = Facts(task_id=task.task.task_id, charged=task.task.charged, reason="unresolved")
     for event in (Event.SEND, Event.LOSE_ANSWER):
         attempts.apply(db, attempt.attempt_id, event, Facts(), terms)
@@ -115,7 +125,8 @@ def _count_as_paid(db: sqlite3.Connection, attempt: Attempt, task: FoundTask, te
 def _one_a_number(found: Sequence[FoundTask]) -> list[FoundTask]:
     """One task for each item and number: after an edit two texts can share one, and the one that is paid counts.
 
-    A failed one that follows a task which is paid for is left out: the paid one is the item's.
+    A failed one that follows a task which is paid for is left out, with its charge if it had one: the paid one is the
+    item's, and its newest.
     """
     newest = _newest_live(found)
     chosen: dict[tuple[str, int], FoundTask] = {}

@@ -107,13 +107,15 @@ def claim_next(db: sqlite3.Connection, batch_id: int, terms: Terms, slots: int) 
 
 
 def _shortages(db: sqlite3.Connection, batch_id: int, terms: Terms) -> tuple[Shortage, ...]:
-    """What stops the cheapest item of each pack that waits: queued, or a call that a lost store may have paid for."""
+    """What stops the cheapest item of each pack that has no room: queued, or a call a lost store may have paid for."""
     calls = json.dumps(sorted(catalog.answered_at_once()))
+    prices = db.execute(f"SELECT DISTINCT pack, credits FROM items {_WAITING}", (batch_id, calls)).fetchall()
+    purses = {row["pack"]: windows.purse(db, batch_id, row["pack"], terms) for row in prices}
     needs: dict[str, Decimal] = {}
-    for row in db.execute(f"SELECT DISTINCT pack, credits FROM items {_WAITING}", (batch_id, calls)):
+    for row in prices:
         needed = terms.book.with_buffer(Decimal(row["credits"]))
-        needs[row["pack"]] = min(needed, needs.get(row["pack"], needed))
-    purses = {pack: windows.purse(db, batch_id, pack, terms) for pack in needs}
+        if not purses[row["pack"]].fits(needed):
+            needs[row["pack"]] = min(needed, needs.get(row["pack"], needed))
     return tuple(short for pack, needed in needs.items() for short in purses[pack].shortages(needed, terms.now.wall_s))
 
 

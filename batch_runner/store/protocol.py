@@ -73,6 +73,9 @@ class Store(Protocol):
     async def unlooked_items(self, batch: Batch, kind: str, model: str) -> list[tuple[str, str]]:
         """Id and fingerprint of such items of a product and model."""
 
+    async def unlooked_bodies(self, batch: Batch, kind: str, model: str) -> Mapping[str, str]:
+        """The fields of such items, as JSON, by id."""
+
     async def adopt(
         self,
         batch: Batch,

@@ -164,6 +164,10 @@ class SqliteStore(Transactions):
         """See ``Store``."""
         return await self._do(adoption.unlooked_items, batch.batch_id, kind, model)
 
+    async def unlooked_bodies(self, batch: Batch, kind: str, model: str) -> Mapping[str, str]:
+        """See ``Store``."""
+        return await self._do(adoption.unlooked_bodies, batch.batch_id, kind, model)
+
     async def unlooked_calls(self, batch: Batch) -> list[tuple[str, str]]:
         """See ``Store``."""
         return await self._do(adoption.unlooked_calls, batch.batch_id)
