@@ -150,14 +150,22 @@ MUTATIONS = (
         "runner/watch.py",
         "    return task.external_task_id != external_task_id and ExternalId",
         "    return not external_task_id and ExternalId",
-        "test_recovery.py::test_a_stale_answer_about_a_finished_task_is_noticed_by_its_name",
+        "test_recovery.py::test_a_stale_answer_about_a_finished_task_is_noticed[False]",
     ),
     Mutation(
         "lists are believed after a lost store",
         "runner/submission.py",
         "self.passage.watch.has_task or is_first_after_loss\n",
         "self.passage.watch.has_task\n",
-        "test_run.py::test_a_lost_store_does_not_believe_lists_of_the_account",
+        "test_run.py::test_a_lost_store_does_not_believe_lists_of_the_account[False]",
+    ),
+    Mutation(
+        "what has a film here is submitted after a lost store",
+        "runner/adoption.py",
+        ", held | left",
+        ", held",
+        "test_others_answers.py::test_what_is_here_is_not_paid_for_again_once_store_and_account_have_forgotten_it"
+        "[1-second]",
     ),
     Mutation(
         "a restart forgets the requests of the minute before",

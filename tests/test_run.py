@@ -1131,13 +1131,18 @@ def test_what_another_run_recorded_meanwhile_is_no_fault_of_the_program(tmp_path
     play(tmp_path, work, "a")
 
 
-def test_a_lost_store_does_not_believe_lists_of_the_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("are_films_here", [True, False])
+def test_a_lost_store_does_not_believe_lists_of_the_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, are_films_here: bool
+) -> None:
     """A stale page of somebody on the way lacked a paid task, and it was paid again; twice stale it is no better."""
     shown = World.page
 
     async def work(simulation: Simulation) -> None:
         await done(simulation)
         simulation.lose_store()
+        for path in [] if are_films_here else [*simulation.batch_dir.glob("*.mp4")]:
+            path.unlink()
         stale = iter([True, True])
         monkeypatch.setattr(World, "page", lambda *args: [] if next(stale, False) else shown(*args))
         summary = await done(simulation)
