@@ -200,20 +200,21 @@ class WideStory(HarmedStory):
         if self._simulation.has_lost or (clock.boots > 1 and self.tally["clock jumps"]):
             return  # not promised
         now_s = self._simulation.clock.wall_s()
-        dearer = self._dearer() if self.rolling else {}
+        held = self._held() if self.rolling else {}
         for (pack, window_s), most in self.rolling.items():
             charges = [
-                (task.ended_at_s, min(task.charged_at(now_s), dearer.get(task.task_id, task.charged_at(now_s))))
+                (task.ended_at_s, min(task.charged_at(now_s), held.get(task.external_task_id, task.charged_at(now_s))))
                 for task in self._simulation.tasks_of_all
                 if task.pack == pack
             ]
             assert most_charged(charges, window_s) <= most, f"promise 4: {pack} in {window_s} s"
 
-    def _dearer(self) -> dict[str | None, Decimal]:
-        """The estimates of the tasks that the server charged more for, by task id: nobody can know that before."""
+    def _held(self) -> dict[str | None, Decimal]:
+        """What was held for each task, by its name: nobody can know before that the server will charge more."""
         with store_of(self._simulation) as reader:
-            booked = [] if reader is None else reader.booked(reader.batches())
-        return {each.task_id: each.estimate for each in booked if (each.charged or 0) > each.estimate}
+            batches = [] if reader is None else reader.batches()
+            entries = [entry for batch in batches if reader is not None for entry in reader.ledger(batch)]
+        return {entry.external_task_id: entry.credits for entry in entries if entry.entry == "hold"}
 
     def _audit_end(self, summary: SummaryRecord) -> None:
         super()._audit_end(summary)
