@@ -343,11 +343,12 @@ def test_a_list_that_these_keys_do_not_reach_keeps_new_lines_waiting_and_collect
 FACE = {"id": "face", "kind": "identify-face", "video_url": "https://example.com/a.mp4?sandbox-seconds=5"}
 
 
-def talk(inserted_at_ms: int) -> dict[str, Any]:
+def talk(inserted_at_ms: int = 0, *, name: str = "talk", ends_ms: int = 3000) -> dict[str, Any]:
+    """A line of advanced-lip-sync, whose answers never say whose a task is."""
     chosen = {"face_id": {"item": "face"}, "sound_file": "https://example.com/a.mp3?sandbox-seconds=5"}
-    times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": inserted_at_ms}
+    times = {"sound_start_time": 0, "sound_end_time": ends_ms, "sound_insert_time": inserted_at_ms}
     face = {"session_id": {"item": "face"}, "face_choose": [{**chosen, **times}]}
-    return {"id": "talk", "kind": "advanced-lip-sync", "seconds": 5, **face}
+    return {"id": name, "kind": "advanced-lip-sync", "seconds": 5, **face}
 
 
 def refuse_once(monkeypatch: pytest.MonkeyPatch) -> None:

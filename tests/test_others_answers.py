@@ -11,8 +11,9 @@ from typing import get_args
 import pytest
 from simulated_film import digest
 from simulation import Simulation, simulate
+from test_lost_store import FACE, talk
 from test_run import notices
-from test_run_products import rows, run, scenario
+from test_run_products import rows, run, scenario, write
 
 from batch_runner.errors import ExitCode
 from batch_runner.kling.transport import Answer, Transport
@@ -21,24 +22,7 @@ from batch_runner.sandbox import FaultPlan
 from batch_runner.sandbox.config import RepeatPolicy
 
 DAY_S = 86_400.0
-FACE: Mapping[str, object] = {
-    "id": "face",
-    "kind": "identify-face",
-    "video_url": "https://example.com/a.mp4?sandbox-seconds=5",
-}
 CLIP: Mapping[str, object] = {"id": "clip", "prompt": "[sandbox:policy]"}
-
-
-def talk(name: str, ends_ms: int = 3000) -> Mapping[str, object]:
-    """A line of advanced-lip-sync, whose answers never say whose a task is."""
-    chosen = {"face_id": {"item": "face"}, "sound_file": "https://example.com/a.mp3?sandbox-seconds=5"}
-    times = {"sound_start_time": 0, "sound_end_time": ends_ms, "sound_insert_time": 0}
-    face = {"session_id": {"item": "face"}, "face_choose": [chosen | times]}
-    return {"id": name, "kind": "advanced-lip-sync", "seconds": 5, **face}
-
-
-def write(simulation: Simulation, *lines: Mapping[str, object]) -> None:
-    simulation.manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def films(simulation: Simulation) -> dict[str, str]:
@@ -58,7 +42,7 @@ def test_of_two_items_that_were_answered_with_one_task_each_gets_its_own_film(tm
         assert {name: [film] for name, film in films(simulation).items()} == own
 
     faults = FaultPlan(script={"create": ["", "lost_answer", "other_answer"]})
-    simulate(scenario(FACE, talk("talk-1"), talk("talk-2", 4000), faults=faults), tmp_path, work)
+    simulate(scenario(FACE, talk(name="talk-1"), talk(name="talk-2", ends_ms=4000), faults=faults), tmp_path, work)
 
 
 def test_no_end_is_taken_for_an_items_own_while_nobody_tells_by_its_name(
@@ -86,7 +70,7 @@ def test_no_end_is_taken_for_an_items_own_while_nobody_tells_by_its_name(
         assert {name: [film] for name, film in films(simulation).items()} == own
 
     faults = FaultPlan(script={"create": ["", "lost_answer", "other_answer"]})
-    simulate(scenario(FACE, talk("talk-1"), talk("talk-2", 4000), faults=faults), tmp_path, work)
+    simulate(scenario(FACE, talk(name="talk-1"), talk(name="talk-2", ends_ms=4000), faults=faults), tmp_path, work)
 
 
 def test_a_task_that_is_known_here_as_anothers_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,20 +89,20 @@ def test_a_task_that_is_known_here_as_anothers_is_nobody_elses(tmp_path: Path, m
     monkeypatch.setattr(Transport, "exchange", mixed_up)
 
     async def work(simulation: Simulation) -> None:
-        write(simulation, FACE, talk("talk"))
+        write(simulation, FACE, talk())
         assert (await run(simulation)).exit_code == ExitCode.OK
-        write(simulation, FACE, talk("talk"), CLIP)
+        write(simulation, FACE, talk(), CLIP)
         assert (await run(simulation)).exit_code == ExitCode.ITEMS_FAILED
         assert rows(simulation)["clip"] == ("failed", "policy")
         assert set(films(simulation)) == {"talk"}
 
     faults = FaultPlan(script={"create": ["", "", "other_answer"]})
-    simulate(scenario(FACE, talk("talk"), CLIP, slots=2, faults=faults), tmp_path, work)
+    simulate(scenario(FACE, talk(), CLIP, slots=2, faults=faults), tmp_path, work)
 
 
 def test_a_task_of_another_folder_that_bears_no_name_is_not_followed_for_good(tmp_path: Path) -> None:
     async def work(simulation: Simulation) -> None:
-        write(simulation, FACE, talk("talk"))
+        write(simulation, FACE, talk())
         assert (await run(simulation)).exit_code == ExitCode.OK
         simulation.output_dir = simulation.folder / "another"
         write(simulation, CLIP)
@@ -126,7 +110,7 @@ def test_a_task_of_another_folder_that_bears_no_name_is_not_followed_for_good(tm
         assert rows(simulation) == {"clip": ("failed", "policy")}
 
     faults = FaultPlan(script={"create": ["", "", "other_answer"]})
-    simulate(scenario(FACE, talk("talk"), faults=faults), tmp_path, work)
+    simulate(scenario(FACE, talk(), faults=faults), tmp_path, work)
 
 
 def test_a_create_that_is_told_of_another_task_which_was_not_found_is_not_refused(
