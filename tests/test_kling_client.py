@@ -90,7 +90,6 @@ def test_a_create_is_accepted_only_with_a_task_that_can_be_ours(data: Any, accep
         (200, 1303, Verdict.SLOT),
         (200, "1102", Verdict.ACCOUNT),
         (500, 0, None),
-        (429, None, Verdict.RATE),
         (401, None, None),
         (403, None, None),
         (413, None, None),
@@ -119,6 +118,15 @@ def test_a_create_whose_source_was_not_found_is_refused(told: str) -> None:
     outcome, _ = play(Scene.create, refuse(400, 1201, told))
     assert isinstance(outcome, Refused)
     assert outcome.refusal.verdict is Verdict.REJECTED
+
+
+@pytest.mark.parametrize(("headers", "kind"), [({}, Unknown), ({"Retry-After": "1"}, Refused)])
+def test_a_limit_that_somebody_else_tells_of_is_one_only_with_a_time_to_wait(
+    headers: dict[str, str], kind: type[Unknown | Refused]
+) -> None:
+    outcome, stage = play(Scene.create, refuse(429, None, "some words", headers=headers))
+    assert isinstance(outcome, kind)
+    assert [entry.split()[0] for entry in stage.gate.diary] == ["throttled"]
 
 
 def test_an_id_that_exists_is_refused_as_such() -> None:

@@ -29,8 +29,10 @@ def outcome(route: Route, reply: Envelope | Refusal, external_task_id: str) -> C
 def _refused(refusal: Refusal) -> Refused | Unknown:
     if refusal.verdict is Verdict.REJECTED and misses_an_attempt(refusal.message):
         return Unknown("the create was answered with what a question about a task was told")
-    # Without a code it was not Kling who spoke, and who it was does not know what Kling did.
-    is_from_elsewhere = refusal.verdict is Verdict.ACCOUNT and refusal.code is None
+    # Without a code it was not Kling who spoke, and who it was does not know what Kling did; but a soft limit that
+    # says how long to wait is one (plans-and-prices F).
+    is_limit = refusal.verdict is Verdict.RATE and refusal.retry_after_s is not None
+    is_from_elsewhere = refusal.verdict in {Verdict.ACCOUNT, Verdict.RATE} and refusal.code is None and not is_limit
     if is_from_elsewhere or refusal.verdict in {Verdict.SERVER, Verdict.ODD}:
         return Unknown(for_person(refusal), refusal)
     return Refused(refusal)
