@@ -14,13 +14,13 @@ from simulation_seeds import FIRST_MONTHS_SEED, FIRST_SHORT_SEED, FIRST_WIDE_SEE
 from batch_runner.sandbox import WorldConfig
 from batch_runner.sandbox.config import RepeatPolicy
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "600"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
 FIRST_SEED = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
-SHORT_SEEDS = int(os.environ.get("SIMULATION_SHORT_SEEDS", "1370"))
+SHORT_SEEDS = int(os.environ.get("SIMULATION_SHORT_SEEDS", "1670"))
 WIDE_SEEDS = int(os.environ.get("SIMULATION_WIDE_SEEDS", "20"))
 MONTHS_SEEDS = int(os.environ.get("SIMULATION_MONTHS_SEEDS", "10"))
 BLOCKS = min(10, SEEDS)
-SHORT_BLOCKS = min(5, SHORT_SEEDS)
+SHORT_BLOCKS = min(10, SHORT_SEEDS)
 WIDE_BLOCKS = min(5, WIDE_SEEDS)
 """Few enough that pytest itself costs nothing, enough to share them out."""
 

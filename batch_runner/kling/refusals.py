@@ -136,10 +136,10 @@ def names_another(message: str, asked_id: str) -> bool:
 
     Only a whole name of this program's own or a task's id counts: a text in another form says nothing for certain.
     """
-    named = _NAMED.search(message)
-    if named is None or named[1] == asked_id:
+    named = _missed(message)
+    if named in {"", asked_id}:
         return False
-    return ExternalId.parse(named[1]) is not None or (named[1].isdigit() and len(named[1]) >= _FEWEST_DIGITS)
+    return _is_an_attempt(named) or (named.isdigit() and len(named) >= _FEWEST_DIGITS)
 
 
 def misses_an_attempt(message: str) -> bool:
@@ -147,8 +147,17 @@ def misses_an_attempt(message: str) -> bool:
 
     A task's number tells nothing here: a create is told so of the source that it names.
     """
+    return _is_an_attempt(_missed(message))
+
+
+def _missed(message: str) -> str:
+    """The id that a text says was not found; empty where it says none."""
     named = _NAMED.search(message)
-    return named is not None and ExternalId.parse(named[1]) is not None
+    return "" if named is None else named[1]
+
+
+def _is_an_attempt(name: str) -> bool:
+    return ExternalId.parse(name) is not None
 
 
 def for_person(refusal: Refusal) -> str:

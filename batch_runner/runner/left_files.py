@@ -62,7 +62,8 @@ async def left_files(
         await ask_by_name(context, route, lines)
         named += [each for line in lines if line.is_settled for each in line.found]
         untold |= {line.item_id: line.why for line in lines if line.why}
-    left -= {item_id for item_id in left if digest_of(context, item_id) in {name.item for name, _ in named}}
+    shown = {name.item for name, _ in named}
+    left -= {item_id for item_id in left if digest_of(context, item_id) in shown}
     tell_unsettled(context, untold)
     _tell(context, sorted(left - untold.keys()))
     return named, left
