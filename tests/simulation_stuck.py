@@ -44,11 +44,15 @@ class Stuck:
         endless = [task for task in simulation.tasks_of_all if math.isinf(task.ended_at_s)]
         world = simulation.world.config
         most = min(simulation.scenario.slots, world.max_concurrent, *world.slots.values())
-        if most - sum(task.slots for task in endless) < FEWEST_SLOTS:
-            return bool(endless)
         items = {simulation.batch.item_of(task) for task in endless}
+        if most - sum(task.slots for task in endless) < FEWEST_SLOTS:
+            return bool(endless) and self._overdue() <= items
         hanging = {line["id"] for line in lines if item_digest(line["id"]) in items}
         while more := {line["id"] for line in lines if sources(line) & hanging} - hanging:
             hanging |= more
         pending = {row["id"] for row in simulation.results() if row["status"] == "pending"}
         return bool(endless) and pending <= hanging
+
+    def _overdue(self) -> set[str]:
+        """Items whose task took too long for the last run; where it has an end, the next run may see it."""
+        return {item_digest(row["id"]) for row in self._simulation.results() if row["reason"] == "overdue"}
