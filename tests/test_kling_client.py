@@ -90,6 +90,12 @@ def test_a_create_is_accepted_only_with_a_task_that_can_be_ours(data: Any, accep
         (200, 1303, Verdict.SLOT),
         (200, "1102", Verdict.ACCOUNT),
         (500, 0, None),
+        (429, None, None),
+        (429, 0, None),
+        (429, 429, None),
+        (503, 503, None),
+        (403, 403, None),
+        (401, 0, None),
         (401, None, None),
         (403, None, None),
         (413, None, None),
@@ -108,7 +114,8 @@ def test_every_code_settles_a_create_or_leaves_it_unknown(status: int, code: Any
         assert outcome.refusal.message == "some words"
     tries = 2 if code in {1003, 1004} else 1
     assert len(stage.stub.seen) == stage.client.requests.total == stage.client.requests.refused == tries
-    assert stage.gate.diary == ["throttled None"] * (verdict is Verdict.RATE) or set(stage.gate.diary) == {"answered"}
+    is_rate = verdict is Verdict.RATE or (status == 429 and verdict is None)
+    assert stage.gate.diary == ["throttled None"] * is_rate or (set(stage.gate.diary) == {"answered"} and not is_rate)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,27 @@ def test_an_undocumented_code_settles_nothing(code: int) -> None:
     assert classify(400, code, "who knows", {}).verdict is Verdict.ODD
 
 
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, Verdict.ODD),
+        (302, Verdict.ODD),
+        (401, Verdict.ACCOUNT),
+        (403, Verdict.ACCOUNT),
+        (404, Verdict.ODD),
+        (408, Verdict.SERVER),
+        (429, Verdict.RATE),
+        (500, Verdict.SERVER),
+        (503, Verdict.SERVER),
+    ],
+)
+def test_a_gateway_that_repeats_the_status_as_a_code_means_no_more_than_the_status(
+    status: int, verdict: Verdict
+) -> None:
+    for code in (status, 4242):
+        assert classify(status, code, "who knows", {}).verdict is verdict
+
+
 def test_an_id_that_exists_already_is_no_rejection() -> None:
     refusal = classify(400, 1201, "External_task_id b-1-2 already exists", {})
     assert refusal.verdict is Verdict.EXISTS

@@ -48,9 +48,23 @@ MUTATIONS = (
     Mutation(
         "a create without an answer is simply sent again",
         "runner/outcomes.py",
-        "                await self.passage.lost(why, odd)\n",
-        "                await self.passage.put_back()\n",
+        "            await self.passage.lost(why, refusal if verdict is Verdict.ODD else None)\n",
+        "            await self.passage.put_back()\n",
         "test_run.py::test_a_create_without_a_clear_answer_never_pays_twice[second-lost_answer]",
+    ),
+    Mutation(
+        "a limit that is not Kling's is believed",
+        "kling/creation.py",
+        "or _is_from_elsewhere(route, refusal):",
+        "and not _is_from_elsewhere(route, refusal):",
+        "test_limits_from_elsewhere.py::test_a_status_that_was_changed_on_the_way_hides_no_task[second-429]",
+    ),
+    Mutation(
+        "a limit that is not Kling's counts as a try",
+        "runner/submission.py",
+        "return self._sends - self._put_offs >=",
+        "return self._sends >=",
+        "test_limits_from_elsewhere.py::test_a_limiter_on_the_way_delays_a_batch_and_no_more",
     ),
     Mutation(
         "a hold is released while the fate is open",
@@ -105,8 +119,8 @@ MUTATIONS = (
     Mutation(
         "a not found is believed whatever it names",
         "kling/refusals.py",
-        "named[1] == asked_id:",
-        "named[1] != asked_id:",
+        'if named in {"", asked_id}:',
+        'if named not in {"", asked_id}:',
         "test_recovery.py::test_another_questions_not_found_is_not_believed_of_a_submission",
     ),
     Mutation(

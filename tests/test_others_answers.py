@@ -45,6 +45,67 @@ def test_of_two_items_that_were_answered_with_one_task_each_gets_its_own_film(tm
     simulate(scenario(FACE, talk(name="talk-1"), talk(name="talk-2", ends_ms=4000), faults=faults), tmp_path, work)
 
 
+def test_two_items_that_were_answered_with_each_others_task_get_their_own_films(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked by name, the account told each of the other's task, which was known as the other's: neither ever ended."""
+    exchange, made, both = Transport.exchange, list[Answer](), asyncio.Event()
+
+    async def crossed(self: Transport, method: str, path: str, *args: object) -> Answer:
+        answer = await exchange(self, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
+        if method != "POST" or not path.endswith("advanced-lip-sync"):
+            return answer
+        made.append(answer)
+        number = len(made)
+        if number == 2:
+            both.set()
+        await both.wait()
+        return made[2 - number]
+
+    monkeypatch.setattr(Transport, "exchange", crossed)
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        own = {simulation.asset_digests(task)[0] for task in simulation.world.tasks[1:]}
+        assert set(films(simulation).values()) == own
+        first, second = simulation.world.tasks[1:]
+        by_id = {row["task_id"]: row["external_task_id"] for row in simulation.results()}
+        assert [by_id[task.task_id] for task in (first, second)] == [first.external_task_id, second.external_task_id]
+
+    simulate(scenario(FACE, talk(name="talk-1"), talk(name="talk-2", ends_ms=4000)), tmp_path, work)
+
+
+@pytest.mark.parametrize("policy", get_args(RepeatPolicy))
+def test_a_task_that_bore_our_name_once_is_not_doubted_for_an_answer_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: RepeatPolicy
+) -> None:
+    """Its own product hid it for a while, another one told of it by its number: it was sent once more."""
+    exchange, made = Transport.exchange, list[str]()
+    own, other = "/v1/videos/text2video", "/v1/videos/lip-sync"
+
+    async def hidden(self: Transport, method: str, path: str, *args: object) -> Answer:
+        if method == "GET" and path.startswith(f"{own}?"):
+            return Answer(200, {}, b'{"code": 0, "message": "", "data": []}')
+        if method == "GET" and path.startswith(f"{own}/"):
+            return Answer(400, {}, b'{"code": 1201, "message": "Task not found"}')
+        if made and path == f"{other}/{made[0]}":
+            data = {"task_id": made[0], "task_status": "processing", "task_info": {}}
+            return Answer(200, {}, json.dumps({"code": 0, "message": "", "data": data}).encode())
+        answer = await exchange(self, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
+        if method == "POST":
+            made.append(json.loads(answer.body)["data"]["task_id"])
+        return answer
+
+    async def work(simulation: Simulation) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Transport, "exchange", hidden)
+            assert (await run(simulation)).exit_code == ExitCode.UNRESOLVED
+        assert len(made) == 1
+        assert (await run(simulation)).exit_code == ExitCode.OK
+
+    simulate(scenario({"id": "clip", "prompt": "a fox"}, repeat_policy=policy), tmp_path, work)
+
+
 def test_no_end_is_taken_for_an_items_own_while_nobody_tells_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

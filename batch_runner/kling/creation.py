@@ -8,7 +8,7 @@ from typing import Any
 
 from batch_runner.kling import wire_v1, wire_v2
 from batch_runner.kling.envelope import Envelope, MalformedAnswer
-from batch_runner.kling.refusals import for_person, misses_an_attempt
+from batch_runner.kling.refusals import for_person, is_klings_word, misses_an_attempt
 from batch_runner.model import Accepted, CreateOutcome, Generation, Refusal, Refused, Route, Task, Unknown, Verdict
 
 
@@ -22,20 +22,27 @@ def request(route: Route, body: Mapping[str, Any], ours: Mapping[str, str]) -> b
 def outcome(route: Route, reply: Envelope | Refusal, external_task_id: str) -> CreateOutcome:
     """What is certain after this answer to the create of ``external_task_id``."""
     if isinstance(reply, Refusal):
-        return _refused(reply)
+        return _refused(route, reply)
     return _accepted(route, reply, external_task_id)
 
 
-def _refused(refusal: Refusal) -> Refused | Unknown:
+def _refused(route: Route, refusal: Refusal) -> Refused | Unknown:
     if refusal.verdict is Verdict.REJECTED and misses_an_attempt(refusal.message):
         return Unknown("the create was answered with what a question about a task was told")
-    # Without a code it was not Kling who spoke, and who it was does not know what Kling did; but a soft limit that
-    # says how long to wait is one (plans-and-prices F).
-    is_limit = refusal.verdict is Verdict.RATE and refusal.retry_after_s is not None
-    is_from_elsewhere = refusal.verdict in {Verdict.ACCOUNT, Verdict.RATE} and refusal.code is None and not is_limit
-    if is_from_elsewhere or refusal.verdict in {Verdict.SERVER, Verdict.ODD}:
+    if refusal.verdict in {Verdict.SERVER, Verdict.ODD} or _is_from_elsewhere(route, refusal):
         return Unknown(for_person(refusal), refusal)
     return Refused(refusal)
+
+
+def _is_from_elsewhere(route: Route, refusal: Refusal) -> bool:
+    """Whether it was not Kling who spoke, and who it was does not know what Kling did.
+
+    A limit that says how long to wait is believed (plans-and-prices F). So is any where nothing can be looked for: a
+    limiter turns away what it has not passed on, and every submission behind it would be given up as lost.
+    """
+    is_untraceable = route.is_sync or not route.has_external_id
+    is_limit = refusal.verdict is Verdict.RATE and (refusal.retry_after_s is not None or is_untraceable)
+    return refusal.verdict in {Verdict.ACCOUNT, Verdict.RATE} and not is_klings_word(refusal) and not is_limit
 
 
 def _accepted(route: Route, reply: Envelope, external_task_id: str) -> Accepted | Unknown:

@@ -165,9 +165,14 @@ def for_person(refusal: Refusal) -> str:
     if not refusal.http_status:  # our own, before anything was sent
         return refusal.message
     row = _row(refusal.http_status, refusal.code, refusal.message, reading=False)
-    origin = f"HTTP {refusal.http_status}" if refusal.code is None else f"code {refusal.code}"
+    origin = f"code {refusal.code}" if refusal.code else f"HTTP {refusal.http_status}"
     said = "" if refusal.message == row.meaning else f": {refusal.message}"
     return f"Kling: {row.meaning} ({origin}{said})"
+
+
+def is_klings_word(refusal: Refusal) -> bool:
+    """Whether it was Kling who spoke: somebody on the way knows none of its codes, and not what became of a create."""
+    return refusal.code in CODES
 
 
 def account_error(refusal: Refusal) -> AccountError:
@@ -179,7 +184,7 @@ def account_error(refusal: Refusal) -> AccountError:
 def _row(http_status: int, code: int | None, message: str, *, reading: bool) -> Row:
     if not code:
         return _row_without_code(http_status)
-    row = CODES.get(code, _STRANGE_CODE)
+    row = CODES.get(code) or _row_of_strange_code(http_status)
     if code == _INVALID_KEY and _NO_KEY_PAIR.search(message):
         return Row(Verdict.ACCOUNT, f"{NEEDS_API_KEY}, or copy yours again")
     if code == _ILLEGAL_VALUE and _EXISTS.search(message):
@@ -187,6 +192,12 @@ def _row(http_status: int, code: int | None, message: str, *, reading: bool) -> 
     if reading and (code == _NO_RESOURCE or (code == _ILLEGAL_VALUE and _NOT_FOUND.search(message))):
         return Row(Verdict.NOT_FOUND, "no task has this id")
     return row
+
+
+def _row_of_strange_code(http_status: int) -> Row:
+    """A code that is not in Kling's table: gateways repeat the status there, and mean no more than it says."""
+    row = _row_without_code(http_status)
+    return _STRANGE_CODE if row.verdict is Verdict.ODD or http_status < 400 else row  # noqa: PLR2004 - HTTP's errors
 
 
 def _row_without_code(http_status: int) -> Row:

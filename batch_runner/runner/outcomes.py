@@ -42,13 +42,20 @@ class Outcomes:
                 self._context.trouble(why)
                 await self._context.halt.unless(asyncio.sleep(self.passage.backoff.next_s()))
             case Unknown(why, refusal):
-                odd = refusal if refusal and refusal.verdict is Verdict.ODD else None
-                await self.passage.lost(why, odd)
-                if refusal and refusal.verdict is Verdict.ACCOUNT:
-                    self._account_trouble(refusal)
+                await self._take_unknown(why, refusal)
             case Refused(refusal):
                 self._context.well()
                 await self._take_refusal(refusal, admission)
+
+    async def _take_unknown(self, why: str, refusal: Refusal | None) -> None:
+        verdict = None if refusal is None else refusal.verdict
+        if verdict is Verdict.RATE:
+            await self.passage.put_off()
+            self._context.put_off(why)
+        else:
+            await self.passage.lost(why, refusal if verdict is Verdict.ODD else None)
+        if refusal is not None and verdict is Verdict.ACCOUNT:
+            self._account_trouble(refusal)
 
     async def _take_up(self, task: Task) -> None:
         if self.passage.route.is_sync:
@@ -102,6 +109,15 @@ class Outcomes:
         if asked is not None:
             return (told is not None and told != asked) or _is_of_another_call(task, body)
         return await self._context.store.has_answered_another(self.passage.attempt, task.task_id, task.made)
+
+
+def is_put_off(outcome: CreateOutcome) -> bool:
+    """Whether a submission was turned away for its rate or for want of a slot, or never left: none of the tries."""
+    match outcome:
+        case Refused(refusal) | Unknown(_, Refusal() as refusal):
+            return refusal.verdict in {Verdict.RATE, Verdict.SLOT}
+        case _:
+            return isinstance(outcome, NotSent)
 
 
 def _is_of_another_call(task: Task, body: Mapping[str, Any]) -> bool:

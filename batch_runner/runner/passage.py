@@ -35,6 +35,7 @@ class Passage:
         hold_age: how long ago an earlier run made its hold, when it was taken up; None where this run made it.
         was_unknown: some submission of it may have been accepted, whatever a later one is answered with.
         odd: what it fails with if there turns out to be no task.
+        is_put_off: its last submission was turned away as too fast, though not by Kling, so that it is looked for.
         lost_why: why its fate is open; None where an earlier run found it so.
         since_s: loop time from which its task's age counts.
         task: its task as it ended.
@@ -46,6 +47,7 @@ class Passage:
     hold_age: HoldAge | None = None
     was_unknown: bool = False
     odd: Refusal | None = None
+    is_put_off: bool = False
     lost_why: str | None = None
     since_s: float = 0.0
     task: Task | None = None
@@ -176,6 +178,7 @@ class Passage:
     async def accepted(self, task: Task, *, adopted: bool) -> None:
         """The account has a task for it."""
         self.watch.task_id = task.task_id
+        self.watch.is_named |= task.external_task_id == self.attempt.external_task_id
         if self.attempt.submitted_at is None:
             self.since_s = loop_now_s()
         await self.record(Event.ACCEPT, Facts(task_id=task.task_id))
@@ -206,12 +209,19 @@ class Passage:
 
     async def lost(self, why: str, odd: Refusal | None = None) -> None:
         """The fate is open; ``odd`` is what the item fails with if there turns out to be no task."""
-        self.odd = odd
-        self.lost_why = why
-        self.was_unknown = True
-        await self.record(Event.LOSE_ANSWER)
+        await self._lose(why, odd)
         if not self.is_lost_call:
             self.context.notice(f"{self.attempt.item_id}: no clear answer to its submission ({why}); looking for it")
+
+    async def put_off(self) -> None:
+        """The fate is open, though it was probably not taken in: it is looked for before it is sent later."""
+        await self._lose("submissions were put off", None)
+        self.is_put_off = True
+
+    async def _lose(self, why: str, odd: Refusal | None) -> None:
+        self.odd, self.lost_why = odd, why
+        self.was_unknown, self.is_put_off = True, False
+        await self.record(Event.LOSE_ANSWER)
 
     async def take_task(self, task: Task) -> None:
         """Record what the account says; a finished task that says too little is asked for once by itself."""

@@ -75,11 +75,18 @@ class Pursuit:
         return False
 
     async def _asked_by_name(self) -> Task | None:
+        """What the account says of its name; also another item's task, where it insists: that one's answer was ours.
+
+        An answer that was exchanged on the way comes once; of two items that were answered with each other's task
+        neither would ever get its own.
+        """
+        told = list[Task]()
         for _ in range(_ASKS_AGAIN):
             named = await self.search.ask()
             if named is not None or self.search.is_known_absent:
                 return named
-        return None
+            told += [self.search.disputed] if self.search.disputed else []
+        return told[-1] if len(told) == _ASKS_AGAIN and len({task.task_id for task in told}) == 1 else None
 
     async def _mistaken(self) -> None:
         self.passage.watch.is_mistaken, self.passage.watch.task_id = False, None
@@ -122,6 +129,8 @@ class Pursuit:
     async def _is_of_nameless_product(self) -> bool:
         """Whether the task it was answered with is one of a product whose tasks bear no name: nobody claims those."""
         task_id, own = self.passage.watch.task_id, self.passage.route
+        if self.passage.watch.is_named:
+            return False
         routes = [route for route in catalog.nameless_routes() if route.list_path != own.list_path]
         if task_id is None or not own.has_external_id:
             return False

@@ -34,10 +34,12 @@ class Search:
 
     Attributes:
         is_known_absent: the last question was answered: the account has no such task.
+        disputed: what it was answered with instead, where that bears no name and is known as another item's.
     """
 
     passage: Passage
     is_known_absent: bool = False
+    disputed: Task | None = None
     _asked_at_s: float = float("-inf")
     _answered_at_s: float = float("-inf")
     _asks: int = 0
@@ -113,7 +115,7 @@ class Search:
         context, attempt = self.passage.context, self.passage.attempt
         began_s = self._asked_at_s = loop_now_s()
         self._asks += 1
-        self.is_known_absent = False
+        self.is_known_absent, self.disputed = False, None
         try:
             task = await context.client.find(self.passage.route, attempt.external_task_id, by_external_id=True)
         except Trouble as trouble:
@@ -131,6 +133,7 @@ class Search:
         if task is None:
             self.passage.watch.absent(began_s, in_list=False)
         elif await self._is_of_another(task):
+            self.disputed = task if task.external_task_id is None else None
             context.trouble("the answer about a submission is about another item's task")
             await asyncio.sleep(self.passage.backoff.next_s())
             return None

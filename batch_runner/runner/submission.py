@@ -14,7 +14,7 @@ from batch_runner.limits import loop_now_s
 from batch_runner.model import Accepted, Task, Unknown
 from batch_runner.runner.context import Context
 from batch_runner.runner.halt import HaltedError
-from batch_runner.runner.outcomes import Outcomes
+from batch_runner.runner.outcomes import Outcomes, is_put_off
 from batch_runner.runner.passage import REPEAT_TEXT, Passage
 from batch_runner.runner.pursuit import Pursuit
 from batch_runner.runner.search import Search
@@ -47,6 +47,7 @@ class Courier:
     is_sending: bool = False
     _is_waiting: bool = False
     _sends: int = 0
+    _put_offs: int = 0
     _patience: Patience = field(default_factory=lambda: Patience(_UNPREPARED_S, _UNPREPARED_S))
     _search: Search = field(init=False)
     _pursuit: Pursuit = field(init=False)
@@ -153,6 +154,7 @@ class Courier:
             self._search.begin()
             if isinstance(outcome, Accepted) and await self._outcomes.is_anothers(outcome.task, body):
                 outcome = Unknown("the answer was another item's")
+            self._put_offs += is_put_off(outcome)
             await self._outcomes.take(outcome, admission)
         except OutdatedLookError:
             self._search.look_again()
@@ -262,7 +264,7 @@ class Courier:
             await self.passage.refused_by(self.passage.odd)
         elif self.passage.odd is not None:
             await self._rest()
-        elif self.context.halt.is_set or self.passage.watch.exists or self._sends >= self.context.policy.max_sends:
+        elif self.context.halt.is_set or self.passage.watch.exists or self._is_sent_often():
             self.passage.stuck("the fate of its submission cannot be settled now; the next run takes it up")
             await self._rest()
         elif self.attempt.in_manifest:
@@ -272,6 +274,9 @@ class Courier:
         else:
             await self._rest()
 
+    def _is_sent_often(self) -> bool:
+        return self._sends - self._put_offs >= self.context.policy.max_sends
+
     async def _rest(self) -> None:
         """Wait before the same looks are made once more, unless nobody will ever tell."""
         if not self.passage.is_over:
@@ -280,6 +285,7 @@ class Courier:
 
     async def _send_again(self) -> None:
         try:
+            await self._hold_back()
             await self._refill()
             admission = await self.context.halt.unless(self.context.limiter.admitted(self.attempt.pack))
             if self._search.may_send():
@@ -289,6 +295,12 @@ class Courier:
         except HaltedError:
             if self.attempt.state is State.SENDING:
                 await self.passage.record(Event.LOSE_ANSWER)
+
+    async def _hold_back(self) -> None:
+        """What was put off waits longer each time."""
+        if self.passage.is_put_off:
+            self.passage.is_put_off = False
+            await self.context.halt.unless(asyncio.sleep(self.passage.backoff.next_s()))
 
     async def _refill(self) -> None:
         """Wait for a slot of this run's limit, which may be lower than that of the run that held this one's."""

@@ -35,6 +35,7 @@ class Watch:
         vain_looks: looks so far that brought no answer.
         asked_at_s: loop time at which its task was last asked for by id.
         is_mistaken: the task that was taken for this attempt's turned out to be another item's.
+        is_named: some answer about the task bore the attempt's own name.
         is_guest: it is another batch's, and followed for its slots alone.
         is_stuck: nothing this run does moves the attempt any more (overdue, missing, unresolved); it is still
             watched while the run has other work.
@@ -58,7 +59,7 @@ class Watch:
         """A submission is over: what was seen before it does not count."""
         self.sent_at_s = loop_now_s()
         self.absent_looks = self.late_lists = self.late_answers = self.vain_lists = 0
-        self._is_looked_for = False
+        self._is_looked_for = self.is_named = False
 
     def settle_left_s(self, at_s: float) -> float:
         """Seconds from ``at_s`` until "not found" may be believed."""
@@ -83,6 +84,7 @@ class Watch:
         """The account shows the task, or it shows that the task is another item's."""
         self.absent_looks = 0
         self.is_mistaken = is_of_another(task, self.external_task_id)
+        self.is_named |= task.external_task_id == self.external_task_id
         self.task_id = None if self.is_mistaken else task.task_id
         self._task = None if self.is_mistaken else task
         self._news.set()

@@ -1,0 +1,154 @@
+"""Words that requests come too fast which are not Kling's: a task may stand behind each, and most often does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count, pairwise
+from pathlib import Path
+
+import pytest
+from simulation import Scenario, Simulation, simulate
+from test_run import done, notices, play
+from test_run_products import SAY, run
+from test_run_products import scenario as of_products
+
+from batch_runner.errors import ExitCode
+from batch_runner.kling.transport import Answer, Transport
+from batch_runner.sandbox.config import RepeatPolicy
+
+PLAIN = [b"", b'{"message": "too many requests"}', b'{"code": 429, "message": "Too Many Requests"}']
+
+
+class Limiter:
+    """Stands between the program and the service, and turns submissions away with the same answer.
+
+    Attributes:
+        turned_away_at: moments of the clock at which it did.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Answer, until: Callable[[int, float], bool]) -> None:
+        self.turned_away_at = list[float]()
+        exchange, posts, began = Transport.exchange, count(1), list[float]()
+
+        async def limited(transport: Transport, method: str, path: str, *args: object) -> Answer:
+            if method == "POST":
+                began.append(self.clock())
+                if not until(next(posts), began[-1] - began[0]):
+                    self.turned_away_at.append(began[-1] - began[0])
+                    return answer
+            return await exchange(transport, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
+
+        monkeypatch.setattr(Transport, "exchange", limited)
+
+    def clock(self) -> float:
+        """Replaced by the simulation's."""
+        raise NotImplementedError
+
+
+def after(span_s: float) -> Callable[[int, float], bool]:
+    return lambda _, age_s: age_s >= span_s
+
+
+@pytest.mark.parametrize("body", PLAIN)
+@pytest.mark.parametrize("span_s", [60, 300])
+def test_a_limiter_on_the_way_delays_a_batch_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, span_s: float
+) -> None:
+    """After a minute of it every item in hand was left unknown, and the others were not tried."""
+    limiter = Limiter(monkeypatch, Answer(429, {}, body), after(span_s))
+
+    async def work(simulation: Simulation) -> None:
+        monkeypatch.setattr(limiter, "clock", simulation.clock.uptime_s)
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 4
+        assert limiter.turned_away_at[-1] > span_s / 2
+        assert notices(simulation).count("puts submissions off") == (span_s > 60)
+        assert "no clear answer" not in notices(simulation)
+
+    play(tmp_path, work, *"abcd", scenario=Scenario(slots=2))
+
+
+def test_a_submission_that_is_turned_away_again_and_again_waits_longer_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = Limiter(monkeypatch, Answer(429, {}, b""), after(600))
+
+    async def work(simulation: Simulation) -> None:
+        monkeypatch.setattr(limiter, "clock", simulation.clock.uptime_s)
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        pauses = [later - earlier for earlier, later in pairwise(limiter.turned_away_at)]
+        assert pauses[0] < 20
+        assert all(40 < pause < 120 for pause in pauses[5:])
+        assert len(pauses) < 16
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
+
+
+def test_calls_that_nobody_could_look_for_are_not_given_up_for_a_limiter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was lost for good at its first try, and --repeat-lost would have booked what nobody charged."""
+    limiter = Limiter(monkeypatch, Answer(429, {}, b""), after(60))
+
+    async def work(simulation: Simulation) -> None:
+        monkeypatch.setattr(limiter, "clock", simulation.clock.uptime_s)
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        assert limiter.turned_away_at
+
+    simulate(of_products(*({**SAY, "id": f"say-{number}"} for number in range(6)), slots=2), tmp_path, work)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "5"}])
+def test_a_limit_in_a_gateways_words_is_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    """A code that is not Kling's failed the item for good after three minutes."""
+    limiter = Limiter(monkeypatch, Answer(429, headers, PLAIN[2]), lambda post, _: post > 1)
+
+    async def work(simulation: Simulation) -> None:
+        monkeypatch.setattr(limiter, "clock", simulation.clock.uptime_s)
+        assert (await done(simulation)).exit_code == ExitCode.OK
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+@pytest.mark.parametrize("policy", ["refuse", "second"])
+def test_a_status_that_was_changed_on_the_way_hides_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, policy: RepeatPolicy
+) -> None:
+    """The body said that all was well, which was taken for Kling's own refusal: it was sent again, and paid twice."""
+    exchange, posts = Transport.exchange, count(1)
+
+    async def changed(self: Transport, method: str, *args: object) -> Answer:
+        answer = await exchange(self, method, *args)  # type: ignore[arg-type]  # handed on as they came
+        is_first = method == "POST" and next(posts) == 1
+        return Answer(status, {}, answer.body) if is_first else answer
+
+    monkeypatch.setattr(Transport, "exchange", changed)
+
+    async def work(simulation: Simulation) -> None:
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1), repeat_policy=policy)
+
+
+def test_submissions_that_were_put_off_are_none_of_the_tries_of_an_open_fate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four times too fast, then one answer that nobody understood: it was never sent again."""
+    exchange, posts = Transport.exchange, count(1)
+    told = {**dict.fromkeys(range(1, 5), Answer(429, {}, b'{"code": 1302, "message": "too fast"}'))}
+    told[5] = Answer(503, {}, b"")
+
+    async def troubled(self: Transport, method: str, *args: object) -> Answer:
+        answer = told.get(next(posts)) if method == "POST" else None
+        return answer or await exchange(self, method, *args)  # type: ignore[arg-type]  # handed on as they came
+
+    monkeypatch.setattr(Transport, "exchange", troubled)
+
+    async def work(simulation: Simulation) -> None:
+        assert (await done(simulation)).exit_code == ExitCode.OK
+
+    play(tmp_path, work, "a", scenario=Scenario(slots=1))
