@@ -275,7 +275,7 @@ def _audit_files(simulation: Simulation, results: Sequence[Mapping[str, Any]]) -
             continue  # a call's file that somebody changed before the loss is taken as it is: nobody can tell
         made = [task for task in tasks.get(item_digest(row["id"]), ()) if _may_be(task, row)]
         if row["kind"] in CALLS and simulation.exchanges:
-            made = [task for task in simulation.tasks if task.kind in CALLS]
+            made = [task for task in simulation.world.tasks if task.kind in CALLS]
         assert any(_has_made(simulation, task, row["files"]) for task in made), f"promise 2: {row['id']}"
 
 

@@ -65,8 +65,18 @@ class Asked:
             assert item is not None
             assert self._is_of(item, task), f"{item} was asked for as {task.body}, which no line of its says"
         calls = {task.task_id for task in self._simulation.world.tasks if task.kind in CALLS}
+        calls -= {task.task_id for task in self._simulation.world.tasks if self._is_mixed_up(task)}
         ours = {task.task_id for task in self._simulation.tasks_of_all}
         assert calls <= ours, "a call was made that no line asks for"
+
+    def _may_be_mixed_up(self, task: SandboxTask) -> bool:
+        """Whether a named task may be in another call's session: that one's answer was exchanged and never heard."""
+        return self._simulation.exchanges and task.kind not in CALLS
+
+    def _is_mixed_up(self, task: SandboxTask) -> bool:
+        """Whether a call is in a session that no line of its opened, for the same reason."""
+        is_in_a_session = task.kind in OF_A_SESSION and self._simulation.exchanges
+        return is_in_a_session and not any(batch.item_of(task) for batch in self._simulation.batches)
 
     def facts(self, item_id: str) -> Iterator[str]:
         """Ids that what an item's tasks made is known by."""
@@ -83,8 +93,7 @@ class Asked:
 
     def _agrees(self, name: str, said: Any, asked: Any, task: SandboxTask) -> bool:
         if isinstance(said, dict) and "item" in said:
-            is_anothers = name == _SESSION and self._simulation.exchanges  # an answer to a call that was never heard
-            is_open = name in _ADDRESSES or is_anothers
+            is_open = name in _ADDRESSES or (name == _SESSION and self._may_be_mixed_up(task))
             return asked is not None and (is_open or str(asked) in set(self._made(name, said, task)))
         if isinstance(said, dict):
             given = asked if isinstance(asked, dict) else {}
