@@ -28,7 +28,7 @@ from batch_runner.limits import TaskLimiter
 from batch_runner.manifest import Manifest
 from batch_runner.model import Item
 from batch_runner.naming import realm_of
-from batch_runner.records import ResultRecord, SummaryRecord
+from batch_runner.records import SummaryRecord
 from batch_runner.runner import (
     CALL_LOG,
     LISTS,
@@ -49,6 +49,7 @@ from batch_runner.runner import (
     record_idle,
     stray_text,
     strays_of,
+    tell_files_away,
     write_derived,
 )
 from batch_runner.service import (
@@ -62,7 +63,6 @@ from batch_runner.service import (
 )
 from batch_runner.settings import NO_KEYS_TEXT, Keys, Settings, load_keys
 from batch_runner.store import Attempt, Batch, SqliteStore, Store, StoredFile
-from batch_runner.wording import by_count
 
 _NOTES = (CALL_LOG, LISTS)
 """In the folder of a batch: what outlives a lost store."""
@@ -200,16 +200,8 @@ class Launch:
         self.observer(Notice(f"{batch.name}: {idle_words(derived.summary)}"))
         for stray in strays:
             self.observer(Notice(stray_text(stray), urgent=True))
-        away = await asyncio.get_running_loop().run_in_executor(None, self._files_away, derived.results)
-        if away:
-            words = by_count(away, "file is no longer where it was", "files are no longer where they were")
-            text = f"{away:,} finished {words} put, or of another size (see verify --repair)"
-            self.observer(Notice(text, urgent=True))
+        await tell_files_away(derived.results, self.settings.output_dir, self.observer)
         return derived.summary
-
-    def _files_away(self, results: list[ResultRecord]) -> int:
-        paths = [(self.settings.output_dir / file.path, file.bytes) for row in results for file in row.files]
-        return sum(path.is_symlink() or not path.is_file() or path.stat().st_size != size for path, size in paths)
 
     async def run(self, store: Store, batch: Batch, keys: Keys | None, callbacks: Callbacks | None) -> SummaryRecord:
         """Talk to the service until the batch is where it can be brought now."""

@@ -196,7 +196,8 @@ def limits_of(settings: Settings) -> Limits:
         if settings.tier not in tiers:
             near = get_close_matches(settings.tier, tiers, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(tiers)}"
-            raise UsageError(f"--tier: there is no tier {settings.tier!r}; {hint}")
+            given = "as --tier, as BATCH_RUNNER_TIER or in the settings file"
+            raise UsageError(f"there is no tier {settings.tier!r} (given {given}); {hint}")
         tier = tiers[settings.tier]
     return Limits(
         tier.max_concurrent if settings.max_concurrent is None else settings.max_concurrent,

@@ -230,6 +230,23 @@ def test_a_quantity_is_a_plain_number_or_nothing(value: Any) -> None:
     assert number is None or (number >= 0 and len(format(number, "f")) < 40)
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1E+1", "10"),
+        ("1.5E0", "1.5"),
+        ("25e-1", "2.5"),
+        ("1e3", "1000"),
+        ("1e16", None),
+        ("1e-99", None),
+        ("1e", None),
+    ],
+)
+def test_a_quantity_may_be_written_with_an_exponent(text: str, number: str | None) -> None:
+    """As Java writes 10 without its zeros; it was taken for no figure, and the estimate stood."""
+    assert quantity(text) == (None if number is None else Decimal(number))
+
+
 def test_a_create_carries_our_id_whatever_the_body_says() -> None:
     sent = json.loads(create_request({"prompt": "Füße ✨", "external_task_id": "x"}, {"external_task_id": "ours"}))
     assert sent == {"prompt": "Füße ✨", "external_task_id": "ours"}

@@ -877,6 +877,22 @@ def test_a_rerun_notices_a_finished_file_that_is_gone(tmp_path: Path) -> None:
     play(tmp_path, work, "a")
 
 
+def test_a_run_with_work_to_do_notices_a_finished_file_that_is_gone(tmp_path: Path) -> None:
+    """Whoever adds a line each night never heard of it: only runs with nothing to do looked."""
+
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        (simulation.output_dir / "batch" / "i0.mp4").unlink()
+        simulation.manifest.write_text("\n".join(lines("a", "b")), encoding="utf-8")
+        simulation.events.clear()
+        assert (await simulation.run(quiet=True)) is not None
+        urgent = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
+        assert [text for text in urgent if "1 finished file is no longer where it was put" in text]
+        assert rows(simulation) == {"i0": ("succeeded", None), "i1": ("succeeded", None)}
+
+    play(tmp_path, work, "a")
+
+
 @pytest.mark.parametrize("harm", ["removed", "cut", "altered"])
 def test_a_harmed_file_is_fetched_again_and_never_generated_again(tmp_path: Path, harm: str) -> None:
     async def work(simulation: Simulation) -> None:

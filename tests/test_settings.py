@@ -115,6 +115,14 @@ def test_a_missing_file_is_no_problem(tmp_path: Path) -> None:
     assert settled(toml=tmp_path / "batch_runner.toml") == settled()
 
 
+def test_a_settings_file_that_is_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    """Its budgets were forgotten in silence: the share they stand on may only not be mounted."""
+    toml = tmp_path / "batch_runner.toml"
+    toml.symlink_to(tmp_path / "share" / "budgets.toml")
+    [problem] = problems(toml=toml)
+    assert "a link to nothing" in problem
+
+
 def test_budget_takes_packs_from_repeated_flags() -> None:
     assert settled("--budget", "100.25", "--budget", "image=50").budget == {
         "video": Decimal("100.25"),

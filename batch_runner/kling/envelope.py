@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-_PLAIN_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,40})?")
+_PLAIN_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?")
 _LARGEST = Decimal(10) ** 15
 """Beyond a moment in milliseconds since 1970, the largest number the API uses."""
 _DECIMALS = 12

@@ -5,7 +5,7 @@ from batch_runner.runner.closing import idle_words
 from batch_runner.runner.collector import Collector
 from batch_runner.runner.context import Collecting, Context, Policy, SubmissionGate, TaskClient
 from batch_runner.runner.crew import work_through
-from batch_runner.runner.derived import write_derived, write_files
+from batch_runner.runner.derived import tell_files_away, write_derived, write_files
 from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.hints import Hints
 from batch_runner.runner.lists import LISTS, BatchLists
@@ -41,6 +41,7 @@ __all__ = [
     "stray_text",
     "strays_of",
     "supply_warnings",
+    "tell_files_away",
     "work_through",
     "write_derived",
     "write_files",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from batch_runner.download import make_batch_folder, write_atomically
+from batch_runner.events import Notice, Observer
 from batch_runner.records import LedgerRecord, ResultRecord, SummaryRecord
 from batch_runner.report import ledger_lines, render_page, results_lines, summary_bytes
 from batch_runner.store import Batch, Store
+from batch_runner.wording import by_count
 
 
 class Derived(NamedTuple):
@@ -35,6 +38,19 @@ async def write_derived(store: Store, batch: Batch, output_dir: Path) -> Derived
     ledger = await store.ledger(batch)
     await asyncio.get_running_loop().run_in_executor(None, write_files, output_dir, summary, results, ledger)
     return Derived(summary, results)
+
+
+async def tell_files_away(results: Sequence[ResultRecord], output_dir: Path, observer: Observer) -> None:
+    """Tell a person of finished files that are not where they were put: no rerun fetches them again by itself."""
+    away = await asyncio.get_running_loop().run_in_executor(None, _count_away, results, output_dir)
+    if away:
+        words = by_count(away, "file is no longer where it was", "files are no longer where they were")
+        observer(Notice(f"{away:,} finished {words} put, or of another size (see verify --repair)", urgent=True))
+
+
+def _count_away(results: Sequence[ResultRecord], output_dir: Path) -> int:
+    paths = [(output_dir / file.path, file.bytes) for row in results for file in row.files]
+    return sum(path.is_symlink() or not path.is_file() or path.stat().st_size != size for path, size in paths)
 
 
 def write_files(

@@ -19,7 +19,7 @@ from batch_runner.runner.adoption import adopt_from_account
 from batch_runner.runner.closing import closing_words
 from batch_runner.runner.context import Collecting, Context
 from batch_runner.runner.crew import first_of_ours, work_through
-from batch_runner.runner.derived import write_derived
+from batch_runner.runner.derived import tell_files_away, write_derived
 from batch_runner.runner.halt import Halt, HaltedError
 from batch_runner.runner.lineless import Lineless, is_left_to_tell, is_owed, told
 from batch_runner.runner.lists import BatchLists
@@ -245,6 +245,7 @@ class Run:
                 await store.save_run(batch, replace(run, exit_code=ExitCode.DISK))
             raise
         assert derived is not None
+        await tell_files_away(derived.results, self._context.output_dir, self._context.observer)
         return derived.summary
 
     async def _closing_words(self, summary: SummaryRecord) -> str:

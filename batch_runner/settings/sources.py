@@ -76,7 +76,7 @@ def _read_table(path: Path) -> dict[str, Any] | str:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except FileNotFoundError:
-        return {}
+        return "is a link to nothing; budgets in it would not hold" if path.is_symlink() else {}
     except OSError as exc:
         return f"cannot be read ({exc.strerror})"
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
