@@ -18,6 +18,11 @@ from batch_runner.settings import Settings
 from batch_runner.statement import Statement
 from batch_runner.store import Batch, Moment, StoreReader
 
+_DAMAGED = (
+    "state.db is damaged ({}): what follows may be wrong, and no run builds on it. Move it away and run again: the"
+    " batch is rebuilt from the account and the files"
+)
+
 
 def ledger(manifest: Path | None, settings: Settings, clock: Clock | None = None) -> Answer:
     """Consumed, held and available against each budget, by day, model and batch, and what needs a look.
@@ -33,10 +38,11 @@ def ledger(manifest: Path | None, settings: Settings, clock: Clock | None = None
             spent=reader.spent(batches),
             cases=reader.cases(batches),
         )
-        wrong = reader.disagreement()
+        disagreement = reader.disagreement()
+        wrong = disagreement or reader.alteration()
     lines, data = statement.lines(), statement.as_json()
     if wrong is not None:
-        lines = [f"!! the ledger does not add up: {wrong}", *lines]
+        lines = [f"!! the ledger does not add up: {wrong}" if disagreement else f"!! {_DAMAGED.format(wrong)}", *lines]
         data = {"fault": wrong, **data}
     return Answer(lines, data, ExitCode.OK if wrong is None else ExitCode.DISK, csv=statement.csv())
 

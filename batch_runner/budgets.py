@@ -6,7 +6,7 @@ every open hold, whose charge is still to come.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from batch_runner.clock import iso_utc
@@ -104,7 +104,7 @@ class Shortage:
 
 @dataclass(frozen=True, slots=True)
 class Overdraft:
-    """A budget that is exceeded: tasks were found that are paid anyway, or more was charged than was estimated.
+    """A budget that is exceeded: it was lowered, paid tasks were found, or more was charged than was estimated.
 
     Attributes:
         budget: which one, in words.
@@ -174,5 +174,15 @@ def _remedy(window: Window, needed: Decimal, now_wall_s: float) -> str:
         return "that is more than it ever allows; raise it to go on"
     room_in_s = window.room_in_s(needed)
     if room_in_s is None:
-        return f"room appears when tasks end that hold {credits_text(window.held)} of it"
+        return _remedy_of_holds(window, needed, now_wall_s)
     return f"room appears at {iso_utc(now_wall_s + room_in_s)}, run again then"
+
+
+def _remedy_of_holds(window: Window, needed: Decimal, now_wall_s: float) -> str:
+    """Holds are in the way, and one that becomes a charge stays for a window's length."""
+    given_back_in_s = replace(window, held=ZERO).room_in_s(needed)
+    when = f"at {iso_utc(now_wall_s + given_back_in_s)} if" if given_back_in_s else "when"
+    return (
+        f"tasks that are not settled hold {credits_text(window.held)} of it: room appears {when} they end uncharged,"
+        f" else {window.budget.window} after they are charged"
+    )

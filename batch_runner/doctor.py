@@ -84,11 +84,12 @@ def _disk(findings: _Findings, output_dir: Path) -> None:
 
 
 def _state(findings: _Findings, state_path: Path) -> None:
-    """Whether what earlier runs left can be read; nothing where there was no run yet."""
+    """Whether what earlier runs left can be read and built on; nothing where there was no run yet."""
     if not state_path.is_file():
         return
     try:
         with StoreReader.open(state_path) as reader:
+            reader.require_sound()
             count = len(reader.batches())
     except StoreError as error:
         findings.add("state", str(error), bad=error.exit_code)

@@ -18,9 +18,11 @@ def report(manifest: Path, settings: Settings) -> Answer:
 
     Raises:
         OutputFolderLockedError: a run is going on; it writes them itself when it ends.
+        StoreError: ``state.db`` is damaged; the files stay as the last run wrote them.
     """
     state_path = reader_path(settings)
     with held_folder(settings.output_dir), StoreReader.open(state_path) as reader:
+        reader.require_sound()
         batch = batches_of(reader, manifest, settings)[0]
         summary = reader.summary(batch)
         if summary is None:

@@ -33,7 +33,7 @@ from batch_runner.sandbox import WorldConfig
 from batch_runner.settings import resolve
 from batch_runner.statement import CASES as KINDS_OF_CASE
 from batch_runner.statement import COLUMNS, harmless
-from batch_runner.store import Facts, RunRow, SqliteStore, StoredFile
+from batch_runner.store import Facts, RunRow, SqliteStore, StoredFile, StoreReader, audit
 from batch_runner.virtual_time import VirtualClock, run_virtual
 
 DAY_S = 86_400
@@ -346,3 +346,52 @@ def test_a_ledger_that_does_not_add_up_is_told_by_ledger_and_verify(folder: Path
     assert verified.code == 6
     assert verified.json["wrong"] == {}
     assert verified.json["ledger_faults"]
+
+
+@pytest.mark.parametrize(
+    ("tampering", "table"),
+    [
+        ("UPDATE entries SET credits = '5' WHERE seq = 2", "entries"),
+        ("UPDATE entries SET consumed = '7' WHERE seq = 3", "entries"),
+        ("UPDATE entries SET credits = '0.5' WHERE entry = 'charge' AND seq = 3", "entries"),
+        ("UPDATE attempts SET charged = '9' WHERE attempt_id = 1", "attempts"),
+    ],
+)
+def test_a_row_that_is_not_as_it_was_written_is_told_by_ledger_report_and_doctor(
+    folder: Path, tampering: str, table: str
+) -> None:
+    with closing(sqlite3.connect(folder / "outputs/state.db")) as db:
+        assert db.execute(tampering).rowcount == 1
+        db.commit()
+    words = f"a row of {table} is not as it was written"
+    shown = run_here("ledger", "--json")
+    assert (shown.code, shown.json["fault"]) == (6, words)
+    assert run_here("ledger").out.startswith(f"!! state.db is damaged ({words}): what follows may be wrong")
+    page = folder / "outputs/films-sandbox/report.html"
+    before = page.stat().st_mtime_ns
+    written = run_here("report", "films.jsonl", "--sandbox")
+    assert written.code == 6
+    assert words in written.err
+    assert page.stat().st_mtime_ns == before
+    assert words in run_here("doctor", "--sandbox").out
+
+
+def test_what_a_run_books_between_two_questions_of_a_look_is_no_damage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest balances are read after the moves: a run that books meanwhile must not be seen in one of them only."""
+    newest = audit._newest
+
+    def booked_meanwhile(db: sqlite3.Connection) -> object:
+        with closing(sqlite3.connect(folder / "outputs/state.db")) as other:
+            columns = "batch_id, attempt_id, entry, pack, credits, consumed, held, budget, at, uptime_s, epoch"
+            other.execute(
+                f"INSERT INTO entries ({columns}) SELECT {columns.replace('consumed', repr('9'))} FROM entries"
+                " WHERE seq = 3"
+            )
+            other.commit()
+        return newest(db)
+
+    monkeypatch.setattr(audit, "_newest", booked_meanwhile)
+    with StoreReader.open(folder / "outputs/state.db") as reader:
+        assert reader.disagreement() is None

@@ -75,9 +75,22 @@ def test_what_time_alone_does_not_mend_is_told_as_that() -> None:
     dear = purse(None, Window(budget("3"), Decimal(0))).shortages(Decimal(4), NOW_S)
     assert "more than it ever allows; raise it" in str(dear[0])
     held = purse(None, Window(budget("5"), Decimal(2), (Charged(Decimal(1), 60),))).shortages(Decimal(4), NOW_S)
-    assert "has 2 left and the next item needs 4: room appears when tasks end that hold 2 of it" in str(held[0])
+    assert str(held[0]).endswith(
+        "has 2 left and the next item needs 4: tasks that are not settled hold 2 of it: room appears when they end"
+        " uncharged, else 1d after they are charged"
+    )
     overdrawn = purse(None, Window(budget("5"), Decimal(0), (Charged(Decimal(9), 60),))).shortages(Decimal(1), NOW_S)
     assert "has 0 left (it is exceeded by 4) and" in str(overdrawn[0])
+
+
+def test_where_charges_and_holds_are_both_in_the_way_no_room_is_promised_before_the_charges_have_left() -> None:
+    full = Window(budget("1"), Decimal(2), (Charged(Decimal(1), 3600),))
+    (short,) = purse(None, full).shortages(Decimal(1), NOW_S)
+    assert "has 0 left (it is exceeded by 2)" in str(short)
+    assert short.remedy == (
+        f"tasks that are not settled hold 2 of it: room appears at {iso_utc(NOW_S + 3600)} if they end uncharged,"
+        " else 1d after they are charged"
+    )
 
 
 def test_a_budget_of_which_more_is_taken_than_it_allows_is_overdrawn() -> None:

@@ -162,6 +162,24 @@ def test_what_the_list_does_not_say_is_no_mismatch_and_not_proven(ours: BookedTa
     assert (found.finding, found.mismatches) == (Finding.CANNOT_TELL, ())
 
 
+def test_packs_that_lost_too_little_contradict_the_ledger_also_where_the_list_agrees_with_it() -> None:
+    tasks, rows = [task("a"), task("b")], Deductions([taken("a", "2"), taken("b", "2")])
+    found = compared(tasks, pack("0"), listed=rows)
+    assert (found.finding, found.mismatches) == (Finding.DOES_NOT_ADD_UP, ())
+    assert has(found, "the packs show 4 less than was charged until 12 hours ago")
+    assert compared(tasks, pack("4"), listed=rows).finding is Finding.ADDS_UP
+    assert compared(tasks, pack("3", status="runOut"), listed=rows).finding is Finding.CANNOT_TELL
+    fresh = compared([replace(each, at_s=NEW_S) for each in tasks], pack("0"), listed=rows)
+    assert fresh.finding is Finding.ADDS_UP, "the packs may be late"
+
+
+def test_what_was_paid_in_money_need_not_be_missing_from_a_pack() -> None:
+    rows = Deductions([taken("a", "2")], paid_in_money=frozenset({"b"}))
+    found = compared([task("a"), task("b")], pack("2"), listed=rows)
+    assert found.finding is Finding.CANNOT_TELL
+    assert not has(found, "less than was charged")
+
+
 def test_an_open_task_may_have_been_deducted_already() -> None:
     open_task = task(charged=None, held=Decimal(2))
     found = compared([open_task], listed=Deductions([taken("t", "2")]))

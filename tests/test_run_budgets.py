@@ -79,7 +79,7 @@ def test_holds_of_a_killed_run_count(tmp_path: Path) -> None:
             assert await simulation.run(die_at=moment, rolling_budget="1/1d") is None
         other = await ran(simulation, name="other", rolling_budget="1/1d")
         assert (other.exit_code, len(simulation.world.tasks)) == (4, 1)
-        assert "room appears when tasks end that hold 1 of it" in last_words(simulation)
+        assert "that are not settled hold 1 of it: room appears when they end uncharged" in last_words(simulation)
 
     play(tmp_path, work)
 
@@ -124,6 +124,27 @@ def test_what_a_lost_store_paid_beyond_a_budget_is_taken_up_and_told_and_nothing
         found = "with what was found of earlier runs, 3 credits (video) are consumed or held, 1 over"
         assert told == [f"{found} {words}; nothing new is submitted beyond it"]
         assert "has 0 left (it is exceeded by 1)" in last_words(simulation)
+
+    play(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ({"budget": {"video": 1}}, "the budget of 1"),
+        ({"rolling_budget": "1/1d"}, "the rolling budget of 1 credit (video) in any 1d"),
+    ],
+)
+def test_a_budget_lowered_below_what_is_held_is_told_once_also_by_a_run_in_which_no_task_ends(
+    tmp_path: Path, limit: dict[str, Any], words: str
+) -> None:
+    async def work(simulation: Simulation) -> None:
+        await ran(simulation, max_runtime_s=20)
+        assert len(simulation.world.tasks) == 3
+        again = await ran(simulation, max_runtime_s=4, **limit)
+        assert (again.exit_code, again.items.succeeded) == (7, 0)
+        told = [text for text in urgent_words(simulation) if "over the" in text]
+        assert told == [f"3 credits (video) are consumed or held, 2 over {words}; nothing new is submitted beyond it"]
 
     play(tmp_path, work)
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from batch_runner.model import Pack
-from batch_runner.reconciliation.account import Account, Bounds, bounds, total
+from batch_runner.reconciliation.account import ZERO, Account, Bounds, bounds, total
 from batch_runner.reconciliation.listing import Listed, Mismatch, is_recent, listed, mismatches
 from batch_runner.records import credits_text
 from batch_runner.store import BookedTask
@@ -77,9 +77,13 @@ def _compared(pack: Pack, tasks: Sequence[BookedTask], account: Account) -> Comp
     limits = bounds(pack, account)
     found = None if account.deductions is None else listed(pack, tasks, account.deductions)
     wrong = () if found is None else tuple(mismatches(tasks, found, account.now_s))
-    finding = Finding.DOES_NOT_ADD_UP
-    if not wrong:
-        finding = _by_bounds(ours, limits, account) if found is None else _by_list(ours, tasks, found)
+    lacking = _lacking(_settled_by_packs(tasks, found, account.now_s), limits)
+    if wrong or (lacking and not account.may_pay_in_money):
+        finding = Finding.DOES_NOT_ADD_UP
+    elif found is None:
+        finding = _by_bounds(ours, limits)
+    else:
+        finding = Finding.CANNOT_TELL if lacking else _by_list(ours, tasks, found)
     return Comparison(
         pack=pack,
         consumed=ours.consumed,
@@ -90,7 +94,11 @@ def _compared(pack: Pack, tasks: Sequence[BookedTask], account: Account) -> Comp
         deducted=None if found is None else total(found.ours.values()),
         others=None if found is None else found.others,
         mismatches=wrong,
-        notes=(*_notes_on_ours(ours), *(_notes_on_packs(ours, limits) if found is None else _notes_on_list(found))),
+        notes=(
+            *_notes_on_ours(ours),
+            *(_notes_on_packs(ours, limits) if found is None else _notes_on_list(found)),
+            *_notes_on_lacking(lacking),
+        ),
         finding=finding,
     )
 
@@ -117,11 +125,6 @@ class _Ours:
             at_estimate=total(task.charged for task in charged if task.charge_source == "estimate"),
         )
 
-    @property
-    def settled(self) -> Decimal:
-        """What the account must show by now."""
-        return self.consumed - self.recent
-
 
 def _by_list(ours: _Ours, tasks: Sequence[BookedTask], found: Listed) -> Finding:
     """Nothing differs: it adds up if the list speaks of everything that was charged."""
@@ -129,9 +132,18 @@ def _by_list(ours: _Ours, tasks: Sequence[BookedTask], found: Listed) -> Finding
     return Finding.ADDS_UP if seen == ours.consumed else Finding.CANNOT_TELL
 
 
-def _by_bounds(ours: _Ours, limits: Bounds, account: Account) -> Finding:
-    if limits.most is not None and ours.settled > limits.most and not account.may_pay_in_money:
-        return Finding.DOES_NOT_ADD_UP
+def _settled_by_packs(tasks: Sequence[BookedTask], found: Listed | None, now_s: float) -> Decimal:
+    """What the packs must show by now."""
+    in_money = frozenset[str]() if found is None else found.paid_in_money
+    return total(task.charged for task in tasks if not is_recent(task, now_s) and task.task_id not in in_money)
+
+
+def _lacking(settled: Decimal, limits: Bounds) -> Decimal:
+    """How much less the packs show than they must: no list of deductions makes up for that."""
+    return ZERO if limits.most is None else max(settled - limits.most, ZERO)
+
+
+def _by_bounds(ours: _Ours, limits: Bounds) -> Finding:
     return Finding.ADDS_UP if limits.least == limits.most == ours.consumed else Finding.CANNOT_TELL
 
 
@@ -163,8 +175,11 @@ def _notes_on_packs(ours: _Ours, limits: Bounds) -> Iterator[str]:
     elif limits.most > accounted:
         more = credits_text(limits.most - accounted)
         yield f"up to {more} more may have been used: before the first entry, or by {_ELSEWHERE}"
-    if ours.settled > limits.most:
-        yield f"the packs show {credits_text(ours.settled - limits.most)} less than was charged until 12 hours ago"
+
+
+def _notes_on_lacking(lacking: Decimal) -> Iterator[str]:
+    if lacking:
+        yield f"the packs show {credits_text(lacking)} less than was charged until 12 hours ago"
 
 
 def _notes_on_list(found: Listed) -> Iterator[str]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
-from batch_runner.budgets import RollingBudget
+from batch_runner.budgets import Purse, RollingBudget
 from batch_runner.clock import Clock
 from batch_runner.errors import BatchRunnerError, StoppedError, StoreError
 from batch_runner.events import Balance, InFlight, Notice, Observer
@@ -153,11 +153,19 @@ class Context:
         """Tell the observers how the pack stands, and a person, once, of each budget that is exceeded by now."""
         purse = await self.store.purse(self.batch, pack, self.budgets, self.rolling)
         self.observer(Balance(pack, purse.balances.consumed, purse.balances.held, purse.budget))
-        for overdraft in purse.overdrafts():
-            if (pack, overdraft.budget) not in self.overdrawn:
-                self.overdrawn.add((pack, overdraft.budget))
-                self.notice(f"{why_over}{overdraft}", urgent=True)
+        self._tell_overdrafts(purse, why_over)
         self.changed.set()
+
+    async def tell_overdrafts(self, why_over: str = "") -> None:
+        """Tell a person, once, of each budget that is exceeded by now, whatever its pack."""
+        for pack in sorted({*self.budgets, *(budget.pack for budget in self.rolling)}):
+            self._tell_overdrafts(await self.store.purse(self.batch, pack, self.budgets, self.rolling), why_over)
+
+    def _tell_overdrafts(self, purse: Purse, why_over: str) -> None:
+        for overdraft in purse.overdrafts():
+            if (purse.pack, overdraft.budget) not in self.overdrawn:
+                self.overdrawn.add((purse.pack, overdraft.budget))
+                self.notice(f"{why_over}{overdraft}", urgent=True)
 
     def free_slots(self, attempt: Attempt) -> None:
         """A remote task has ended, or is known never to have been: its slots are free again."""

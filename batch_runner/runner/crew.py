@@ -58,6 +58,7 @@ class Crew:
             self._start(attempt, ages.get(attempt.attempt_id))
         for attempt in (each for each in ready if not each.was_left_open):
             await self._take_up_unsent(attempt, ages.get(attempt.attempt_id))
+        await self._context.tell_overdrafts()  # now that holds of what was never sent are given back
         self._tell()
 
     async def _take_up_unsent(self, attempt: Attempt, hold_age: HoldAge | None) -> None:

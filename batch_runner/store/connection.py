@@ -182,6 +182,15 @@ def _require(damage: str | None, path: Path) -> None:
 
 def _check_rows(connection: sqlite3.Connection, path: Path) -> None:
     _require(soundness.unreadable(connection), path)
+    require_sound(connection, path)
+
+
+def require_sound(connection: sqlite3.Connection, path: Path) -> None:
+    """Make sure that what can be read is what was written.
+
+    Raises:
+        StoreError: the ledger does not add up, or a row is not as it was written.
+    """
     _check_ledger(connection, path)
     _require(soundness.altered(connection), path)
 

@@ -20,8 +20,8 @@ from batch_runner.records import (
     SpentRecord,
     SummaryRecord,
 )
-from batch_runner.store import audit, statement, views, windows
-from batch_runner.store.connection import mapped_errors, open_reader
+from batch_runner.store import audit, soundness, statement, views, windows
+from batch_runner.store.connection import mapped_errors, open_reader, require_sound
 from batch_runner.store.rows import Batch, BookedTask, Moment, StandingRow
 
 
@@ -77,11 +77,36 @@ class StoreReader:
 
     def disagreement(self) -> str | None:
         """Where the newest balances are not the sums of the moves, or None; see also ``ledger_faults``."""
-        return audit.disagreement(self._connection)
+        with self._at_one_moment():
+            return audit.disagreement(self._connection)
+
+    def alteration(self) -> str | None:
+        """Where a row is not as it was written, or does not fit the others, in words, or None; reads every row."""
+        with self._at_one_moment():
+            return soundness.altered(self._connection)
+
+    def require_sound(self) -> None:
+        """Look at every row as a run does before it builds on them.
+
+        Raises:
+            StoreError: the ledger does not add up, or a row is not as it was written.
+        """
+        with self._at_one_moment():
+            require_sound(self._connection, self._path)
 
     def ledger_faults(self) -> list[str]:
         """Everything in the folder's ledger that is not what its moves add up to; empty when it is sound."""
-        return audit.faults(self._connection)
+        with self._at_one_moment():
+            return audit.faults(self._connection)
+
+    @contextmanager
+    def _at_one_moment(self) -> Iterator[None]:
+        """Several questions, one answer: what a run writes between them is not seen."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
 
     def summary(self, batch: Batch) -> SummaryRecord | None:
         """The summary as the newest run left it, or None."""
