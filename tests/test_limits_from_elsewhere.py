@@ -16,6 +16,18 @@ from batch_runner.errors import ExitCode
 from batch_runner.kling.transport import Answer, Transport
 from batch_runner.sandbox.config import RepeatPolicy
 
+LIPS = {
+    "id": "lips",
+    "kind": "lip-sync",
+    "seconds": 5,
+    "input": {
+        "mode": "text2video",
+        "text": "hello",
+        "voice_id": "genshin_vindi2",
+        "voice_language": "en",
+        "video_url": "https://example.com/film.mp4",
+    },
+}
 PLAIN = [b"", b'{"message": "too many requests"}', b'{"code": 429, "message": "Too Many Requests"}']
 
 
@@ -71,15 +83,18 @@ def test_a_limiter_on_the_way_delays_a_batch_and_no_more(
 def test_a_submission_that_is_turned_away_again_and_again_waits_longer_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limiter = Limiter(monkeypatch, Answer(429, {}, b""), after(600))
+    limiter = Limiter(monkeypatch, Answer(429, {}, b""), after(700))
 
     async def work(simulation: Simulation) -> None:
         monkeypatch.setattr(limiter, "clock", simulation.clock.uptime_s)
-        assert (await done(simulation)).exit_code == ExitCode.OK
+        summary = await simulation.run(max_runtime_s=600)
+        assert summary is not None
+        assert summary.requests.poll < 5 * len(limiter.turned_away_at), "between two tries the lists are not read"
         pauses = [later - earlier for earlier, later in pairwise(limiter.turned_away_at)]
         assert pauses[0] < 20
         assert all(40 < pause < 120 for pause in pauses[5:])
         assert len(pauses) < 16
+        assert (await done(simulation)).exit_code == ExitCode.OK
 
     play(tmp_path, work, "a", scenario=Scenario(slots=1))
 
@@ -112,26 +127,59 @@ def test_a_limit_in_a_gateways_words_is_a_limit(
     play(tmp_path, work, "a", scenario=Scenario(slots=1))
 
 
-@pytest.mark.parametrize("status", [401, 403, 429])
-@pytest.mark.parametrize("policy", ["refuse", "second"])
-def test_a_status_that_was_changed_on_the_way_hides_no_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, policy: RepeatPolicy
-) -> None:
-    """The body said that all was well, which was taken for Kling's own refusal: it was sent again, and paid twice."""
+def with_status(monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str], body: bytes | None) -> None:
+    """The first submission is taken in, and its answer gets another status on the way, and maybe another body."""
     exchange, posts = Transport.exchange, count(1)
 
     async def changed(self: Transport, method: str, *args: object) -> Answer:
         answer = await exchange(self, method, *args)  # type: ignore[arg-type]  # handed on as they came
         is_first = method == "POST" and next(posts) == 1
-        return Answer(status, {}, answer.body) if is_first else answer
+        return Answer(status, headers, answer.body if body is None else body) if is_first else answer
 
     monkeypatch.setattr(Transport, "exchange", changed)
+
+
+@pytest.mark.parametrize(("status", "headers"), [(401, {}), (403, {}), (429, {}), (429, {"Retry-After": "1"})], ids=str)
+@pytest.mark.parametrize("policy", ["refuse", "second"])
+def test_a_status_that_was_changed_on_the_way_hides_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str], policy: RepeatPolicy
+) -> None:
+    """The body said that all was well, which was taken for Kling's own refusal: it was sent again, and paid twice."""
+    with_status(monkeypatch, status, headers, None)
 
     async def work(simulation: Simulation) -> None:
         assert (await done(simulation)).exit_code == ExitCode.OK
         assert len(simulation.world.tasks) == 1
 
     play(tmp_path, work, "a", scenario=Scenario(slots=1), repeat_policy=policy)
+
+
+@pytest.mark.parametrize("body", [None, b""])
+def test_a_product_for_which_no_id_of_ours_is_documented_is_looked_for_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes | None
+) -> None:
+    with_status(monkeypatch, 429, {}, body)
+
+    async def work(simulation: Simulation) -> None:
+        assert (await run(simulation)).exit_code == ExitCode.OK
+        assert len(simulation.world.tasks) == 1
+
+    simulate(of_products(LIPS, repeat_policy="second"), tmp_path, work)
+
+
+def test_a_call_whose_status_was_changed_on_the_way_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_status(monkeypatch, 429, {}, None)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await simulation.run()
+        assert summary is not None
+        assert summary.exit_code == ExitCode.UNRESOLVED
+        assert summary.requests.submit == 1
+        assert "cannot be asked for again" in notices(simulation)
+
+    simulate(of_products(SAY), tmp_path, work)
 
 
 def test_submissions_that_were_put_off_are_none_of_the_tries_of_an_open_fate(

@@ -57,7 +57,7 @@ MUTATIONS = (
         "kling/creation.py",
         "or _is_from_elsewhere(route, refusal):",
         "and not _is_from_elsewhere(route, refusal):",
-        "test_limits_from_elsewhere.py::test_a_status_that_was_changed_on_the_way_hides_no_task[second-429]",
+        "test_limits_from_elsewhere.py::test_a_status_that_was_changed_on_the_way_hides_no_task[second-429-{}]",
     ),
     Mutation(
         "a limit that is not Kling's counts as a try",

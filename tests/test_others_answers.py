@@ -75,6 +75,33 @@ def test_two_items_that_were_answered_with_each_others_task_get_their_own_films(
     simulate(scenario(FACE, talk(name="talk-1"), talk(name="talk-2", ends_ms=4000)), tmp_path, work)
 
 
+@pytest.mark.parametrize("stale", [3, 6])
+def test_answers_that_stay_another_items_for_a_while_make_no_film_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stale: int
+) -> None:
+    """What insists is no proof: the other item's own name has to be told of another task."""
+    exchange, names, told = Transport.exchange, list[str](), list[str]()
+
+    async def mixed_up(self: Transport, method: str, path: str, *args: object) -> Answer:
+        if method == "GET" and len(names) == 2 and path.endswith(names[1]) and len(told) < stale:
+            told.append(path)
+            path = path.replace(names[1], names[0])
+        if method == "POST" and path.endswith("advanced-lip-sync"):
+            names.append(json.loads(args[0])["external_task_id"])  # type: ignore[arg-type]  # the body
+        return await exchange(self, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
+
+    monkeypatch.setattr(Transport, "exchange", mixed_up)
+
+    async def work(simulation: Simulation) -> None:
+        codes = [(await simulation.run(environ={"KLING_API_KEY": simulation.sandbox.api_key})) for _ in range(3)]
+        assert [code.exit_code for code in codes if code] == [7] * (stale // 3) + [0] * (3 - stale // 3)
+        first, second = simulation.world.tasks[1:]
+        own = {"talk-1": simulation.asset_digests(first)[0], "talk-2": simulation.asset_digests(second)[0]}
+        assert films(simulation) == own
+
+    simulate(scenario(FACE, talk(name="talk-1"), talk(name="talk-2", ends_ms=4000)), tmp_path, work)
+
+
 @pytest.mark.parametrize("policy", get_args(RepeatPolicy))
 def test_a_task_that_bore_our_name_once_is_not_doubted_for_an_answer_without_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: RepeatPolicy

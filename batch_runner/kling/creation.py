@@ -37,11 +37,12 @@ def _refused(route: Route, refusal: Refusal) -> Refused | Unknown:
 def _is_from_elsewhere(route: Route, refusal: Refusal) -> bool:
     """Whether it was not Kling who spoke, and who it was does not know what Kling did.
 
-    A limit that says how long to wait is believed (plans-and-prices F). So is any where nothing can be looked for: a
-    limiter turns away what it has not passed on, and every submission behind it would be given up as lost.
+    A limit that says how long to wait is believed (plans-and-prices F). So is any to a call, which nobody can look for:
+    a limiter turns away what it has not passed on, and every call behind it would be given up as lost. Neither is where
+    the body says that all is well: then the status alone was changed.
     """
-    is_untraceable = route.is_sync or not route.has_external_id
-    is_limit = refusal.verdict is Verdict.RATE and (refusal.retry_after_s is not None or is_untraceable)
+    is_well = refusal.code == 0
+    is_limit = refusal.verdict is Verdict.RATE and (refusal.retry_after_s is not None or route.is_sync) and not is_well
     return refusal.verdict in {Verdict.ACCOUNT, Verdict.RATE} and not is_klings_word(refusal) and not is_limit
 
 

@@ -49,7 +49,7 @@ class Outcomes:
 
     async def _take_unknown(self, why: str, refusal: Refusal | None) -> None:
         verdict = None if refusal is None else refusal.verdict
-        if verdict is Verdict.RATE:
+        if verdict is Verdict.RATE and not self.passage.route.is_sync:
             await self.passage.put_off()
             self._context.put_off(why)
         else:

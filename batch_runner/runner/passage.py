@@ -177,8 +177,8 @@ class Passage:
 
     async def accepted(self, task: Task, *, adopted: bool) -> None:
         """The account has a task for it."""
-        self.watch.task_id = task.task_id
-        self.watch.is_named |= task.external_task_id == self.attempt.external_task_id
+        self.watch.follow(task)
+        self.backoff.reset()
         if self.attempt.submitted_at is None:
             self.since_s = loop_now_s()
         await self.record(Event.ACCEPT, Facts(task_id=task.task_id))
@@ -215,8 +215,12 @@ class Passage:
 
     async def put_off(self) -> None:
         """The fate is open, though it was probably not taken in: it is looked for before it is sent later."""
+        is_first = not self.was_unknown
         await self._lose("submissions were put off", None)
         self.is_put_off = True
+        if is_first:
+            text = "something that is not Kling puts its submission off; it is looked for before it is sent again"
+            self.context.notice(f"{self.attempt.item_id}: {text}")
 
     async def _lose(self, why: str, odd: Refusal | None) -> None:
         self.odd, self.lost_why = odd, why

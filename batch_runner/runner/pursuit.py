@@ -75,18 +75,23 @@ class Pursuit:
         return False
 
     async def _asked_by_name(self) -> Task | None:
-        """What the account says of its name; also another item's task, where it insists: that one's answer was ours.
-
-        An answer that was exchanged on the way comes once; of two items that were answered with each other's task
-        neither would ever get its own.
-        """
-        told = list[Task]()
+        """What the account says of its name; also another item's task, if that one's name is told yet another."""
         for _ in range(_ASKS_AGAIN):
             named = await self.search.ask()
             if named is not None or self.search.is_known_absent:
                 return named
-            told += [self.search.disputed] if self.search.disputed else []
-        return told[-1] if len(told) == _ASKS_AGAIN and len({task.task_id for task in told}) == 1 else None
+        disputed = self.search.disputed
+        return disputed if disputed is not None and await self._is_exchanged(disputed) else None
+
+    async def _is_exchanged(self, task: Task) -> bool:
+        """Whether another item was only answered with this task, and the account tells a different one of its name.
+
+        Else neither of two items that were answered with each other's task would ever get its own.
+        """
+        context, own = self.passage.context, self.passage.attempt.external_task_id
+        owners = (await context.store.owners(context.batch, [task.task_id])).get(task.task_id, ())
+        told = [await self._asked(self.passage.route, name, by_external_id=True) for name in owners if name != own]
+        return all(each is not None and each.task_id != task.task_id for each in told)
 
     async def _mistaken(self) -> None:
         self.passage.watch.is_mistaken, self.passage.watch.task_id = False, None
@@ -135,16 +140,16 @@ class Pursuit:
         if task_id is None or not own.has_external_id:
             return False
         for route in routes:
-            task = await self._at(route, task_id)
+            task = await self._asked(route, task_id)
             if task is not None and task.external_task_id is None:
                 return True
         return False
 
-    async def _at(self, route: Route, task_id: str) -> Task | None:
-        """The task as another product's; asked for again and again, for nothing asks so later in this run."""
+    async def _asked(self, route: Route, asked_id: str, *, by_external_id: bool = False) -> Task | None:
+        """What another product, or another name, is told; asked for again and again, for nothing asks so later."""
         for _ in range(_ASKS_AGAIN):
             try:
-                return await self.passage.context.client.find(route, task_id)
+                return await self.passage.context.client.find(route, asked_id, by_external_id=by_external_id)
             except AccountError:  # the account may not ask for that product; about its own it was told a moment ago
                 return None
             except Trouble as trouble:

@@ -297,10 +297,15 @@ class Courier:
                 await self.passage.record(Event.LOSE_ANSWER)
 
     async def _hold_back(self) -> None:
-        """What was put off waits longer each time."""
-        if self.passage.is_put_off:
-            self.passage.is_put_off = False
+        """What was put off waits longer each time; until it is over no list can tell more than the last one."""
+        if not self.passage.is_put_off:
+            return
+        self.passage.is_put_off = False
+        self.passage.poller.remove(self.passage.watch)
+        try:
             await self.context.halt.unless(asyncio.sleep(self.passage.backoff.next_s()))
+        finally:
+            self.passage.poller.add(self.passage.watch)
 
     async def _refill(self) -> None:
         """Wait for a slot of this run's limit, which may be lower than that of the run that held this one's."""

@@ -84,10 +84,18 @@ class Watch:
         """The account shows the task, or it shows that the task is another item's."""
         self.absent_looks = 0
         self.is_mistaken = is_of_another(task, self.external_task_id)
-        self.is_named |= task.external_task_id == self.external_task_id
-        self.task_id = None if self.is_mistaken else task.task_id
+        if self.is_mistaken:
+            self.task_id = None
+        else:
+            self.follow(task)
         self._task = None if self.is_mistaken else task
         self._news.set()
+
+    def follow(self, task: Task) -> None:
+        """This is its task."""
+        is_known = self.is_named and task.task_id == self.task_id
+        self.is_named = is_known or task.external_task_id == self.external_task_id
+        self.task_id = task.task_id
 
     def answered(self, task: Task | None, asked_at_s: float) -> None:
         """A question by id that was asked at ``asked_at_s`` brought this task, or that there is none."""
