@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
+import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -889,6 +892,28 @@ def test_a_run_with_work_to_do_notices_a_finished_file_that_is_gone(tmp_path: Pa
         urgent = [event.text for event in simulation.events if isinstance(event, Notice) and event.urgent]
         assert [text for text in urgent if "1 finished file is no longer where it was put" in text]
         assert rows(simulation) == {"i0": ("succeeded", None), "i1": ("succeeded", None)}
+
+    play(tmp_path, work, "a")
+
+
+def test_a_disk_that_does_not_answer_for_a_finished_file_ends_no_run_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network disk that lost its handle, say: the run is over, and its exit code is written down already."""
+    look = Path.lstat
+
+    def stale(path: Path) -> os.stat_result:
+        asking = [frame.name for frame in traceback.extract_stack(limit=6)]
+        if path.name == "i0.mp4" and {"_count_away", "_is_away"} & set(asking):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return look(path)
+
+    async def work(simulation: Simulation) -> None:
+        await done(simulation)
+        monkeypatch.setattr(Path, "lstat", stale)
+        simulation.manifest.write_text("\n".join(lines("a", "b")), encoding="utf-8")
+        assert (await done(simulation)).exit_code == ExitCode.OK
+        assert "1 finished file is no longer where it was put" in notices(simulation)
 
     play(tmp_path, work, "a")
 

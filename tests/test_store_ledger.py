@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from contextlib import closing
 from decimal import Decimal
@@ -22,6 +23,7 @@ from batch_runner.ledger import Account, Move, sums
 from batch_runner.lifecycle import TRANSITIONS, Event
 from batch_runner.model import Realm
 from batch_runner.store import Attempt, Facts, SqliteStore, Store, StoreReader
+from batch_runner.store.connection import BrokenStoreError
 from batch_runner.virtual_time import VirtualClock, run_virtual
 
 BUDGETS = {"video": Decimal(12)}
@@ -181,6 +183,21 @@ def test_entries_of_schema_1_get_the_moves_they_made(tmp_path: Path) -> None:
     with_store(path, look)
     assert rows(path, "SELECT * FROM moves") == moves
     assert faults(path) == []
+
+
+def break_the_disk_below(path: Path) -> None:
+    """Nothing can be read from the open file any more."""
+    [held] = [fd for fd in Path("/proc/self/fd").iterdir() if fd.exists() and fd.resolve() == path.resolve()]
+    os.close(int(held.name))
+
+
+def test_a_disk_that_fails_while_rows_are_checked_is_what_is_told(tmp_path: Path) -> None:
+    """Giving up the view of one moment failed too, and hid it."""
+    path = tmp_path / "state.db"
+    played(path)
+    with pytest.raises(BrokenStoreError, match="disk"), StoreReader.open(path) as reader:  # noqa: PT012 - breaks while open
+        break_the_disk_below(path)
+        reader.require_sound()
 
 
 def test_a_store_of_schema_1_is_looked_at_without_changing_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -49,8 +50,15 @@ async def tell_files_away(results: Sequence[ResultRecord], output_dir: Path, obs
 
 
 def _count_away(results: Sequence[ResultRecord], output_dir: Path) -> int:
-    paths = [(output_dir / file.path, file.bytes) for row in results for file in row.files]
-    return sum(path.is_symlink() or not path.is_file() or path.stat().st_size != size for path, size in paths)
+    return sum(_is_away(output_dir / file.path, file.bytes) for row in results for file in row.files)
+
+
+def _is_away(path: Path, size: int) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:  # gone, or nobody can tell: no reason to end a finished run otherwise
+        return True
+    return not stat.S_ISREG(found.st_mode) or found.st_size != size
 
 
 def write_files(

@@ -106,7 +106,8 @@ class StoreReader:
         try:
             yield
         finally:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a disk that fails has ended it, and is what has to be told
+                self._connection.execute("ROLLBACK")
 
     def summary(self, batch: Batch) -> SummaryRecord | None:
         """The summary as the newest run left it, or None."""
