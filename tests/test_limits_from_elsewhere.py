@@ -7,6 +7,7 @@ from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
+from products_kit import SIMPLE
 from simulation import Scenario, Simulation, simulate
 from test_run import done, notices, play
 from test_run_products import SAY, run
@@ -14,20 +15,10 @@ from test_run_products import scenario as of_products
 
 from batch_runner.errors import ExitCode
 from batch_runner.kling.transport import Answer, Transport
+from batch_runner.limits import loop_now_s
 from batch_runner.sandbox.config import RepeatPolicy
 
-LIPS = {
-    "id": "lips",
-    "kind": "lip-sync",
-    "seconds": 5,
-    "input": {
-        "mode": "text2video",
-        "text": "hello",
-        "voice_id": "genshin_vindi2",
-        "voice_language": "en",
-        "video_url": "https://example.com/film.mp4",
-    },
-}
+LIPS = {"id": "lips", "kind": "lip-sync", "seconds": 5, **SIMPLE["lip-sync"]}
 PLAIN = [b"", b'{"message": "too many requests"}', b'{"code": 429, "message": "Too Many Requests"}']
 
 
@@ -35,7 +26,7 @@ class Limiter:
     """Stands between the program and the service, and turns submissions away with the same answer.
 
     Attributes:
-        turned_away_at: moments of the clock at which it did.
+        turned_away_at: seconds after the first submission at which it did.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Answer, until: Callable[[int, float], bool]) -> None:
@@ -44,17 +35,13 @@ class Limiter:
 
         async def limited(transport: Transport, method: str, path: str, *args: object) -> Answer:
             if method == "POST":
-                began.append(self.clock())
+                began.append(loop_now_s())
                 if not until(next(posts), began[-1] - began[0]):
                     self.turned_away_at.append(began[-1] - began[0])
                     return answer
             return await exchange(transport, method, path, *args)  # type: ignore[arg-type]  # handed on as they came
 
         monkeypatch.setattr(Transport, "exchange", limited)
-
-    def clock(self) -> float:
-        """Replaced by the simulation's."""
-        raise NotImplementedError
 
 
 def after(span_s: float) -> Callable[[int, float], bool]:
@@ -70,7 +57,6 @@ def test_a_limiter_on_the_way_delays_a_batch_and_no_more(
     limiter = Limiter(monkeypatch, Answer(429, {}, body), after(span_s))
 
     async def work(simulation: Simulation) -> None:
-        monkeypatch.setattr(limiter, "clock", simulation.clock.uptime_s)
         assert (await done(simulation)).exit_code == ExitCode.OK
         assert len(simulation.world.tasks) == 4
         assert limiter.turned_away_at[-1] > span_s / 2
@@ -86,7 +72,6 @@ def test_a_submission_that_is_turned_away_again_and_again_waits_longer_each_time
     limiter = Limiter(monkeypatch, Answer(429, {}, b""), after(700))
 
     async def work(simulation: Simulation) -> None:
-        monkeypatch.setattr(limiter, "clock", simulation.clock.uptime_s)
         summary = await simulation.run(max_runtime_s=600)
         assert summary is not None
         assert summary.requests.poll < 5 * len(limiter.turned_away_at), "between two tries the lists are not read"
@@ -106,7 +91,6 @@ def test_calls_that_nobody_could_look_for_are_not_given_up_for_a_limiter(
     limiter = Limiter(monkeypatch, Answer(429, {}, b""), after(60))
 
     async def work(simulation: Simulation) -> None:
-        monkeypatch.setattr(limiter, "clock", simulation.clock.uptime_s)
         assert (await run(simulation)).exit_code == ExitCode.OK
         assert limiter.turned_away_at
 
@@ -118,10 +102,9 @@ def test_a_limit_in_a_gateways_words_is_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
     """A code that is not Kling's failed the item for good after three minutes."""
-    limiter = Limiter(monkeypatch, Answer(429, headers, PLAIN[2]), lambda post, _: post > 1)
+    Limiter(monkeypatch, Answer(429, headers, PLAIN[2]), lambda post, _: post > 1)
 
     async def work(simulation: Simulation) -> None:
-        monkeypatch.setattr(limiter, "clock", simulation.clock.uptime_s)
         assert (await done(simulation)).exit_code == ExitCode.OK
 
     play(tmp_path, work, "a", scenario=Scenario(slots=1))
@@ -200,3 +183,17 @@ def test_submissions_that_were_put_off_are_none_of_the_tries_of_an_open_fate(
         assert (await done(simulation)).exit_code == ExitCode.OK
 
     play(tmp_path, work, "a", scenario=Scenario(slots=1))
+
+
+@pytest.mark.parametrize("body", [b"<html>Too many</html>", b"", b'{"code":13'])
+def test_a_429_that_is_no_word_of_klings_may_hide_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """It was sent again at once, and paid twice where a service makes a second task of a used id."""
+    with_status(monkeypatch, 429, {}, body)
+
+    async def work(simulation: Simulation) -> None:
+        summary = await done(simulation)
+        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
+
+    play(tmp_path, work, "a", repeat_policy="second")

@@ -362,26 +362,6 @@ def test_a_stale_answer_about_a_finished_task_is_noticed(
     play(tmp_path, work, "a", "b", scenario=Scenario(slots=1), visible_after_s=6.0)
 
 
-@pytest.mark.parametrize("body", [b"<html>Too many</html>", b"", b'{"code":13'])
-def test_a_429_that_is_no_word_of_klings_may_hide_a_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
-) -> None:
-    """It was sent again at once, and paid twice where a service makes a second task of a used id."""
-    exchange, answers = Transport.exchange, iter([Answer(429, {}, body)])
-
-    async def hidden(self: Transport, method: str, *args: Any) -> Answer:
-        answer = await exchange(self, method, *args)
-        return next(answers, answer) if method == "POST" else answer
-
-    monkeypatch.setattr(Transport, "exchange", hidden)
-
-    async def work(simulation: Simulation) -> None:
-        summary = await done(simulation)
-        assert (summary.exit_code, len(simulation.world.tasks)) == (ExitCode.OK, 1)
-
-    play(tmp_path, work, "a", repeat_policy="second")
-
-
 def refuse_tokens(monkeypatch: pytest.MonkeyPatch, is_refused: Callable[[int], bool]) -> Iterator[int]:
     """The token of some submissions is refused, by their number from 1; returns the numbers still to come."""
     exchange, posts = Transport.exchange, count(1)
